@@ -1,0 +1,1 @@
+//! Wakes readers of the event log: in process, or over Postgres.

@@ -1,0 +1,1 @@
+//! The GraphQL front door of sipgraph.

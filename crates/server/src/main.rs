@@ -1,0 +1,2 @@
+//! The sipgraph program.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The SIP front door: transports, transactions, registrar and messages.

@@ -1,0 +1,1 @@
+//! Validators and parsers for SIP names, hosts and URIs.

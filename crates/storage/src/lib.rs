@@ -1,0 +1,1 @@
+//! The store of sipgraph on SQLite and Postgres.

@@ -1,0 +1,1 @@
+//! Builders, clocks and databases for the tests of sipgraph.
