@@ -1,0 +1,306 @@
+//! `host` and `port` of a SIP URI, and the canonical form of a domain.
+//!
+//! Two ways to read a host: the strict one for what people create, and the tolerant one for what
+//! arrives from the network. Nothing here asks the DNS.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::chars::{self, ALPHANUM};
+use crate::{Rule, Violation};
+
+/// A `host` (RFC 3261 section 25.1, corrected by RFC 5954 section 4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Host<'a> {
+    /// A host name, as written; compare it without regard to case.
+    Name(&'a str),
+    /// An IPv4 address.
+    V4(Ipv4Addr),
+    /// An IPv6 address, written in brackets.
+    V6(Ipv6Addr),
+}
+
+impl<'a> Host<'a> {
+    /// Reads a host strictly, as for a name that a person creates.
+    ///
+    /// Adds the DNS limits of 63 octets a label and 253 a name, which the grammar does not have.
+    ///
+    /// # Errors
+    /// One of the `Host*` rules with the first offending octet.
+    pub fn parse(text: &'a str) -> Result<Self, Violation> {
+        if text.starts_with('[') {
+            let address = bracketed(text).and_then(|inner| inner.parse().ok());
+            return address
+                .map(Host::V6)
+                .ok_or(Violation::at(Rule::HostIpv6, text, 0));
+        }
+        // Only an address consists of digits and dots: a last label starts with a letter.
+        if !text.is_empty() && text.bytes().all(|o| o.is_ascii_digit() || o == b'.') {
+            return text
+                .parse()
+                .map(Host::V4)
+                .map_err(|_| Violation::at(Rule::HostIpv4, text, 0));
+        }
+        hostname(text).map(|()| Host::Name(text))
+    }
+
+    /// Reads a host tolerantly, as it may stand in a received message.
+    ///
+    /// Beyond [`Host::parse`] it takes `:::` in an IPv6 address (RFC 5118 section 4.10) and leading
+    /// zeros in an IPv4 address, which RFC 3261 allowed and which count as decimal.
+    ///
+    /// # Errors
+    /// Those of [`Host::parse`].
+    pub fn parse_received(text: &'a str) -> Result<Self, Violation> {
+        Self::parse(text).or_else(|violation| {
+            let tolerated = match violation.rule {
+                Rule::HostIpv6 => bracketed(text).and_then(three_colons).map(Host::V6),
+                Rule::HostIpv4 => leading_zeros(text).map(Host::V4),
+                _ => None,
+            };
+            tolerated.ok_or(violation)
+        })
+    }
+
+    /// The address, when the host is one.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            Host::Name(_) => None,
+            Host::V4(address) => Some(IpAddr::V4(*address)),
+            Host::V6(address) => Some(IpAddr::V6(*address)),
+        }
+    }
+
+    /// Whether both name the same host: addresses by value, names without regard to case.
+    #[must_use]
+    pub fn same(&self, other: &Host<'_>) -> bool {
+        match (self, other) {
+            (Host::Name(a), Host::Name(b)) => a.eq_ignore_ascii_case(b),
+            (a, b) => a.address().is_some() && a.address() == b.address(),
+        }
+    }
+
+    /// The host as a domain is stored: names in lower case and without the final dot, addresses in
+    /// their shortest form.
+    #[must_use]
+    pub fn canonical(&self) -> Cow<'a, str> {
+        match self {
+            Host::Name(name) => {
+                let name = name.strip_suffix('.').unwrap_or(name);
+                if name.bytes().any(|o| o.is_ascii_uppercase()) {
+                    Cow::Owned(name.to_ascii_lowercase())
+                } else {
+                    Cow::Borrowed(name)
+                }
+            }
+            Host::V4(_) | Host::V6(_) => Cow::Owned(self.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for Host<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Host::Name(name) => f.write_str(name),
+            Host::V4(address) => address.fmt(f),
+            Host::V6(address) => write!(f, "[{address}]"),
+        }
+    }
+}
+
+fn bracketed(text: &str) -> Option<&str> {
+    text.strip_prefix('[')?.strip_suffix(']')
+}
+
+fn hostname(text: &str) -> Result<(), Violation> {
+    if text.is_empty() {
+        return Err(Violation::at(Rule::HostEmpty, text, 0));
+    }
+    if let Some(at) = text
+        .bytes()
+        .position(|o| !chars::is(o, ALPHANUM) && o != b'-' && o != b'.')
+    {
+        // An address without its brackets is a common slip and deserves its own sentence.
+        let rule = if text.parse::<Ipv6Addr>().is_ok() {
+            Rule::HostIpv6
+        } else {
+            Rule::HostCharacter
+        };
+        return Err(Violation::at(rule, text, at));
+    }
+    let name = text.strip_suffix('.').unwrap_or(text);
+    if name.len() > 253 {
+        return Err(Violation::at(Rule::HostTooLong, text, 253));
+    }
+    let mut start = 0;
+    let mut last = 0;
+    for label in name.split('.') {
+        if label.is_empty() || label.starts_with('-') {
+            return Err(Violation::at(Rule::HostLabel, text, start));
+        }
+        if label.ends_with('-') {
+            return Err(Violation::at(
+                Rule::HostLabel,
+                text,
+                start + label.len() - 1,
+            ));
+        }
+        if label.len() > 63 {
+            return Err(Violation::at(Rule::HostTooLong, text, start + 63));
+        }
+        last = start;
+        start += label.len() + 1;
+    }
+    if !text.as_bytes()[last].is_ascii_alphabetic() {
+        return Err(Violation::at(Rule::HostTopLabel, text, last));
+    }
+    Ok(())
+}
+
+fn three_colons(text: &str) -> Option<Ipv6Addr> {
+    let at = text.find(":::")?;
+    // The longest text of an IPv6 address has 45 octets.
+    let mut buffer = [0; 45];
+    let (head, tail) = (&text.as_bytes()[..at], &text.as_bytes()[at + 1..]);
+    buffer.get_mut(..at)?.copy_from_slice(head);
+    buffer.get_mut(at..at + tail.len())?.copy_from_slice(tail);
+    std::str::from_utf8(&buffer[..at + tail.len()])
+        .ok()?
+        .parse()
+        .ok()
+}
+
+fn leading_zeros(text: &str) -> Option<Ipv4Addr> {
+    let mut octets = [0; 4];
+    let mut numbers = text.split('.');
+    for octet in &mut octets {
+        let number = numbers.next().filter(|n| (1..=3).contains(&n.len()))?;
+        *octet = number.parse().ok()?;
+    }
+    numbers.next().is_none().then(|| octets.into())
+}
+
+/// Reads a `port`: decimal digits with a value from 1 to 65535.
+///
+/// # Errors
+/// [`Rule::Port`] at the first character that is no digit, or at the start.
+pub fn port(text: &str) -> Result<u16, Violation> {
+    if let Some(at) = text.bytes().position(|o| !o.is_ascii_digit()) {
+        return Err(Violation::at(Rule::Port, text, at));
+    }
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err(Violation::at(Rule::Port, text, 0)),
+    }
+}
+
+/// Gives the canonical form of a domain: a host, in lower case, without a final dot.
+///
+/// # Errors
+/// Those of [`Host::parse`].
+pub fn domain(text: &str) -> Result<Cow<'_, str>, Violation> {
+    Host::parse(text).map(|host| host.canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_name_the_place() {
+        for (given, rule, at) in [
+            ("", Rule::HostEmpty, 0),
+            ("a_b.com", Rule::HostCharacter, 1),
+            ("a..com", Rule::HostLabel, 2),
+            ("a-.com", Rule::HostLabel, 1),
+            (".com", Rule::HostLabel, 0),
+            ("example.1com", Rule::HostTopLabel, 8),
+            ("256.0.0.1", Rule::HostIpv4, 0),
+            ("1.2.3", Rule::HostIpv4, 0),
+            ("2001:db8::1", Rule::HostIpv6, 4),
+            ("[::1%eth0]", Rule::HostIpv6, 0),
+            ("b\u{fc}cher.de", Rule::HostCharacter, 1),
+        ] {
+            let violation = Host::parse(given).unwrap_err();
+            assert_eq!(
+                (violation.rule, violation.byte_offset),
+                (rule, at),
+                "{given}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_have_the_limits_of_the_dns() {
+        let label = "a".repeat(63);
+        assert!(Host::parse(&label).is_ok());
+        assert_eq!(
+            Host::parse(&format!("{label}a")).unwrap_err().rule,
+            Rule::HostTooLong
+        );
+        let name = [&label[..], &label, &label, &label[..61]].join(".");
+        assert!(Host::parse(&name).is_ok() && Host::parse(&format!("{name}.")).is_ok());
+        assert_eq!(
+            Host::parse(&format!("{name}a")).unwrap_err().rule,
+            Rule::HostTooLong
+        );
+    }
+
+    #[test]
+    fn a_received_host_may_have_three_colons_or_leading_zeros() {
+        for (given, address) in [
+            ("[2001:db8:::192.0.2.1]", "2001:db8::192.0.2.1"),
+            ("[2001:db8::192.0.2.1]", "2001:db8::192.0.2.1"),
+            ("192.000.002.001", "192.0.2.1"),
+        ] {
+            assert_eq!(
+                Host::parse_received(given).unwrap().address(),
+                address.parse().ok()
+            );
+        }
+        for bad in [
+            "[::::]",
+            "[1:::2:::3]",
+            "1.2.3.456",
+            "0001.2.3.4",
+            "[]",
+            "[",
+            "[::1",
+        ] {
+            assert!(Host::parse_received(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn domains_have_one_form() {
+        for (given, canonical) in [
+            ("Example.COM.", "example.com"),
+            ("example.com", "example.com"),
+            ("[2001:DB8:0:0:0:0:0:1]", "[2001:db8::1]"),
+            ("192.0.2.1", "192.0.2.1"),
+        ] {
+            assert_eq!(domain(given).unwrap(), canonical);
+        }
+    }
+
+    #[test]
+    fn ports_end_at_65535() {
+        assert_eq!(
+            (port("1"), port("65535"), port("05060")),
+            (Ok(1), Ok(65535), Ok(5060))
+        );
+        for bad in [
+            "",
+            "0",
+            "65536",
+            "-1",
+            "+1",
+            "99999999999999999999",
+            "5060 ",
+        ] {
+            assert_eq!(port(bad).unwrap_err().rule, Rule::Port, "{bad}");
+        }
+    }
+}
