@@ -1,0 +1,3 @@
+//! Use cases.
+/// App.
+pub struct App;

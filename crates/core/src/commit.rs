@@ -1,0 +1,274 @@
+//! What a use case hands to the store: preconditions, writes, events and the idempotency record, as plain data.
+//!
+//! # What the store promises
+//! It applies many commits, also of many accounts, in one database transaction, and answers each on its own:
+//!
+//! 1. It takes the rows of all accounts in the batch, in the order of their ids (`FOR UPDATE` on Postgres, as its own
+//!    statement; on SQLite there is one writer). Nothing else orders an account's log.
+//! 2. It goes through the commits in the order of arrival. A commit whose idempotency key is known is answered
+//!    [`Answer::Replayed`] or [`Answer::KeyReused`]. One of its preconditions does not hold: [`Answer::Failed`], and
+//!    nothing of it is written. Otherwise its events get the account's next numbers, its messages the next `seq` of
+//!    their chats, its endpoints the next `external_id`, and it is [`Answer::Applied`].
+//! 3. A commit sees what earlier commits of the batch wrote: when it depends on a row that one of them touched, the
+//!    writes so far are flushed before it is checked. Chat counters are the exception: they are counted in memory.
+//! 4. One set-based statement per table writes it all, then one `COMMIT`. Answers are given after it succeeded: an
+//!    answer means committed and synced.
+//! 5. A statement that fails for a reason other than the connection (a unique name taken by another account in the
+//!    same moment) has the batch rolled back and each commit applied alone; the one at fault is [`Answer::Failed`].
+//! 6. When the answer to `COMMIT` is lost, the store reconnects, takes the account rows (which waits for the
+//!    transaction in doubt), looks for the batch's events, and answers truthfully.
+
+use crate::binding::Binding;
+use crate::chat::ChatKey;
+use crate::delivery::{Delivery, DeliveryOutcome, Dispatch};
+use crate::digest::Ha1;
+use crate::domain::Domain;
+use crate::endpoint::{Endpoint, EndpointState};
+use crate::event::{EventBody, Subjects};
+use crate::message::{
+    Failure, MessageDirection, MessageOrigin, MessageStatus,
+};
+use crate::token::ApiToken;
+use crate::{
+    AccountId, BindingId, ChatId, DeliveryId, DomainId, EndpointId, EventId, ExchangeId, MessageId,
+    Timestamp, TokenId,
+};
+
+/// All that one decision changes, for one account.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    /// The account that owns everything in it.
+    pub account: AccountId,
+    /// The time of the decision; the store stamps rows with it, never with its own clock.
+    pub at: Timestamp,
+    /// The key of the call, if it has one.
+    pub idempotency: Option<Idempotency>,
+    /// What must still hold under the account's lock.
+    pub preconditions: Vec<Precondition>,
+    /// What is written, in order.
+    pub writes: Vec<Write>,
+    /// What is told, in order. A commit with writes but no event still takes the account row.
+    pub events: Vec<NewEvent>,
+}
+
+/// The record of a call that may be repeated. Kept 24 hours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency {
+    /// Whose key it is: the id of the token, or of the endpoint for a SIP MESSAGE.
+    pub actor: [u8; 16],
+    /// The operation, for example `sendMessage`.
+    pub operation: &'static str,
+    /// The key, 1 to 255 bytes.
+    pub key: String,
+    /// HMAC of the canonical input.
+    pub input: [u8; 32],
+    /// The ids of the objects that the call made or changed, for the replay.
+    pub result: Vec<[u8; 16]>,
+}
+
+/// Something that was read and must still hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Precondition {
+    /// No domain of the instance has this name or alias.
+    DomainNameFree(String),
+    /// The account has fewer domains than this.
+    DomainsBelow(u32),
+    /// The domain is there, at this version.
+    DomainAt(DomainId, i64),
+    /// The domain has no endpoint.
+    DomainEmpty(DomainId),
+    /// No endpoint of the domain has this canonical name.
+    EndpointNameFree(DomainId, String),
+    /// The endpoint is there, at this version.
+    EndpointAt(EndpointId, i64),
+    /// The endpoint's set of bindings is at this revision.
+    BindingsAt(EndpointId, i64),
+    /// No message is on its way to the endpoint.
+    NothingWaitsFor(EndpointId),
+    /// The endpoint has no chat with this key.
+    ChatKeyFree(ChatKey),
+    /// The chat is there.
+    ChatThere(ChatId),
+    /// The message is there, with this status and this read mark.
+    MessageAt(MessageId, MessageStatus, bool),
+    /// The dispatch is there, with this lease number.
+    DispatchLeased(ExchangeId, i64),
+    /// The token is there and not revoked.
+    TokenLive(TokenId),
+}
+
+/// One change of a row.
+#[derive(Debug, Clone)]
+pub enum Write {
+    /// Inserts a domain with its aliases.
+    DomainInsert(Domain),
+    /// Deletes a domain with its aliases.
+    DomainDelete(DomainId),
+    /// Inserts an endpoint; its `external_id` is allotted by the store.
+    EndpointInsert {
+        /// The endpoint.
+        endpoint: Endpoint,
+        /// Its HA1 values, sealed by the store.
+        credentials: Vec<Ha1>,
+    },
+    /// Deletes an endpoint with its credentials, bindings, chats and messages; blanks the text in their events.
+    EndpointDelete(EndpointId),
+    /// Sets an endpoint's presence.
+    EndpointStateSet(EndpointId, EndpointState),
+    /// Inserts an empty chat.
+    ChatInsert {
+        /// Its id.
+        id: ChatId,
+        /// Its key.
+        key: ChatKey,
+    },
+    /// Inserts a message, allots its `seq`, and counts it in its chat: `last_seq`, `last_message`, `message_count`,
+    /// `unread_count` (IN, unread), `activity_seq` and `updated_at`.
+    MessageInsert(NewMessage),
+    /// Sets the status of a message.
+    MessageStatusSet {
+        /// The message.
+        id: MessageId,
+        /// Its new status.
+        status: MessageStatus,
+        /// Why it failed.
+        failure: Option<Failure>,
+    },
+    /// Sets the read mark of an IN message and moves its chat's `unread_count` by one the other way.
+    MessageReadSet {
+        /// The message.
+        id: MessageId,
+        /// Its chat.
+        chat: ChatId,
+        /// The new mark, which differs from the old one by precondition.
+        read: bool,
+    },
+    /// Inserts a message on its way.
+    DispatchInsert(Dispatch),
+    /// Gives a leased dispatch back, to be claimed again when it is due. Its lease ends.
+    DispatchRelease {
+        /// Which.
+        id: ExchangeId,
+        /// Whether a contact has taken it.
+        taken: bool,
+        /// How many rounds ended without a contact taking it.
+        rounds: i32,
+        /// When it is next due.
+        due_at: Timestamp,
+    },
+    /// Notes that a contact has taken a dispatch; the lease goes on.
+    DispatchTaken(ExchangeId),
+    /// Removes a dispatch with which nothing is left to do.
+    DispatchDelete(ExchangeId),
+    /// Inserts an attempt.
+    DeliveryInsert(Delivery),
+    /// Ends an attempt.
+    DeliveryFinish {
+        /// Which.
+        id: DeliveryId,
+        /// How.
+        outcome: DeliveryOutcome,
+        /// The final SIP status.
+        sip_status: Option<u16>,
+        /// The reason phrase, or what failed.
+        reason: Option<String>,
+    },
+    /// Inserts or replaces a binding and raises the endpoint's `bindings_revision`.
+    BindingPut(Binding),
+    /// Removes a binding and raises the endpoint's `bindings_revision`.
+    BindingDelete(EndpointId, BindingId),
+    /// Writes a refresh behind: nothing else of the binding changed. A binding that is gone is left so.
+    BindingRefresh {
+        /// Which.
+        id: BindingId,
+        /// CSeq of the refresh.
+        cseq: u32,
+        /// When it came.
+        refreshed_at: Timestamp,
+        /// The new end.
+        expires_at: Timestamp,
+    },
+    /// Inserts a token.
+    TokenInsert {
+        /// The token.
+        token: ApiToken,
+        /// SHA-256 of its secret.
+        hash: [u8; 32],
+    },
+    /// Revokes a token.
+    TokenRevoke(TokenId),
+}
+
+/// A message to insert; the store allots `seq` and `log_seq`.
+#[derive(Debug, Clone)]
+pub struct NewMessage {
+    /// Its id.
+    pub id: MessageId,
+    /// Common to both copies.
+    pub exchange: ExchangeId,
+    /// The endpoint that keeps it.
+    pub endpoint: EndpointId,
+    /// The chat, which is there or inserted earlier in the same commit.
+    pub chat: ChatId,
+    /// Sent or received.
+    pub direction: MessageDirection,
+    /// API or SIP.
+    pub origin: MessageOrigin,
+    /// The sender's SIP URI.
+    pub from: String,
+    /// The recipient's SIP URI.
+    pub to: String,
+    /// The other side as in the chat's key, for filters.
+    pub peer: String,
+    /// The text.
+    pub body: String,
+    /// Its media type.
+    pub content_type: String,
+    /// `Accepted` or `Received`.
+    pub status: MessageStatus,
+    /// Whether it counts as read.
+    pub read: bool,
+    /// Until when delivery is tried.
+    pub expires_at: Option<Timestamp>,
+    /// The index, in the commit's `events`, of its first event, whose number becomes `log_seq`.
+    pub first_event: usize,
+    /// The index, in the commit's `events`, of the event whose number becomes the chat's `activity_seq`.
+    pub activity_event: usize,
+}
+
+/// An event to append; the store allots its number.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    /// Its id.
+    pub id: EventId,
+    /// Its random check.
+    pub check: u32,
+    /// What it is about.
+    pub subjects: Subjects,
+    /// Its values. In [`EventBody::ChatUpdated`] the store replaces the counts by those after this commit.
+    pub body: EventBody,
+}
+
+/// What became of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Committed and synced.
+    Applied(Applied),
+    /// The same call was applied before; these are the ids of its objects.
+    Replayed(Vec<[u8; 16]>),
+    /// The key was used before with another input; nothing was written.
+    KeyReused,
+    /// The precondition with this index does not hold; nothing was written.
+    Failed(usize),
+}
+
+/// What the store allotted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// The number of the account's newest event afterwards (as of this commit, not of the batch).
+    pub head: i64,
+    /// The `external_id`s of the endpoints inserted, in order.
+    pub external_ids: Vec<i64>,
+    /// Of the messages inserted, in order: (`seq`, `log_seq`).
+    pub message_seqs: Vec<(i64, i64)>,
+}

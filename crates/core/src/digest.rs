@@ -1,0 +1,129 @@
+//! Digest credentials (RFC 7616, RFC 8760): which algorithms exist and how a password becomes HA1 values.
+
+use crate::keyring::Secret;
+use md5::Md5;
+use sha2::{Digest as _, Sha256};
+
+/// A digest algorithm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DigestAlgorithm {
+    /// `SHA-256` (RFC 7616).
+    Sha256,
+    /// `MD5`, for old phones.
+    Md5,
+}
+
+/// The encoding under which a non-ASCII password was hashed; phones differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PasswordCharset {
+    /// UTF-8 (RFC 7616 section 4).
+    Utf8,
+    /// ISO 8859-1.
+    Latin1,
+}
+
+/// One `H(username:realm:password)` of an endpoint; equal to the password for its realm and algorithm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ha1 {
+    /// The hash function.
+    pub algorithm: DigestAlgorithm,
+    /// How the password was encoded.
+    pub charset: PasswordCharset,
+    /// Lower-case hexadecimal text of the hash: 32 or 64 characters.
+    pub value: Secret,
+}
+
+/// Hashes `username:realm:password` for each algorithm, and for a non-ASCII password also over ISO 8859-1.
+///
+/// The password must have passed the endpoint password rule: all characters are at most U+00FF.
+#[must_use]
+pub fn ha1_values(
+    username: &str,
+    realm: &str,
+    password: &str,
+    algorithms: &[DigestAlgorithm],
+) -> Vec<Ha1> {
+    let mut values = Vec::new();
+    for &algorithm in algorithms {
+        values.push(ha1(
+            username,
+            realm,
+            password.as_bytes(),
+            algorithm,
+            PasswordCharset::Utf8,
+        ));
+        if !password.is_ascii() {
+            let latin1: Vec<u8> = password
+                .chars()
+                .map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?'))
+                .collect();
+            values.push(ha1(
+                username,
+                realm,
+                &latin1,
+                algorithm,
+                PasswordCharset::Latin1,
+            ));
+        }
+    }
+    values
+}
+
+fn ha1(
+    username: &str,
+    realm: &str,
+    password: &[u8],
+    algorithm: DigestAlgorithm,
+    charset: PasswordCharset,
+) -> Ha1 {
+    let mut input = Vec::with_capacity(username.len() + realm.len() + password.len() + 2);
+    input.extend_from_slice(username.as_bytes());
+    input.push(b':');
+    input.extend_from_slice(realm.as_bytes());
+    input.push(b':');
+    input.extend_from_slice(password);
+    let value = match algorithm {
+        DigestAlgorithm::Md5 => hex(&Md5::digest(&input)),
+        DigestAlgorithm::Sha256 => hex(&Sha256::digest(&input)),
+    };
+    Ha1 {
+        algorithm,
+        charset,
+        value: Secret::new(value),
+    }
+}
+
+/// Writes bytes as lower-case hexadecimal.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]])
+        .map(char::from)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn md5_of_rfc_2617_section_3_5() {
+        let values = ha1_values(
+            "Mufasa",
+            "testrealm@host.com",
+            "Circle Of Life",
+            &[DigestAlgorithm::Md5],
+        );
+        assert_eq!(values.len(), 1);
+        assert_eq!(values[0].value.expose(), "939e7578ed9e3c518a452acee763bce9");
+    }
+
+    #[test]
+    fn a_non_ascii_password_is_hashed_twice() {
+        let values = ha1_values("a", "b", "passwörd", &[DigestAlgorithm::Md5]);
+        assert_eq!(values.len(), 2);
+        assert_ne!(values[0].value, values[1].value);
+    }
+}

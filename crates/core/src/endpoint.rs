@@ -1,0 +1,79 @@
+//! Endpoints: what registers, sends and receives.
+
+use crate::{AccountId, DomainId, EndpointId, Timestamp};
+
+/// The longest display name, in characters; what fits a phone's list without being cut by a database.
+pub const DISPLAY_NAME_MAX: usize = 128;
+/// The longest description, in characters.
+pub const DESCRIPTION_MAX: usize = 1024;
+
+/// Whether an endpoint can be reached, as ARI names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EndpointState {
+    /// It never registered.
+    Unknown,
+    /// It has at least one contact.
+    Online,
+    /// Its last contact is gone.
+    Offline,
+}
+
+/// How an endpoint without a phone behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Simulation {
+    /// Answers each message with its own text.
+    Echo,
+}
+
+/// An endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its id.
+    pub id: EndpointId,
+    /// Its owner.
+    pub account: AccountId,
+    /// Its domain.
+    pub domain: DomainId,
+    /// The name of its domain; immutable as the domain's name is.
+    pub domain_name: String,
+    /// Counted per account from 1, never reused (the PBX's `extension_id`).
+    pub external_id: i64,
+    /// The user part of its address-of-record as given; immutable.
+    pub name: String,
+    /// The canonical form of the name (RFC 3261 section 10.3 step 5); unique in its domain.
+    pub canonical_name: String,
+    /// The label for people.
+    pub display_name: Option<String>,
+    /// A note for people.
+    pub description: Option<String>,
+    /// Whether it may register, send and receive.
+    pub enabled: bool,
+    /// Whether it has a password to register with.
+    pub has_password: bool,
+    /// Set when no phone stands behind it.
+    pub simulation: Option<Simulation>,
+    /// Whether it can be reached.
+    pub state: EndpointState,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When a field was last changed; presence does not count.
+    pub updated_at: Timestamp,
+    /// Counts the changes of its fields, from 1; presence does not count.
+    pub version: i64,
+    /// Counts the changes of its set of bindings, from 0.
+    pub bindings_revision: i64,
+}
+
+impl Endpoint {
+    /// Returns `canonical-user@domain`, which names it in chats and messages.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("{}@{}", self.canonical_name, self.domain_name)
+    }
+
+    /// Returns its address-of-record as a SIP URI.
+    #[must_use]
+    pub fn sip_uri(&self) -> String {
+        format!("sip:{}@{}", self.name, self.domain_name)
+    }
+}

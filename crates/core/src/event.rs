@@ -1,0 +1,200 @@
+//! Events: what happened, in the order of commits, with the values as they were.
+
+use crate::access::Scope;
+use crate::endpoint::EndpointState;
+use crate::message::MessageStatus;
+use crate::{AccountId, ChatId, DomainId, EndpointId, EventId, MessageId, Timestamp};
+
+/// Whether a contact can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ContactStatus {
+    /// Bound; reachability is not probed.
+    NonQualified,
+    /// The binding is gone.
+    Removed,
+}
+
+/// Which kind of event it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EventType {
+    /// A message came in.
+    MessageIn,
+    /// A message was sent.
+    MessageOut,
+    /// A sent message got its final status.
+    MessageOutStatus,
+    /// A device sent a MESSAGE (ARI).
+    TextMessageReceived,
+    /// An endpoint came online or went offline.
+    EndpointStateChanged,
+    /// A contact was bound or removed.
+    ContactStatusChanged,
+    /// An endpoint was created.
+    EndpointCreated,
+    /// An endpoint was deleted.
+    EndpointDeleted,
+    /// A message was marked.
+    MessageUpdated,
+    /// A chat got a message, or its counts changed.
+    ChatUpdated,
+}
+
+impl EventType {
+    /// Every kind.
+    pub const ALL: &'static [EventType] = &[
+        EventType::MessageIn,
+        EventType::MessageOut,
+        EventType::MessageOutStatus,
+        EventType::TextMessageReceived,
+        EventType::EndpointStateChanged,
+        EventType::ContactStatusChanged,
+        EventType::EndpointCreated,
+        EventType::EndpointDeleted,
+        EventType::MessageUpdated,
+        EventType::ChatUpdated,
+    ];
+
+    /// Returns the scope that reading such an event needs.
+    #[must_use]
+    pub fn scope(self) -> Scope {
+        match self {
+            EventType::MessageIn
+            | EventType::MessageOut
+            | EventType::MessageOutStatus
+            | EventType::TextMessageReceived
+            | EventType::MessageUpdated => Scope::MessagesRead,
+            EventType::EndpointStateChanged
+            | EventType::ContactStatusChanged
+            | EventType::EndpointCreated
+            | EventType::EndpointDeleted => Scope::EndpointsRead,
+            EventType::ChatUpdated => Scope::ChatsRead,
+        }
+    }
+}
+
+/// The values of an event as they were; its subjects' ids are beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventBody {
+    /// A message came in. `text` is `None` once the message was deleted.
+    MessageIn {
+        /// The receiving endpoint as `user@domain`.
+        endpoint_name: String,
+        /// The endpoint's own number or address in the chat.
+        own_number: String,
+        /// The sender's number or address.
+        src_number: String,
+        /// The text.
+        text: Option<String>,
+    },
+    /// A message was sent.
+    MessageOut {
+        /// The sending endpoint as `user@domain`.
+        endpoint_name: String,
+        /// The sender's number or address.
+        src_number: String,
+        /// The recipient's number or address.
+        dst_number: String,
+        /// The text; `None` once the message was deleted.
+        text: Option<String>,
+    },
+    /// A sent message got its final status.
+    MessageOutStatus {
+        /// The sending endpoint as `user@domain`.
+        endpoint_name: String,
+        /// The sender's number or address.
+        src_number: String,
+        /// The recipient's number or address.
+        dst_number: String,
+        /// The text; `None` once the message was deleted.
+        text: Option<String>,
+        /// `Sent` or `Failed`.
+        status: MessageStatus,
+    },
+    /// A device sent a MESSAGE.
+    TextMessageReceived {
+        /// The From URI.
+        from: String,
+        /// The To URI.
+        to: String,
+        /// The text; `None` once it was deleted.
+        body: Option<String>,
+    },
+    /// An endpoint came online or went offline.
+    EndpointStateChanged {
+        /// The new state.
+        state: EndpointState,
+    },
+    /// A contact was bound or removed.
+    ContactStatusChanged {
+        /// The Contact URI.
+        uri: String,
+        /// The address-of-record as a SIP URI.
+        aor: String,
+        /// The new status.
+        status: ContactStatus,
+    },
+    /// An endpoint was created.
+    EndpointCreated,
+    /// An endpoint was deleted.
+    EndpointDeleted,
+    /// A message was marked read or unread.
+    MessageUpdated,
+    /// A chat changed.
+    ChatUpdated {
+        /// Its unread messages afterwards.
+        unread_count: i64,
+        /// Its newest message afterwards.
+        last_message: Option<MessageId>,
+    },
+}
+
+impl EventBody {
+    /// Returns the kind of event that has these values.
+    #[must_use]
+    pub fn event_type(&self) -> EventType {
+        match self {
+            EventBody::MessageIn { .. } => EventType::MessageIn,
+            EventBody::MessageOut { .. } => EventType::MessageOut,
+            EventBody::MessageOutStatus { .. } => EventType::MessageOutStatus,
+            EventBody::TextMessageReceived { .. } => EventType::TextMessageReceived,
+            EventBody::EndpointStateChanged { .. } => EventType::EndpointStateChanged,
+            EventBody::ContactStatusChanged { .. } => EventType::ContactStatusChanged,
+            EventBody::EndpointCreated => EventType::EndpointCreated,
+            EventBody::EndpointDeleted => EventType::EndpointDeleted,
+            EventBody::MessageUpdated => EventType::MessageUpdated,
+            EventBody::ChatUpdated { .. } => EventType::ChatUpdated,
+        }
+    }
+}
+
+/// What an event is about; each list filter names one of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Subjects {
+    /// The endpoint.
+    pub endpoint: Option<EndpointId>,
+    /// The endpoint's domain.
+    pub domain: Option<DomainId>,
+    /// The chat.
+    pub chat: Option<ChatId>,
+    /// The message.
+    pub message: Option<MessageId>,
+}
+
+/// An event of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Its id.
+    pub id: EventId,
+    /// The owner.
+    pub account: AccountId,
+    /// Its number in the account's log: 1, 2, 3 … without a hole.
+    pub seq: i64,
+    /// Random bits that tell this row from another with its number after a restore.
+    pub check: u32,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// What it is about.
+    pub subjects: Subjects,
+    /// Its values.
+    pub body: EventBody,
+}

@@ -1,0 +1,430 @@
+//! The store: reads, and the one way to write.
+
+use super::PortFuture;
+use crate::account::{Account, LogHead};
+use crate::binding::Binding;
+use crate::chat::{Chat, ChatKey};
+use crate::commit::{Answer, Commit};
+use crate::delivery::{Delivery, Dispatch};
+use crate::digest::{DigestAlgorithm, Ha1};
+use crate::domain::Domain;
+use crate::endpoint::{Endpoint, EndpointState};
+use crate::event::Event;
+use crate::id::NodeId;
+use crate::message::{Message, MessageDirection, MessageStatus};
+use crate::page::{Page, Slice};
+use crate::token::ApiToken;
+use crate::{
+    AccountId, BindingId, ChatId, DomainId, EndpointId, Error, ExchangeId, MessageId, Timestamp,
+    TokenId,
+};
+use std::time::Duration;
+
+/// What a port's call gives.
+pub type StoreFuture<'a, T> = PortFuture<'a, Result<T, Error>>;
+
+/// Which endpoints a list has. Fields combine with AND; `None` does not filter; an empty list matches nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EndpointFilter {
+    /// Only these.
+    pub ids: Option<Vec<EndpointId>>,
+    /// Only of this domain.
+    pub domain: Option<DomainId>,
+    /// Only in this state.
+    pub state: Option<EndpointState>,
+    /// Only enabled or only disabled ones.
+    pub enabled: Option<bool>,
+    /// Only what a bound token sees. Set by the use case.
+    pub visible: Option<Vec<EndpointId>>,
+}
+
+/// Which messages a list has. Fields combine with AND.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MessageFilter {
+    /// Only of this endpoint.
+    pub endpoint: Option<EndpointId>,
+    /// Only of this chat; the list is then ordered by `seq`.
+    pub chat: Option<ChatId>,
+    /// Only sent or only received ones.
+    pub direction: Option<MessageDirection>,
+    /// Only read or only unread ones.
+    pub read: Option<bool>,
+    /// Only with this status.
+    pub status: Option<MessageStatus>,
+    /// Only with this peer, as in the chat's key.
+    pub peer: Option<String>,
+    /// Stored at this time or later.
+    pub from: Option<Timestamp>,
+    /// Stored before this time.
+    pub to: Option<Timestamp>,
+    /// Only what a bound token sees. Set by the use case.
+    pub visible: Option<Vec<EndpointId>>,
+}
+
+/// Which chats a list has. Fields combine with AND.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChatFilter {
+    /// Only of this endpoint.
+    pub endpoint: Option<EndpointId>,
+    /// Only with this peer.
+    pub peer: Option<String>,
+    /// Only with this own number.
+    pub own_number: Option<String>,
+    /// Only with, or only without, unread messages.
+    pub unread: Option<bool>,
+    /// Only what a bound token sees. Set by the use case.
+    pub visible: Option<Vec<EndpointId>>,
+}
+
+/// How a caller names an endpoint of its account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndpointKey {
+    /// By id.
+    Id(EndpointId),
+    /// By canonical name and, unless the name is unique in the account, a domain's name or alias in lower case.
+    Name {
+        /// The domain's name or alias.
+        domain: Option<String>,
+        /// The canonical user part.
+        canonical: String,
+    },
+    /// The peer of a chat, where that is an endpoint of the account.
+    ChatPeer(ChatId),
+    /// The endpoint that has a chat.
+    ChatOwner(ChatId),
+}
+
+/// What a look-up by [`EndpointKey`] gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found<T> {
+    /// Exactly one.
+    One(T),
+    /// None.
+    None,
+    /// The name stands in more than one domain of the account.
+    Ambiguous,
+}
+
+/// What a send is decided on; read in one transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendSnapshot {
+    /// The sender.
+    pub sender: Found<Endpoint>,
+    /// The recipient.
+    pub recipient: Found<Endpoint>,
+    /// Whether the sender's domain keeps messages between devices. False without a sender.
+    pub record_internal: bool,
+    /// The sender's chat with the recipient (own number and peer are the endpoints' addresses).
+    pub sender_chat: Option<ChatId>,
+    /// The recipient's chat with the sender.
+    pub recipient_chat: Option<ChatId>,
+    /// Whether a domain or alias of the instance has the name in the recipient's key (`false` when it names none).
+    pub recipient_domain_known: bool,
+}
+
+/// What the SIP edge needs to check a digest; secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    /// Its HA1 values.
+    pub ha1: Vec<Ha1>,
+}
+
+/// A domain as the SIP edge sees it: found by name or alias, whoever owns it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Realm {
+    /// The owner.
+    pub account: AccountId,
+    /// The domain.
+    pub domain: DomainId,
+    /// The domain's name, which is the digest realm.
+    pub name: String,
+    /// What its challenge offers, most preferred first.
+    pub digest_algorithms: Vec<DigestAlgorithm>,
+}
+
+/// A place that holds the truth. A read of several statements is one read transaction.
+pub trait Store: Send + Sync {
+    /// Applies a commit with others in one transaction; see [`crate::commit`].
+    ///
+    /// # Errors
+    /// `Unavailable`, `StorageFull`, `Overloaded`: nothing was stored. `UnknownOutcome`: it is not known.
+    fn commit(&self, commit: Commit) -> StoreFuture<'_, Answer>;
+
+    /// Returns the ids that a repeated call would give, or that its key was used with another input.
+    fn idempotent_result(
+        &self,
+        account: AccountId,
+        key: crate::commit::Idempotency,
+    ) -> StoreFuture<'_, Option<Answer>>;
+
+    /// Answers whether the database can be read; for readiness.
+    fn ready(&self) -> StoreFuture<'_, ()>;
+
+    // --- accounts (the operator's, from the command line)
+
+    /// Makes an account. `None` when the name is taken.
+    fn account_create(
+        &self,
+        id: AccountId,
+        name: String,
+        at: Timestamp,
+    ) -> StoreFuture<'_, Option<Account>>;
+
+    /// Returns an account.
+    fn account(&self, id: AccountId) -> StoreFuture<'_, Option<Account>>;
+
+    /// Returns an account by its name.
+    fn account_by_name(&self, name: String) -> StoreFuture<'_, Option<Account>>;
+
+    /// Assigns E.164 numbers to an account, all or none. Gives those that another account has; empty means done.
+    fn numbers_assign(
+        &self,
+        account: AccountId,
+        numbers: Vec<String>,
+    ) -> StoreFuture<'_, Vec<String>>;
+
+    /// Raises the epoch of every account's log; done by a restore.
+    fn epoch_raise(&self) -> StoreFuture<'_, ()>;
+
+    // --- tokens
+
+    /// Returns the token whose secret has this SHA-256, also when it is revoked or expired.
+    fn token_by_hash(&self, hash: [u8; 32]) -> StoreFuture<'_, Option<ApiToken>>;
+
+    /// Returns a token.
+    fn token(&self, account: AccountId, id: TokenId) -> StoreFuture<'_, Option<ApiToken>>;
+
+    /// Lists tokens, newest first.
+    fn tokens(&self, account: AccountId, slice: Slice) -> StoreFuture<'_, Page<ApiToken>>;
+
+    /// Counts tokens.
+    fn tokens_count(&self, account: AccountId) -> StoreFuture<'_, i64>;
+
+    /// Returns the tokens of the whole instance that were revoked at or after a time.
+    fn tokens_revoked_since(&self, at: Timestamp) -> StoreFuture<'_, Vec<TokenId>>;
+
+    // --- domains
+
+    /// Returns a domain by its name or an alias, whoever owns it.
+    fn realm(&self, name: String) -> StoreFuture<'_, Option<Realm>>;
+
+    /// Returns the account's domains with these ids, in any order; unknown ones are left out.
+    fn domains_by_ids(
+        &self,
+        account: AccountId,
+        ids: Vec<DomainId>,
+    ) -> StoreFuture<'_, Vec<Domain>>;
+
+    /// Returns the account's domain with this name or alias.
+    fn domain_by_name(
+        &self,
+        account: AccountId,
+        name: String,
+    ) -> StoreFuture<'_, Option<Domain>>;
+
+    /// Returns which of these names and aliases are taken in the instance.
+    fn domain_names_taken(&self, names: Vec<String>) -> StoreFuture<'_, Vec<String>>;
+
+    /// Lists domains, newest first.
+    fn domains(&self, account: AccountId, slice: Slice) -> StoreFuture<'_, Page<Domain>>;
+
+    /// Counts domains.
+    fn domains_count(&self, account: AccountId) -> StoreFuture<'_, i64>;
+
+    // --- endpoints
+
+    /// Finds an endpoint.
+    fn endpoint(&self, account: AccountId, key: EndpointKey) -> StoreFuture<'_, Found<Endpoint>>;
+
+    /// Returns the account's endpoints with these ids, in any order; unknown ones are left out.
+    fn endpoints_by_ids(
+        &self,
+        account: AccountId,
+        ids: Vec<EndpointId>,
+    ) -> StoreFuture<'_, Vec<Endpoint>>;
+
+    /// Lists endpoints, newest first.
+    fn endpoints(
+        &self,
+        account: AccountId,
+        filter: EndpointFilter,
+        slice: Slice,
+    ) -> StoreFuture<'_, Page<Endpoint>>;
+
+    /// Counts endpoints.
+    fn endpoints_count(
+        &self,
+        account: AccountId,
+        filter: EndpointFilter,
+    ) -> StoreFuture<'_, i64>;
+
+    /// Returns an endpoint of a domain by canonical name, with its HA1 values opened.
+    fn credentials(
+        &self,
+        domain: DomainId,
+        canonical: String,
+    ) -> StoreFuture<'_, Option<Credentials>>;
+
+    // --- bindings
+
+    /// Returns the endpoint with all its bindings, oldest first.
+    fn endpoint_bindings(
+        &self,
+        account: AccountId,
+        id: EndpointId,
+    ) -> StoreFuture<'_, Option<(Endpoint, Vec<Binding>)>>;
+
+    /// Returns the bindings of several endpoints, oldest first within each.
+    fn bindings_by_endpoints(
+        &self,
+        account: AccountId,
+        ids: Vec<EndpointId>,
+    ) -> StoreFuture<'_, Vec<Binding>>;
+
+    /// Returns bindings of the whole instance that ended before a time, oldest end first.
+    fn bindings_ended(&self, before: Timestamp, limit: u32) -> StoreFuture<'_, Vec<Binding>>;
+
+    /// Returns the bindings over one connection of one run of the program.
+    fn bindings_of_connection(
+        &self,
+        node: NodeId,
+        connection: i64,
+    ) -> StoreFuture<'_, Vec<Binding>>;
+
+    /// Shortens the end of every stream binding of runs other than `node` to `until`, where it is later. Their
+    /// connections are gone; the devices get until then to come back.
+    fn bindings_suspend_streams(&self, node: NodeId, until: Timestamp) -> StoreFuture<'_, ()>;
+
+    // --- messages and chats
+
+    /// Reads what a send is decided on.
+    fn send_snapshot(
+        &self,
+        account: AccountId,
+        sender: EndpointKey,
+        recipient: EndpointKey,
+    ) -> StoreFuture<'_, SendSnapshot>;
+
+    /// Returns the account's messages with these ids, in any order; unknown ones are left out.
+    fn messages_by_ids(
+        &self,
+        account: AccountId,
+        ids: Vec<MessageId>,
+    ) -> StoreFuture<'_, Vec<Message>>;
+
+    /// Lists messages, newest first: by `seq` in one chat, by `log_seq` across chats.
+    fn messages(
+        &self,
+        account: AccountId,
+        filter: MessageFilter,
+        slice: Slice,
+    ) -> StoreFuture<'_, Page<Message>>;
+
+    /// Counts messages.
+    fn messages_count(&self, account: AccountId, filter: MessageFilter) -> StoreFuture<'_, i64>;
+
+    /// Returns the account's chats with these ids, in any order; unknown ones are left out.
+    fn chats_by_ids(&self, account: AccountId, ids: Vec<ChatId>) -> StoreFuture<'_, Vec<Chat>>;
+
+    /// Returns the chat with a key.
+    fn chat_by_key(&self, account: AccountId, key: ChatKey) -> StoreFuture<'_, Option<Chat>>;
+
+    /// Lists chats by last activity, newest first.
+    fn chats(
+        &self,
+        account: AccountId,
+        filter: ChatFilter,
+        slice: Slice,
+    ) -> StoreFuture<'_, Page<Chat>>;
+
+    /// Counts chats.
+    fn chats_count(&self, account: AccountId, filter: ChatFilter) -> StoreFuture<'_, i64>;
+
+    /// Returns the unread messages of each endpoint; endpoints without any are left out.
+    fn unread_by_endpoints(
+        &self,
+        account: AccountId,
+        ids: Vec<EndpointId>,
+    ) -> StoreFuture<'_, Vec<(EndpointId, i64)>>;
+
+    // --- delivery
+
+    /// Claims dispatches of the whole instance that are due and not leased, oldest first, for a time. Each gets the next
+    /// lease number. The times are the database's on Postgres and the given one on SQLite.
+    ///
+    /// Dispatches are claimed in the order in which they were accepted, so that each recipient gets its messages in
+    /// order.
+    fn dispatches_claim(
+        &self,
+        now: Timestamp,
+        lease: Duration,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<Dispatch>>;
+
+    /// Ends every lease; done once at start by a node that is alone on its database (SQLite).
+    fn dispatches_unlease(&self) -> StoreFuture<'_, ()>;
+
+    /// Makes the untaken dispatches to an endpoint due now; done when a contact is bound.
+    fn dispatches_hurry(
+        &self,
+        account: AccountId,
+        recipient: EndpointId,
+        now: Timestamp,
+    ) -> StoreFuture<'_, ()>;
+
+    /// Returns the dispatches to an endpoint, oldest first.
+    fn dispatches_to(
+        &self,
+        account: AccountId,
+        recipient: EndpointId,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<Dispatch>>;
+
+    /// Returns the attempts of an exchange, oldest first.
+    fn deliveries(
+        &self,
+        account: AccountId,
+        exchange: ExchangeId,
+    ) -> StoreFuture<'_, Vec<Delivery>>;
+
+    /// Returns the latest attempt of an exchange at a binding.
+    fn delivery_latest(
+        &self,
+        account: AccountId,
+        exchange: ExchangeId,
+        binding: BindingId,
+    ) -> StoreFuture<'_, Option<Delivery>>;
+
+    // --- the log
+
+    /// Returns where an account's log ends.
+    fn log_head(&self, account: AccountId) -> StoreFuture<'_, Option<LogHead>>;
+
+    /// Returns the ends of several logs as (account, seq); for the look once a second.
+    fn log_heads(&self, accounts: Vec<AccountId>) -> StoreFuture<'_, Vec<(AccountId, i64)>>;
+
+    /// Returns events with a number above `after`, in order.
+    fn events_after(
+        &self,
+        account: AccountId,
+        after: i64,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<Event>>;
+
+    /// Returns events with a number below `before`, newest first.
+    fn events_before(
+        &self,
+        account: AccountId,
+        before: i64,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<Event>>;
+
+    /// Deletes up to `limit` of the oldest events of the instance that are older than a time and notes it in their
+    /// accounts, outside the account lock's longer work. Gives how many went.
+    fn events_trim(&self, before: Timestamp, limit: u32) -> StoreFuture<'_, u64>;
+
+    /// Deletes up to `limit` idempotency records older than a time. Gives how many went.
+    fn idempotency_trim(&self, before: Timestamp, limit: u32) -> StoreFuture<'_, u64>;
+}
