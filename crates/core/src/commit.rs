@@ -25,9 +25,7 @@ use crate::digest::Ha1;
 use crate::domain::Domain;
 use crate::endpoint::{Endpoint, EndpointState};
 use crate::event::{EventBody, Subjects};
-use crate::message::{
-    Failure, MessageDirection, MessageOrigin, MessageStatus,
-};
+use crate::message::{Failure, MessageDirection, MessageOrigin, MessageStatus};
 use crate::token::ApiToken;
 use crate::{
     AccountId, BindingId, ChatId, DeliveryId, DomainId, EndpointId, EventId, ExchangeId, MessageId,

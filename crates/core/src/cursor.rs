@@ -76,7 +76,11 @@ mod tests {
     fn a_cursor_is_bound_to_its_account_and_key() {
         let keys = Keyring::new([1; 32]);
         let (ours, theirs) = (AccountId([1; 16]), AccountId([2; 16]));
-        let cursor = EventCursor { epoch: 3, seq: 17, check: 99 };
+        let cursor = EventCursor {
+            epoch: 3,
+            seq: 17,
+            check: 99,
+        };
         let text = cursor.encode(&keys, ours);
         assert_eq!(EventCursor::decode(&text, &keys, ours), Ok(cursor));
         assert!(EventCursor::decode(&text, &keys, theirs).is_err());

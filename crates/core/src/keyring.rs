@@ -165,7 +165,10 @@ mod tests {
         let sealed = keys.seal([9; 24], b"secret", b"row 1");
         assert_eq!(&**keys.open(&sealed, b"row 1").unwrap(), b"secret");
         assert_eq!(keys.open(&sealed, b"row 2"), Err(OpenError));
-        assert_eq!(Keyring::new([2; 32]).open(&sealed, b"row 1"), Err(OpenError));
+        assert_eq!(
+            Keyring::new([2; 32]).open(&sealed, b"row 1"),
+            Err(OpenError)
+        );
     }
 
     #[test]

@@ -59,6 +59,17 @@ pub struct Page<T> {
     pub has_previous: bool,
 }
 
+impl<T> Page<T> {
+    /// Changes each row.
+    pub fn map<U>(self, change: impl FnMut(T) -> U) -> Page<U> {
+        Page {
+            items: self.items.into_iter().map(change).collect(),
+            has_next: self.has_next,
+            has_previous: self.has_previous,
+        }
+    }
+}
+
 /// Which list a position belongs to; part of the position, with the filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListKind {
@@ -124,8 +135,16 @@ impl<'k> PageCursors<'k> {
         Ok(Slice {
             backward,
             limit,
-            after: request.after.as_deref().map(|c| self.decode("after", c)).transpose()?,
-            before: request.before.as_deref().map(|c| self.decode("before", c)).transpose()?,
+            after: request
+                .after
+                .as_deref()
+                .map(|c| self.decode("after", c))
+                .transpose()?,
+            before: request
+                .before
+                .as_deref()
+                .map(|c| self.decode("before", c))
+                .transpose()?,
         })
     }
 
@@ -183,26 +202,47 @@ mod tests {
     #[test]
     fn a_position_is_read_back_only_by_its_own_list() {
         let keys = Keyring::new([7; 32]);
-        let key = PageKey { position: -5, tie: [3; 16] };
+        let key = PageKey {
+            position: -5,
+            tie: [3; 16],
+        };
         let text = cursors(&keys, "a").encode(key);
-        let request = PageRequest { after: Some(text.clone()), ..PageRequest::default() };
-        assert_eq!(cursors(&keys, "a").slice(&request).unwrap().after, Some(key));
+        let request = PageRequest {
+            after: Some(text.clone()),
+            ..PageRequest::default()
+        };
+        assert_eq!(
+            cursors(&keys, "a").slice(&request).unwrap().after,
+            Some(key)
+        );
         assert!(cursors(&keys, "b").slice(&request).is_err());
-        let cut = PageRequest { after: Some(text[1..].into()), ..PageRequest::default() };
+        let cut = PageRequest {
+            after: Some(text[1..].into()),
+            ..PageRequest::default()
+        };
         assert!(cursors(&keys, "a").slice(&cut).is_err());
     }
 
     #[test]
     fn a085_page_sizes() {
         let keys = Keyring::new([7; 32]);
-        let ask = |first| cursors(&keys, "").slice(&PageRequest { first, ..PageRequest::default() });
+        let ask = |first| {
+            cursors(&keys, "").slice(&PageRequest {
+                first,
+                ..PageRequest::default()
+            })
+        };
         assert_eq!(ask(None).unwrap().limit, 50);
         assert_eq!(ask(Some(1)).unwrap().limit, 1);
         assert_eq!(ask(Some(1000)).unwrap().limit, 1000);
         for wrong in [0, -1, 1001, i32::MIN] {
             assert!(ask(Some(wrong)).is_err(), "{wrong}");
         }
-        let both = PageRequest { first: Some(1), last: Some(1), ..PageRequest::default() };
+        let both = PageRequest {
+            first: Some(1),
+            last: Some(1),
+            ..PageRequest::default()
+        };
         assert!(cursors(&keys, "").slice(&both).is_err());
     }
 }

@@ -1,3 +1,263 @@
-//! Use cases.
-/// App.
-pub struct App;
+//! The use cases: the only API of the front doors.
+//!
+//! Each checks what the caller may do, reads a snapshot, lets a pure function of [`crate::decide`] decide, and commits.
+//! When a precondition no longer holds it reads and decides again, at most [`ATTEMPTS`] times.
+
+pub mod accounts;
+pub mod chats;
+pub mod delivery;
+pub mod domains;
+pub mod endpoints;
+pub mod events;
+pub mod messages;
+pub mod presence;
+pub mod tokens;
+
+use crate::access::Caller;
+use crate::commit::{Answer, Applied, Commit, Idempotency};
+use crate::decide::Mint;
+use crate::decide::presence::RegistrationTimes;
+use crate::error::{Problem, ProblemCode};
+use crate::id::NodeId;
+use crate::keyring::{KeyUse, Keyring};
+use crate::ports::{Bus, Clock, Entropy, Store, Wake};
+use crate::{Error, ErrorKind, Fault, Timestamp};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a use case decides before it gives up: once, and three times again.
+const ATTEMPTS: usize = 4;
+/// The longest idempotency key, in bytes; part of an index.
+const IDEMPOTENCY_KEY_MAX: usize = 255;
+
+/// What the operator may set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// How long delivery is tried when the sender does not say.
+    pub message_expiry: Duration,
+    /// The longest that a sender may ask for.
+    pub message_expiry_max: Duration,
+    /// Bounds on how long a contact may be bound.
+    pub registration: RegistrationTimes,
+    /// How long events are kept.
+    pub event_retention: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        Self {
+            message_expiry: 3 * DAY,
+            message_expiry_max: 7 * DAY,
+            registration: RegistrationTimes {
+                min_s: 60,
+                max_s: 7200,
+            },
+            event_retention: 7 * DAY,
+        }
+    }
+}
+
+/// What an application is built of.
+pub struct Parts {
+    /// The truth.
+    pub store: Arc<dyn Store>,
+    /// What wakes readers.
+    pub bus: Arc<dyn Bus>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// The instance key.
+    pub keys: Keyring,
+    /// What the operator may set.
+    pub policy: Policy,
+}
+
+/// The application.
+pub struct App {
+    store: Arc<dyn Store>,
+    bus: Arc<dyn Bus>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    keys: Keyring,
+    policy: Policy,
+    node: NodeId,
+    started_at: Timestamp,
+    logs: events::Logs,
+    sessions: tokens::Sessions,
+    refreshes: presence::Refreshes,
+    due: event_listener::Event,
+}
+
+/// What a use case that changes something gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome<T> {
+    /// The object as it is now.
+    pub value: T,
+    /// Whether an earlier call with the same idempotency key did it.
+    pub replayed: bool,
+}
+
+impl App {
+    /// Builds the application. It does nothing by itself: the program calls its steps (`*_step`, `*_sweep`) in loops.
+    #[must_use]
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let Parts {
+            store,
+            bus,
+            clock,
+            entropy,
+            keys,
+            policy,
+        } = parts;
+        let started_at = clock.now();
+        let node = Mint::new(started_at, &*entropy).id(NodeId::new);
+        Arc::new(Self {
+            store,
+            bus,
+            clock,
+            entropy,
+            keys,
+            policy,
+            node,
+            started_at,
+            logs: events::Logs::default(),
+            sessions: tokens::Sessions::new(started_at),
+            refreshes: presence::Refreshes::default(),
+            due: event_listener::Event::new(),
+        })
+    }
+
+    /// Returns the id of this run, which names the owner of stream connections.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// Returns the instance key, from which the SIP edge derives its nonces.
+    #[must_use]
+    pub fn keys(&self) -> &Keyring {
+        &self.keys
+    }
+
+    /// Returns the time.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Returns what the operator set.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Answers whether the database can be read.
+    ///
+    /// # Errors
+    /// `Unavailable` when it can't.
+    pub async fn ready(&self) -> Result<(), Error> {
+        self.store.ready().await
+    }
+
+    /// Trims what is kept for a time only: events and idempotency records, in small steps. Gives whether more is left.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn retention_step(&self) -> Result<bool, Error> {
+        /// Rows a step; small, so that no reader or writer waits long.
+        const STEP: u32 = 500;
+        const IDEMPOTENCY: Duration = Duration::from_secs(24 * 3600);
+        let now = self.now();
+        let events = self
+            .store
+            .events_trim(now.minus(self.policy.event_retention), STEP)
+            .await?;
+        let keys = self
+            .store
+            .idempotency_trim(now.minus(IDEMPOTENCY), STEP)
+            .await?;
+        Ok(events.max(keys) >= u64::from(STEP))
+    }
+
+    fn mint(&self) -> Mint<'_> {
+        Mint::new(self.clock.now(), &*self.entropy)
+    }
+
+    /// Commits and wakes the readers of the account's log.
+    async fn commit(&self, commit: Commit) -> Result<Answer, Error> {
+        let account = commit.account;
+        let answer = self.store.commit(commit).await?;
+        if let Answer::Applied(Applied { head, .. }) = &answer {
+            self.bus.wake(Wake {
+                account,
+                seq: *head,
+            });
+        }
+        Ok(answer)
+    }
+
+    /// Makes the idempotency record of a call, if it has a key. The MAC covers the input's parts.
+    fn idempotency(
+        &self,
+        caller: &Caller,
+        operation: &'static str,
+        key: Option<&str>,
+        input: &[&[u8]],
+    ) -> Result<Option<Idempotency>, Fault> {
+        let Some(key) = key else { return Ok(None) };
+        if key.is_empty() || key.len() > IDEMPOTENCY_KEY_MAX {
+            return Err(Problem::validation(
+                "idempotencyKey",
+                format!("An idempotency key has 1 to {IDEMPOTENCY_KEY_MAX} bytes."),
+            )
+            .into());
+        }
+        Ok(Some(Idempotency {
+            actor: caller.token.0,
+            operation,
+            key: key.to_owned(),
+            input: self.keys.mac(KeyUse::Idempotency, input),
+            result: Vec::new(),
+        }))
+    }
+
+    /// Says what a refused call's key already did, so that a call that can't be done twice is still repeatable.
+    async fn replay_of(
+        &self,
+        caller: &Caller,
+        idempotency: Option<&Idempotency>,
+        problems: Vec<Problem>,
+    ) -> Result<Vec<[u8; 16]>, Fault> {
+        if let Some(key) = idempotency {
+            match self
+                .store
+                .idempotent_result(caller.account, key.clone())
+                .await?
+            {
+                Some(Answer::Replayed(ids)) => return Ok(ids),
+                Some(Answer::KeyReused) => return Err(key_reused()),
+                Some(Answer::Applied(_) | Answer::Failed(_)) | None => {}
+            }
+        }
+        Err(Fault::Refused(problems))
+    }
+}
+
+fn key_reused() -> Fault {
+    Problem::new(
+        ProblemCode::IdempotencyKeyReused,
+        "idempotencyKey",
+        "This idempotency key was used with another input.",
+    )
+    .into()
+}
+
+/// The answer when others changed the same thing at each attempt.
+fn contended() -> Error {
+    Error::new(
+        ErrorKind::Overloaded,
+        "Others are changing the same object; try again.",
+    )
+}

@@ -1,1 +1,12 @@
-//! Decisions.
+//! The rules as pure functions: what was read and what is asked, to a commit or a refusal. They await nothing and take
+//! time and randomness as values, so that a run can be repeated.
+
+pub mod delivery;
+pub mod domains;
+pub mod endpoints;
+pub mod messages;
+pub mod mint;
+pub mod presence;
+pub mod tokens;
+
+pub use mint::Mint;

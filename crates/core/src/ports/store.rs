@@ -218,11 +218,7 @@ pub trait Store: Send + Sync {
     ) -> StoreFuture<'_, Vec<Domain>>;
 
     /// Returns the account's domain with this name or alias.
-    fn domain_by_name(
-        &self,
-        account: AccountId,
-        name: String,
-    ) -> StoreFuture<'_, Option<Domain>>;
+    fn domain_by_name(&self, account: AccountId, name: String) -> StoreFuture<'_, Option<Domain>>;
 
     /// Returns which of these names and aliases are taken in the instance.
     fn domain_names_taken(&self, names: Vec<String>) -> StoreFuture<'_, Vec<String>>;
@@ -254,11 +250,7 @@ pub trait Store: Send + Sync {
     ) -> StoreFuture<'_, Page<Endpoint>>;
 
     /// Counts endpoints.
-    fn endpoints_count(
-        &self,
-        account: AccountId,
-        filter: EndpointFilter,
-    ) -> StoreFuture<'_, i64>;
+    fn endpoints_count(&self, account: AccountId, filter: EndpointFilter) -> StoreFuture<'_, i64>;
 
     /// Returns an endpoint of a domain by canonical name, with its HA1 values opened.
     fn credentials(

@@ -48,7 +48,9 @@ pub enum AttemptResult {
 
 /// Carries messages of one technology.
 pub trait Technology: Send + Sync {
-    /// Sends a MESSAGE and waits for its final answer. One at a time to each contact, in the order of calls, and bounded
-    /// in time. An unreachable contact never delays another.
-    fn deliver(&self, attempt: Attempt) -> PortFuture<'_, AttemptResult>;
+    /// Queues a MESSAGE for its contact and returns its final answer. The place in the queue is taken by the call
+    /// itself, not by the first poll; one MESSAGE at a time is outstanding at each contact. An answer comes within 64
+    /// seconds, the wait in the queue included: what can't be sent by then is a [`AttemptResult::TransportError`]. An
+    /// unreachable contact never delays another.
+    fn deliver(&self, attempt: Attempt) -> PortFuture<'static, AttemptResult>;
 }

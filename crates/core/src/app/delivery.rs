@@ -1,0 +1,284 @@
+//! Delivery: claims what is due, sends it to the contacts of its recipient, and keeps the trace.
+//!
+//! The program runs [`App::delivery_step`] in a loop: it awaits [`App::delivery_due`] or a second, claims, stores the
+//! attempts, hands them to the technology in the order in which the messages were accepted, and ends each round in a
+//! task of its own, so that a slow contact holds up nothing else.
+
+use super::App;
+use crate::binding::Binding;
+use crate::commit::Answer;
+use crate::decide::delivery::{
+    Plan, PlannedAttempt, close, finish, next_round_at, plan, release, start,
+};
+use crate::delivery::{Delivery, DeliveryOutcome, Dispatch};
+use crate::endpoint::Simulation;
+use crate::ports::{Attempt, AttemptResult, PortFuture, Technology};
+use crate::{Error, Fault, Timestamp};
+use futures_util::future::join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Messages claimed at once: what one round of commits stores together.
+const CLAIM: u32 = 64;
+/// How long a claim holds. A technology answers an attempt within 64 s, queueing included; the rest is for commits.
+const LEASE: Duration = Duration::from_secs(120);
+
+/// The rest of a round, to be awaited in a task of its own.
+pub type Round = PortFuture<'static, ()>;
+
+impl App {
+    /// Waits until a message may be due.
+    pub async fn delivery_due(&self) {
+        self.due.listen().await;
+    }
+
+    /// Ends the leases of an earlier run; only where this node is alone on its database.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn delivery_start_alone(&self) -> Result<(), Error> {
+        self.store.dispatches_unlease().await
+    }
+
+    /// Claims what is due and begins its rounds. The result's rounds must each be spawned; an empty result means that
+    /// nothing is due.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn delivery_step(
+        self: &Arc<Self>,
+        technology: &Arc<dyn Technology>,
+    ) -> Result<Vec<Round>, Error> {
+        let claimed = self
+            .store
+            .dispatches_claim(self.now(), LEASE, CLAIM)
+            .await?;
+        let begun = join_all(
+            claimed
+                .into_iter()
+                .map(|dispatch| self.round_begin(dispatch)),
+        )
+        .await;
+        let mut rounds: Vec<Round> = Vec::new();
+        for round in begun {
+            match round {
+                Ok(Some(Begun::Attempts(dispatch, planned))) => {
+                    // Handing over here, in order, is what keeps the order of messages to each contact.
+                    let attempts = planned
+                        .into_iter()
+                        .map(|planned| hand_over(&**technology, self.now(), &dispatch, planned))
+                        .collect::<Vec<_>>();
+                    rounds.push(Box::pin(self.clone().round_finish(dispatch, attempts)));
+                }
+                Ok(Some(Begun::Echo(dispatch))) => {
+                    rounds.push(Box::pin(self.clone().round_echo(dispatch)));
+                }
+                Ok(None) => {}
+                // The lease runs out and the message is due again.
+                Err(error) => tracing::warn!(%error, "a delivery could not begin"),
+            }
+        }
+        Ok(rounds)
+    }
+
+    /// Plans a dispatch and stores its attempts.
+    async fn round_begin(&self, dispatch: Dispatch) -> Result<Option<Begun>, Error> {
+        let Some((recipient, bindings)) = self
+            .store
+            .endpoint_bindings(dispatch.account, dispatch.recipient)
+            .await?
+        else {
+            let mint = self.mint();
+            self.commit(close(&mint, &dispatch, None, None)).await?;
+            return Ok(None);
+        };
+        if recipient.simulation == Some(Simulation::Echo) && recipient.enabled {
+            return Ok(Some(Begun::Echo(dispatch)));
+        }
+        let trace = self.store.deliveries(dispatch.account, dispatch.id).await?;
+        let mint = self.mint();
+        match plan(&mint, self.node, &dispatch, &recipient, &bindings, &trace) {
+            Plan::Attempt(planned) => {
+                if let Some(commit) = start(&mint, &dispatch, &planned)
+                    && !matches!(self.commit(commit).await?, Answer::Applied(_))
+                {
+                    // Another node has it, or it was deleted.
+                    return Ok(None);
+                }
+                Ok(Some(Begun::Attempts(dispatch, planned)))
+            }
+            Plan::Wait(until) => {
+                let commit = release(&mint, &dispatch, dispatch.taken, dispatch.rounds, until);
+                self.commit(commit).await?;
+                self.hurry_if_bindings_changed(&dispatch, &bindings).await?;
+                Ok(None)
+            }
+            Plan::Done => {
+                self.commit(close(&mint, &dispatch, None, None)).await?;
+                Ok(None)
+            }
+            Plan::Fail(failure) => {
+                self.close_with_message(&dispatch, Some(failure)).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// A contact that was bound between the look and the release would otherwise wait for the message's expiry.
+    async fn hurry_if_bindings_changed(
+        &self,
+        dispatch: &Dispatch,
+        seen: &[Binding],
+    ) -> Result<(), Error> {
+        let now = self
+            .store
+            .endpoint_bindings(dispatch.account, dispatch.recipient)
+            .await?;
+        let unchanged = now.is_some_and(|(_, bindings)| {
+            bindings.len() == seen.len()
+                && bindings
+                    .iter()
+                    .zip(seen)
+                    .all(|(a, b)| a.id == b.id && a.flow == b.flow)
+        });
+        if !unchanged {
+            self.store
+                .dispatches_hurry(dispatch.account, dispatch.recipient, self.now())
+                .await?;
+            self.due.notify(usize::MAX);
+        }
+        Ok(())
+    }
+
+    /// Ends a dispatch; when its message was marked meanwhile, reads it again.
+    async fn close_with_message(
+        &self,
+        dispatch: &Dispatch,
+        failure: Option<crate::message::Failure>,
+    ) -> Result<(), Error> {
+        for _ in 0..super::ATTEMPTS {
+            let sent = self.sent_message(dispatch).await?;
+            let message = sent.as_ref().map(|(message, sender)| (message, sender));
+            let commit = close(&self.mint(), dispatch, failure.clone(), message);
+            if matches!(self.commit(commit).await?, Answer::Applied(_)) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn round_finish(
+        self: Arc<Self>,
+        dispatch: Dispatch,
+        attempts: Vec<PortFuture<'static, (Delivery, AttemptResult)>>,
+    ) {
+        let mut attempts: FuturesUnordered<_> = attempts.into_iter().collect();
+        let (mut taken, mut retry_after) = (dispatch.taken, None);
+        let mut open = false;
+        while let Some((delivery, result)) = attempts.next().await {
+            if let AttemptResult::Answered { retry_after_s, .. } = &result {
+                retry_after = retry_after.max(*retry_after_s);
+            }
+            match self.attempt_finish(&dispatch, &delivery, &result).await {
+                Ok(DeliveryOutcome::Delivered) => taken = true,
+                Ok(outcome) => open |= !outcome.is_final(),
+                // The attempt stays of unknown outcome; when the lease ends it is repeated with the same identifiers.
+                Err(error) => {
+                    tracing::warn!(%error, exchange = %dispatch.id, "an attempt's end could not be stored");
+                    return;
+                }
+            }
+        }
+        let mint = self.mint();
+        let end = if open {
+            let rounds = dispatch.rounds.saturating_add(1);
+            let due_at = next_round_at(&mint, rounds, retry_after).min(dispatch.expires_at);
+            release(&mint, &dispatch, taken, rounds, due_at)
+        } else if taken {
+            close(&mint, &dispatch, None, None)
+        } else {
+            // Every contact has refused: due at once, so that the plan finds it failed or a new contact.
+            release(&mint, &dispatch, taken, dispatch.rounds, mint.now)
+        };
+        match self.commit(end).await {
+            Ok(_) => self.due.notify(usize::MAX),
+            Err(error) => {
+                tracing::warn!(%error, exchange = %dispatch.id, "a round's end could not be stored");
+                return;
+            }
+        };
+    }
+
+    async fn attempt_finish(
+        &self,
+        dispatch: &Dispatch,
+        delivery: &Delivery,
+        result: &AttemptResult,
+    ) -> Result<DeliveryOutcome, Error> {
+        let mut outcome = DeliveryOutcome::Pending;
+        for _ in 0..super::ATTEMPTS {
+            let sent = self.sent_message(dispatch).await?;
+            let message = sent.as_ref().map(|(message, sender)| (message, sender));
+            let (commit, decided) = finish(&self.mint(), dispatch, delivery, result, message);
+            outcome = decided;
+            if matches!(self.commit(commit).await?, Answer::Applied(_)) {
+                break;
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// A simulated endpoint takes each message and answers it.
+    async fn round_echo(self: Arc<Self>, dispatch: Dispatch) {
+        let echoed = async {
+            match self.message_echo(dispatch.recipient, &dispatch).await {
+                // The sender is gone or disabled: nobody to answer.
+                Ok(()) | Err(Fault::Refused(_)) => {}
+                Err(Fault::Error(error)) => return Err(error),
+            }
+            for _ in 0..super::ATTEMPTS {
+                let sent = self.sent_message(&dispatch).await?;
+                let message = sent.as_ref().map(|(message, sender)| (message, sender));
+                let commit = crate::decide::delivery::close_taken(&self.mint(), &dispatch, message);
+                if matches!(self.commit(commit).await?, Answer::Applied(_)) {
+                    break;
+                }
+            }
+            Ok::<(), Error>(())
+        };
+        if let Err(error) = echoed.await {
+            tracing::warn!(%error, exchange = %dispatch.id, "an echo could not be sent");
+        }
+    }
+}
+
+enum Begun {
+    Attempts(Dispatch, Vec<PlannedAttempt>),
+    Echo(Dispatch),
+}
+
+fn hand_over(
+    technology: &dyn Technology,
+    now: Timestamp,
+    dispatch: &Dispatch,
+    planned: PlannedAttempt,
+) -> PortFuture<'static, (Delivery, AttemptResult)> {
+    let PlannedAttempt {
+        binding, delivery, ..
+    } = planned;
+    let left = dispatch.expires_at.since(now).as_secs();
+    let result = technology.deliver(Attempt {
+        binding,
+        from: dispatch.from.clone(),
+        to: dispatch.to.clone(),
+        body: dispatch.body.clone(),
+        content_type: dispatch.content_type.clone(),
+        call_id: delivery.call_id.clone(),
+        from_tag: delivery.from_tag.clone(),
+        cseq: delivery.cseq,
+        branch: delivery.branch.clone(),
+        expires_s: u32::try_from(left).unwrap_or(u32::MAX),
+    });
+    Box::pin(async move { (delivery, result.await) })
+}

@@ -1,0 +1,340 @@
+//! Endpoints.
+
+use super::tokens::narrowed;
+use super::{App, Outcome, contended, key_reused};
+use crate::access::{Caller, Scope};
+use crate::binding::Binding;
+use crate::commit::Answer;
+use crate::decide::endpoints::{
+    CreatedEndpoint, EndpointSnapshot, NewEndpoint, NewPassword, create, delete, fail_waiting,
+    name, name_taken,
+};
+use crate::endpoint::Endpoint;
+use crate::error::Problem;
+use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest};
+use crate::ports::store::{EndpointFilter, EndpointKey, Found};
+use crate::{DomainId, EndpointId, Error, ErrorKind, Fault};
+
+/// What `createEndpoint` would say to a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameCheck {
+    /// The canonical form of a name that is well-formed.
+    pub canonical: Option<String>,
+    /// What is wrong with it; empty when it would be accepted.
+    pub problems: Vec<Problem>,
+}
+
+impl App {
+    /// Makes an endpoint. Scope: `endpoints.create`; not for a token bound to endpoints.
+    ///
+    /// # Errors
+    /// All that is wrong with it. In a replay the generated password is `None`.
+    pub async fn endpoint_create(
+        &self,
+        caller: &Caller,
+        new: &NewEndpoint,
+        key: Option<&str>,
+    ) -> Result<Outcome<CreatedEndpoint>, Fault> {
+        caller.require(Scope::EndpointsCreate)?;
+        if caller.endpoints.is_some() {
+            return Err(Problem::not_found("domainId", "domain").into());
+        }
+        let password = match &new.password {
+            NewPassword::Given(given) => given.expose(),
+            NewPassword::Generate | NewPassword::Missing => "",
+        };
+        let input = format!("{new:?}");
+        let idempotency = self.idempotency(
+            caller,
+            "createEndpoint",
+            key,
+            &[input.as_bytes(), password.as_bytes()],
+        )?;
+        for _ in 0..super::ATTEMPTS {
+            let snapshot = self
+                .endpoint_snapshot(caller, new.domain, &new.name)
+                .await?;
+            let (mut commit, mut created) = match create(&self.mint(), new, &snapshot) {
+                Ok(decided) => decided,
+                Err(problems) => {
+                    let ids = self
+                        .replay_of(caller, idempotency.as_ref(), problems)
+                        .await?;
+                    return self.endpoint_replayed(caller, &ids).await;
+                }
+            };
+            commit.idempotency = idempotency.clone().map(|mut record| {
+                record.result = vec![created.endpoint.id.0];
+                record
+            });
+            match self.commit(commit).await? {
+                Answer::Applied(applied) => {
+                    created.endpoint.external_id =
+                        applied.external_ids.first().copied().unwrap_or_default();
+                    return Ok(Outcome {
+                        value: created,
+                        replayed: false,
+                    });
+                }
+                Answer::Replayed(ids) => return self.endpoint_replayed(caller, &ids).await,
+                Answer::KeyReused => return Err(key_reused()),
+                Answer::Failed(_) => {}
+            }
+        }
+        Err(contended().into())
+    }
+
+    async fn endpoint_snapshot(
+        &self,
+        caller: &Caller,
+        domain: DomainId,
+        text: &str,
+    ) -> Result<EndpointSnapshot, Error> {
+        let domain = self
+            .store
+            .domains_by_ids(caller.account, vec![domain])
+            .await?
+            .into_iter()
+            .next();
+        let taken = match (&domain, name(text)) {
+            (Some(domain), Ok(canonical)) => {
+                let key = EndpointKey::Name {
+                    domain: Some(domain.name.clone()),
+                    canonical,
+                };
+                self.store.endpoint(caller.account, key).await? != Found::None
+            }
+            _ => false,
+        };
+        Ok(EndpointSnapshot { domain, taken })
+    }
+
+    async fn endpoint_replayed(
+        &self,
+        caller: &Caller,
+        ids: &[[u8; 16]],
+    ) -> Result<Outcome<CreatedEndpoint>, Fault> {
+        let ids = ids.iter().copied().map(EndpointId).collect();
+        let found = self.store.endpoints_by_ids(caller.account, ids).await?;
+        let endpoint = found.into_iter().next();
+        Ok(Outcome {
+            value: CreatedEndpoint {
+                endpoint: endpoint.ok_or_else(|| Error::not_found("endpoint"))?,
+                generated_password: None,
+            },
+            replayed: true,
+        })
+    }
+
+    /// Says what [`App::endpoint_create`] would say to a name; with a domain also whether it is taken there. Scope:
+    /// `endpoints.read`.
+    ///
+    /// # Errors
+    /// `Forbidden`; `NotFound` for the domain.
+    pub async fn name_check(
+        &self,
+        caller: &Caller,
+        text: &str,
+        domain: Option<DomainId>,
+    ) -> Result<NameCheck, Error> {
+        caller.require(Scope::EndpointsRead)?;
+        let mut problems = Vec::new();
+        if let Some(id) = domain {
+            if caller.endpoints.is_some() {
+                return Err(Error::not_found("domain"));
+            }
+            let snapshot = self.endpoint_snapshot(caller, id, text).await?;
+            if snapshot.domain.is_none() {
+                return Err(Error::not_found("domain"));
+            }
+            if snapshot.taken {
+                problems.push(name_taken(text));
+            }
+        }
+        let canonical = match name(text) {
+            Ok(canonical) => Some(canonical),
+            Err(problem) => {
+                problems.push(problem);
+                None
+            }
+        };
+        Ok(NameCheck {
+            canonical,
+            problems,
+        })
+    }
+
+    /// Deletes an endpoint with all that belongs to it; messages on their way to it fail first. Scope:
+    /// `endpoints.delete`.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn endpoint_delete(
+        &self,
+        caller: &Caller,
+        id: EndpointId,
+        key: Option<&str>,
+    ) -> Result<Outcome<EndpointId>, Fault> {
+        caller.require(Scope::EndpointsDelete)?;
+        let idempotency = self.idempotency(caller, "deleteEndpoint", key, &[&id.0])?;
+        let done = |replayed| {
+            Ok(Outcome {
+                value: id,
+                replayed,
+            })
+        };
+        for _ in 0..super::ATTEMPTS {
+            let found = self
+                .store
+                .endpoint(caller.account, EndpointKey::Id(id))
+                .await?;
+            let (Found::One(endpoint), true) = (found, caller.sees(id)) else {
+                let problems = vec![Problem::not_found("id", "endpoint")];
+                self.replay_of(caller, idempotency.as_ref(), problems)
+                    .await?;
+                return done(true);
+            };
+            self.fail_all_waiting(&endpoint).await?;
+            let mut commit = delete(&self.mint(), &endpoint);
+            commit.idempotency = idempotency.clone();
+            match self.commit(commit).await? {
+                Answer::Applied(_) => return done(false),
+                Answer::Replayed(_) => return done(true),
+                Answer::KeyReused => return Err(key_reused()),
+                Answer::Failed(_) => {}
+            }
+        }
+        Err(contended().into())
+    }
+
+    /// Fails every message on its way to an endpoint, in steps.
+    async fn fail_all_waiting(&self, endpoint: &Endpoint) -> Result<(), Error> {
+        /// Dispatches a step; each is a commit, and they share transactions.
+        const STEP: u32 = 200;
+        loop {
+            let waiting = self
+                .store
+                .dispatches_to(endpoint.account, endpoint.id, STEP)
+                .await?;
+            if waiting.is_empty() {
+                return Ok(());
+            }
+            for dispatch in &waiting {
+                let sent = self.sent_message(dispatch).await?;
+                let message = sent.as_ref().map(|(message, sender)| (message, sender));
+                // A failed precondition means that a delivery ended meanwhile; the next look sees it.
+                self.commit(fail_waiting(&self.mint(), dispatch, message))
+                    .await?;
+            }
+        }
+    }
+
+    /// Finds an endpoint. Scope: `endpoints.read`.
+    ///
+    /// # Errors
+    /// `Forbidden`, `NotFound`; `Invalid` for a name that stands in several domains.
+    pub async fn endpoint(&self, caller: &Caller, key: EndpointKey) -> Result<Endpoint, Error> {
+        caller.require(Scope::EndpointsRead)?;
+        match self.store.endpoint(caller.account, key).await? {
+            Found::One(endpoint) if caller.sees(endpoint.id) => Ok(endpoint),
+            Found::Ambiguous if caller.endpoints.is_none() => Err(Error::new(
+                ErrorKind::Invalid,
+                "Several domains have an endpoint with this name; name the domain.",
+            )),
+            Found::One(_) | Found::None | Found::Ambiguous => Err(Error::not_found("endpoint")),
+        }
+    }
+
+    /// Returns those of these endpoints that are there and seen, in any order. Scope: `endpoints.read`.
+    ///
+    /// # Errors
+    /// `Forbidden`.
+    pub async fn endpoints_by_ids(
+        &self,
+        caller: &Caller,
+        mut ids: Vec<EndpointId>,
+    ) -> Result<Vec<Endpoint>, Error> {
+        caller.require(Scope::EndpointsRead)?;
+        ids.retain(|id| caller.sees(*id));
+        self.store.endpoints_by_ids(caller.account, ids).await
+    }
+
+    /// Lists endpoints, newest first, each with its cursor. Scope: `endpoints.read`.
+    ///
+    /// # Errors
+    /// `Forbidden`; `Invalid` for a wrong page.
+    pub async fn endpoints(
+        &self,
+        caller: &Caller,
+        filter: EndpointFilter,
+        request: &PageRequest,
+    ) -> Result<Page<(String, Endpoint)>, Error> {
+        caller.require(Scope::EndpointsRead)?;
+        let cursors = PageCursors::new(
+            &self.keys,
+            caller.account,
+            ListKind::Endpoints,
+            format!("{filter:?}"),
+        );
+        let slice = cursors.slice(request)?;
+        let page = self
+            .store
+            .endpoints(caller.account, narrowed(caller, filter), slice)
+            .await?;
+        Ok(page.map(|endpoint| {
+            let key = PageKey {
+                position: endpoint.created_at.0,
+                tie: endpoint.id.0,
+            };
+            (cursors.encode(key), endpoint)
+        }))
+    }
+
+    /// Counts endpoints. Scope: `endpoints.read`.
+    ///
+    /// # Errors
+    /// `Forbidden`.
+    pub async fn endpoints_count(
+        &self,
+        caller: &Caller,
+        filter: EndpointFilter,
+    ) -> Result<i64, Error> {
+        caller.require(Scope::EndpointsRead)?;
+        self.store
+            .endpoints_count(caller.account, narrowed(caller, filter))
+            .await
+    }
+
+    /// Returns the contacts of endpoints, with the ends as they are now. Scope: `endpoints.read`.
+    ///
+    /// # Errors
+    /// `Forbidden`.
+    pub async fn contacts_by_endpoints(
+        &self,
+        caller: &Caller,
+        mut ids: Vec<EndpointId>,
+    ) -> Result<Vec<Binding>, Error> {
+        caller.require(Scope::EndpointsRead)?;
+        ids.retain(|id| caller.sees(*id));
+        let mut bindings = self
+            .store
+            .bindings_by_endpoints(caller.account, ids)
+            .await?;
+        self.refreshes.overlay(&mut bindings);
+        Ok(bindings)
+    }
+
+    /// Returns how many unread messages endpoints have; those without any are left out. Scope: `messages.read`.
+    ///
+    /// # Errors
+    /// `Forbidden`.
+    pub async fn unread_by_endpoints(
+        &self,
+        caller: &Caller,
+        mut ids: Vec<EndpointId>,
+    ) -> Result<Vec<(EndpointId, i64)>, Error> {
+        caller.require(Scope::MessagesRead)?;
+        ids.retain(|id| caller.sees(*id));
+        self.store.unread_by_endpoints(caller.account, ids).await
+    }
+}

@@ -1,0 +1,266 @@
+//! Presence: registrations of devices, and what ends them.
+
+use super::{App, contended};
+use crate::access::Caller;
+use crate::binding::Binding;
+use crate::commit::{Answer, Commit, Write};
+use crate::decide::presence::{
+    Refresh, RegisterRefusal, Registered, Registration, register, remove,
+};
+use crate::endpoint::Endpoint;
+use crate::ports::store::{Credentials, Realm};
+use crate::{AccountId, BindingId, DomainId, EndpointId, Error, Timestamp};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long after a stop a UDP binding outlives its stored end, because its last refresh may not have been written.
+const CRASH_GRACE: Duration = Duration::from_secs(60);
+/// How long the devices of a stopped node's connections have to come back.
+const SUSPENSION: Duration = Duration::from_secs(120);
+
+/// Refreshes that are not written yet; one entry a binding, so never more than there are bindings.
+#[derive(Default)]
+pub(super) struct Refreshes {
+    waiting: Mutex<HashMap<BindingId, (AccountId, Refresh)>>,
+}
+
+impl Refreshes {
+    /// Gives bindings the ends and CSeqs that are not written yet.
+    pub(super) fn overlay(&self, bindings: &mut [Binding]) {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        for binding in bindings {
+            if let Some((_, refresh)) = waiting.get(&binding.id)
+                && refresh.at >= binding.refreshed_at
+            {
+                binding.cseq = refresh.cseq;
+                binding.refreshed_at = refresh.at;
+                binding.expires_at = refresh.expires_at;
+            }
+        }
+    }
+
+    fn put(&self, account: AccountId, refreshes: Vec<(BindingId, Refresh)>) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        for (id, refresh) in refreshes {
+            waiting.insert(id, (account, refresh));
+        }
+    }
+
+    fn take(&self) -> HashMap<BindingId, (AccountId, Refresh)> {
+        std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl App {
+    /// Returns the domain that a host names, whoever owns it: whom to challenge for.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn realm(&self, host: &str) -> Result<Option<Realm>, Error> {
+        match sip_validate::domain(host) {
+            Ok(name) => self.store.realm(name.into_owned()).await,
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Returns what is needed to check the digest of a canonical user of a domain.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn credentials(
+        &self,
+        domain: DomainId,
+        canonical: &str,
+    ) -> Result<Option<Credentials>, Error> {
+        self.store.credentials(domain, canonical.to_owned()).await
+    }
+
+    /// Applies an authenticated REGISTER and returns the endpoint's bindings afterwards, oldest first, with their ends.
+    /// A new, changed or removed binding is committed when this returns; a refresh is written within 30 s.
+    ///
+    /// # Errors
+    /// `Ok(Err(_))` for a refusal with a status of its own; `Err(_)` is answered 503 with Retry-After, or 500.
+    pub async fn contacts_register(
+        &self,
+        endpoint: &Endpoint,
+        registration: &Registration,
+    ) -> Result<Result<Vec<Binding>, RegisterRefusal>, Error> {
+        for _ in 0..super::ATTEMPTS {
+            let Some((endpoint, mut bindings)) = self
+                .store
+                .endpoint_bindings(endpoint.account, endpoint.id)
+                .await?
+            else {
+                return Err(Error::not_found("endpoint"));
+            };
+            self.refreshes.overlay(&mut bindings);
+            let decided = register(
+                &self.mint(),
+                self.policy.registration,
+                &endpoint,
+                &bindings,
+                registration,
+            );
+            let Registered {
+                bindings,
+                commit,
+                refreshes,
+                gained_contact,
+            } = match decided {
+                Ok(registered) => registered,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+            if let Some(commit) = commit {
+                match self.commit(commit).await? {
+                    Answer::Applied(_) => {}
+                    Answer::Replayed(_) | Answer::KeyReused | Answer::Failed(_) => continue,
+                }
+            }
+            self.refreshes.put(endpoint.account, refreshes);
+            if gained_contact {
+                self.store
+                    .dispatches_hurry(endpoint.account, endpoint.id, self.now())
+                    .await?;
+                self.due.notify(usize::MAX);
+            }
+            return Ok(Ok(bindings));
+        }
+        Err(contended())
+    }
+
+    /// Removes the bindings of a connection of this run that closed.
+    ///
+    /// # Errors
+    /// Those of the store; the expiry sweep removes the bindings then.
+    pub async fn connection_closed(&self, connection: i64) -> Result<(), Error> {
+        let gone = self
+            .store
+            .bindings_of_connection(self.node, connection)
+            .await?;
+        self.bindings_remove(&gone, |binding| {
+            binding.flow.node == self.node && binding.flow.connection == connection
+        })
+        .await
+    }
+
+    /// Suspends the bindings of other runs' connections; called once at start, before a listener opens.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn presence_start(&self) -> Result<(), Error> {
+        let until = self.now().plus(SUSPENSION);
+        self.store.bindings_suspend_streams(self.node, until).await
+    }
+
+    /// Removes bindings that ended. Called once a second; gives whether more are left.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn presence_sweep(&self) -> Result<bool, Error> {
+        /// Bindings a step, so that one commit stays small.
+        const STEP: u32 = 500;
+        let now = self.now();
+        let mut ended = self.store.bindings_ended(now, STEP).await?;
+        let more = ended.len() >= usize::try_from(STEP).unwrap_or(usize::MAX);
+        self.refreshes.overlay(&mut ended);
+        ended.retain(|binding| self.has_ended(binding, now));
+        let progress = !ended.is_empty();
+        self.bindings_remove(&ended, |binding| self.has_ended(binding, now))
+            .await?;
+        Ok(more && progress)
+    }
+
+    fn has_ended(&self, binding: &Binding, now: Timestamp) -> bool {
+        let written_by_earlier_run = binding.refreshed_at < self.started_at;
+        let end = if written_by_earlier_run && !binding.flow.transport.is_stream() {
+            binding.expires_at.plus(CRASH_GRACE)
+        } else {
+            binding.expires_at
+        };
+        end <= now
+    }
+
+    async fn bindings_remove(
+        &self,
+        gone: &[Binding],
+        is_gone: impl Fn(&Binding) -> bool,
+    ) -> Result<(), Error> {
+        let endpoints: BTreeSet<(AccountId, EndpointId)> =
+            gone.iter().map(|b| (b.account, b.endpoint)).collect();
+        for (account, id) in endpoints {
+            for attempt in 0.. {
+                let Some((endpoint, mut bindings)) =
+                    self.store.endpoint_bindings(account, id).await?
+                else {
+                    break;
+                };
+                self.refreshes.overlay(&mut bindings);
+                let Some(commit) = remove(&self.mint(), &endpoint, &bindings, &is_gone) else {
+                    break;
+                };
+                match self.commit(commit).await? {
+                    Answer::Failed(_) if attempt < super::ATTEMPTS => {}
+                    _ => break,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the refreshes that wait. Called every few seconds, at most 30, and at the end.
+    ///
+    /// # Errors
+    /// Those of the store; the refreshes wait on.
+    pub async fn presence_flush(&self) -> Result<(), Error> {
+        let mut accounts: HashMap<AccountId, Vec<(BindingId, Refresh)>> = HashMap::new();
+        for (id, (account, refresh)) in self.refreshes.take() {
+            accounts.entry(account).or_default().push((id, refresh));
+        }
+        let mut failed = Ok(());
+        for (account, refreshes) in accounts {
+            let writes = refreshes
+                .iter()
+                .map(|(id, refresh)| Write::BindingRefresh {
+                    id: *id,
+                    cseq: refresh.cseq,
+                    refreshed_at: refresh.at,
+                    expires_at: refresh.expires_at,
+                })
+                .collect();
+            let commit = Commit {
+                account,
+                at: self.now(),
+                idempotency: None,
+                preconditions: Vec::new(),
+                writes,
+                events: Vec::new(),
+            };
+            if let Err(error) = self.commit(commit).await {
+                self.put_back(account, refreshes);
+                failed = Err(error);
+            }
+        }
+        failed
+    }
+
+    fn put_back(&self, account: AccountId, refreshes: Vec<(BindingId, Refresh)>) {
+        let mut waiting = self
+            .refreshes
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for (id, refresh) in refreshes {
+            // A newer one may have come meanwhile.
+            waiting.entry(id).or_insert((account, refresh));
+        }
+    }
+
+    /// Returns the contacts of one endpoint as a device or a test sees them.
+    ///
+    /// # Errors
+    /// `Forbidden`.
+    pub async fn contacts(&self, caller: &Caller, id: EndpointId) -> Result<Vec<Binding>, Error> {
+        self.contacts_by_endpoints(caller, vec![id]).await
+    }
+}

@@ -1,0 +1,321 @@
+//! Presence: what a REGISTER changes (RFC 3261 section 10.3 steps 6 and 7), and when an endpoint is online.
+
+use super::Mint;
+use crate::binding::{BINDINGS_MAX, Binding, Flow};
+use crate::commit::{Commit, Precondition, Write};
+use crate::endpoint::{Endpoint, EndpointState};
+use crate::event::{ContactStatus, EventBody};
+use crate::{BindingId, Timestamp};
+use std::time::Duration;
+
+/// A Contact of a REGISTER.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContactUpdate {
+    /// The URI, without header parameters.
+    pub uri: String,
+    /// How long to bind, in seconds; 0 removes.
+    pub expires_s: u32,
+    /// `+sip.instance` (RFC 5626).
+    pub instance: Option<String>,
+    /// `reg-id` (RFC 5626).
+    pub reg_id: Option<u32>,
+}
+
+/// What a REGISTER asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Contacts {
+    /// No Contact: only tell the bindings.
+    Query,
+    /// `Contact: *` with `Expires: 0`: remove all.
+    RemoveAll,
+    /// Add, refresh or remove these.
+    Update(Vec<ContactUpdate>),
+}
+
+/// An authenticated REGISTER.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// Call-ID.
+    pub call_id: String,
+    /// CSeq number.
+    pub cseq: u32,
+    /// What it asks for.
+    pub contacts: Contacts,
+    /// The way that it came.
+    pub flow: Flow,
+    /// User-Agent.
+    pub user_agent: Option<String>,
+}
+
+/// Bounds on how long a contact may be bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RegistrationTimes {
+    /// The shortest, in seconds; less is answered 423.
+    pub min_s: u32,
+    /// The longest, in seconds; more is granted as this.
+    pub max_s: u32,
+}
+
+/// Why a REGISTER is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RegisterRefusal {
+    /// 423 with Min-Expires of so many seconds.
+    IntervalTooBrief(u32),
+    /// 500: a REGISTER with this Call-ID and a higher CSeq came before.
+    OutOfOrder,
+    /// 403: the endpoint would have more than [`BINDINGS_MAX`] contacts.
+    TooManyContacts,
+    /// 403: the endpoint is disabled.
+    Disabled,
+}
+
+/// A refresh that changes nothing but its end; written behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refresh {
+    /// CSeq of the refresh.
+    pub cseq: u32,
+    /// When it came.
+    pub at: Timestamp,
+    /// The new end.
+    pub expires_at: Timestamp,
+}
+
+/// What a REGISTER leads to.
+#[derive(Debug, Clone)]
+pub struct Registered {
+    /// The bindings afterwards.
+    pub bindings: Vec<Binding>,
+    /// What must be committed before the 200; `None` when nothing changed but ends.
+    pub commit: Option<Commit>,
+    /// What may be written later.
+    pub refreshes: Vec<(BindingId, Refresh)>,
+    /// Whether a contact is there that was not: waiting messages are due.
+    pub gained_contact: bool,
+}
+
+/// Decides on a REGISTER.
+///
+/// # Errors
+/// The reason, which the front door turns into its status.
+pub fn register(
+    mint: &Mint<'_>,
+    times: RegistrationTimes,
+    endpoint: &Endpoint,
+    bindings: &[Binding],
+    registration: &Registration,
+) -> Result<Registered, RegisterRefusal> {
+    if !endpoint.enabled {
+        return Err(RegisterRefusal::Disabled);
+    }
+    let mut after = bindings.to_vec();
+    let mut changes = Changes::default();
+    match &registration.contacts {
+        Contacts::Query => {}
+        Contacts::RemoveAll => {
+            for binding in after.drain(..) {
+                in_order(&binding, registration)?;
+                changes.removed.push(binding);
+            }
+        }
+        Contacts::Update(updates) => {
+            for update in updates {
+                apply(
+                    mint,
+                    times,
+                    endpoint,
+                    registration,
+                    update,
+                    &mut after,
+                    &mut changes,
+                )?;
+            }
+        }
+    }
+    if after.len() > BINDINGS_MAX {
+        return Err(RegisterRefusal::TooManyContacts);
+    }
+    let gained_contact = !changes.put.is_empty();
+    let refreshes = std::mem::take(&mut changes.refreshed);
+    Ok(Registered {
+        commit: changes.into_commit(mint, endpoint, !after.is_empty()),
+        bindings: after,
+        refreshes,
+        gained_contact,
+    })
+}
+
+#[derive(Default)]
+struct Changes {
+    /// Bound or changed, and whether the contact is new.
+    put: Vec<(Binding, bool)>,
+    removed: Vec<Binding>,
+    refreshed: Vec<(BindingId, Refresh)>,
+}
+
+impl Changes {
+    fn into_commit(self, mint: &Mint<'_>, endpoint: &Endpoint, any_left: bool) -> Option<Commit> {
+        if self.put.is_empty() && self.removed.is_empty() {
+            return None;
+        }
+        let mut commit = Commit {
+            account: endpoint.account,
+            at: mint.now,
+            idempotency: None,
+            preconditions: vec![
+                Precondition::EndpointAt(endpoint.id, endpoint.version),
+                Precondition::BindingsAt(endpoint.id, endpoint.bindings_revision),
+            ],
+            writes: Vec::new(),
+            events: Vec::new(),
+        };
+        let status = |uri: &str, status| EventBody::ContactStatusChanged {
+            uri: uri.to_owned(),
+            aor: endpoint.sip_uri(),
+            status,
+        };
+        let subjects = super::endpoints::subjects(endpoint);
+        for binding in self.removed {
+            commit
+                .writes
+                .push(Write::BindingDelete(endpoint.id, binding.id));
+            commit.events.push(mint.event(
+                subjects,
+                status(&binding.contact_uri, ContactStatus::Removed),
+            ));
+        }
+        for (binding, is_new) in self.put {
+            if is_new {
+                commit.events.push(mint.event(
+                    subjects,
+                    status(&binding.contact_uri, ContactStatus::NonQualified),
+                ));
+            }
+            commit.writes.push(Write::BindingPut(binding));
+        }
+        let state = match (any_left, endpoint.simulation, endpoint.state) {
+            (true, _, _) | (false, Some(_), _) => EndpointState::Online,
+            (false, None, EndpointState::Unknown) => EndpointState::Unknown,
+            (false, None, _) => EndpointState::Offline,
+        };
+        if state != endpoint.state {
+            commit
+                .writes
+                .push(Write::EndpointStateSet(endpoint.id, state));
+            commit
+                .events
+                .push(mint.event(subjects, EventBody::EndpointStateChanged { state }));
+        }
+        Some(commit)
+    }
+}
+
+fn apply(
+    mint: &Mint<'_>,
+    times: RegistrationTimes,
+    endpoint: &Endpoint,
+    registration: &Registration,
+    update: &ContactUpdate,
+    after: &mut Vec<Binding>,
+    changes: &mut Changes,
+) -> Result<(), RegisterRefusal> {
+    // Step 6: only an interval of under an hour may be refused as too brief.
+    if update.expires_s > 0 && update.expires_s < times.min_s && update.expires_s < 3600 {
+        return Err(RegisterRefusal::IntervalTooBrief(times.min_s));
+    }
+    let known = after.iter().position(|b| same_contact(b, update));
+    if let Some(i) = known {
+        in_order(&after[i], registration)?;
+    }
+    if update.expires_s == 0 {
+        if let Some(i) = known {
+            changes.removed.push(after.remove(i));
+        }
+        return Ok(());
+    }
+    let granted = Duration::from_secs(u64::from(update.expires_s.min(times.max_s)));
+    let expires_at = mint.now.plus(granted);
+    let binding = Binding {
+        id: known.map_or_else(|| mint.id(BindingId::new), |i| after[i].id),
+        account: endpoint.account,
+        endpoint: endpoint.id,
+        contact_uri: update.uri.clone(),
+        flow: registration.flow.clone(),
+        call_id: registration.call_id.clone(),
+        cseq: registration.cseq,
+        instance: update.instance.clone(),
+        reg_id: update.reg_id,
+        user_agent: registration.user_agent.clone(),
+        registered_at: known.map_or(mint.now, |i| after[i].registered_at),
+        refreshed_at: mint.now,
+        expires_at,
+    };
+    match known {
+        Some(i) if only_refreshes(&after[i], &binding) => {
+            let refresh = Refresh {
+                cseq: binding.cseq,
+                at: mint.now,
+                expires_at,
+            };
+            changes.refreshed.push((binding.id, refresh));
+            after[i] = binding;
+        }
+        Some(i) => {
+            changes.put.push((binding.clone(), false));
+            after[i] = binding;
+        }
+        None => {
+            changes.put.push((binding.clone(), true));
+            after.push(binding);
+        }
+    }
+    Ok(())
+}
+
+/// Returns whether a Contact means a binding: the same instance and reg-id (RFC 5626 section 6), else the same URI.
+fn same_contact(binding: &Binding, update: &ContactUpdate) -> bool {
+    match (&binding.instance, &update.instance) {
+        (Some(a), Some(b)) if binding.reg_id.is_some() || update.reg_id.is_some() => {
+            a == b && binding.reg_id == update.reg_id
+        }
+        _ => binding.contact_uri == update.uri,
+    }
+}
+
+/// Step 7: with the same Call-ID the CSeq must rise.
+fn in_order(binding: &Binding, registration: &Registration) -> Result<(), RegisterRefusal> {
+    if binding.call_id == registration.call_id && registration.cseq <= binding.cseq {
+        return Err(RegisterRefusal::OutOfOrder);
+    }
+    Ok(())
+}
+
+fn only_refreshes(old: &Binding, new: &Binding) -> bool {
+    let same_flow = old.flow.transport == new.flow.transport
+        && old.flow.remote == new.flow.remote
+        && old.flow.local == new.flow.local
+        && (!new.flow.transport.is_stream()
+            || (old.flow.node == new.flow.node && old.flow.connection == new.flow.connection));
+    same_flow
+        && old.contact_uri == new.contact_uri
+        && old.call_id == new.call_id
+        && old.user_agent == new.user_agent
+        && old.instance == new.instance
+        && old.reg_id == new.reg_id
+}
+
+/// Decides on removing some of an endpoint's bindings, which ended or whose connection closed; `None` when none of
+/// them is there any more.
+#[must_use]
+pub fn remove(
+    mint: &Mint<'_>,
+    endpoint: &Endpoint,
+    bindings: &[Binding],
+    gone: impl Fn(&Binding) -> bool,
+) -> Option<Commit> {
+    let (removed, left): (Vec<_>, Vec<_>) = bindings.iter().cloned().partition(|b| gone(b));
+    let changes = Changes {
+        removed,
+        ..Changes::default()
+    };
+    changes.into_commit(mint, endpoint, !left.is_empty())
+}
