@@ -78,7 +78,7 @@ scopes! {
 }
 
 impl Scope {
-    /// Reads a scope's name; `voice` is the SignalWire name of `endpoints.manage`.
+    /// Reads a scope's name; `voice` is another name of `endpoints.manage`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Scope> {
         if text == "voice" {

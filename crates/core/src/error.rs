@@ -155,7 +155,7 @@ pub struct Problem {
     /// The path to the field, from inside the input; list indexes as decimal strings.
     pub field: Vec<String>,
     /// Details for programs.
-    pub detail: Option<ProblemDetail>,
+    pub detail: Option<Box<ProblemDetail>>,
 }
 
 impl Problem {
@@ -191,7 +191,7 @@ impl Problem {
     /// Adds details.
     #[must_use]
     pub fn with_detail(mut self, detail: ProblemDetail) -> Self {
-        self.detail = Some(detail);
+        self.detail = Some(Box::new(detail));
         self
     }
 }

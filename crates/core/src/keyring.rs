@@ -103,7 +103,7 @@ impl Keyring {
     /// Returns HMAC-SHA-256 of the parts, each preceded by its length, under the key of one use.
     #[must_use]
     pub fn mac(&self, usage: KeyUse, parts: &[&[u8]]) -> [u8; 32] {
-        let mut mac = hmac_of(&*self.derive(usage));
+        let mut mac = hmac_of(&self.derive(usage));
         for part in parts {
             mac.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             mac.update(part);
@@ -145,7 +145,7 @@ impl Keyring {
     }
 
     fn derive_label(&self, label: &[u8]) -> Zeroizing<[u8; 32]> {
-        let mut mac = hmac_of(&*self.key);
+        let mut mac = hmac_of(&self.key);
         mac.update(label);
         Zeroizing::new(mac.finalize().into_bytes().into())
     }

@@ -202,12 +202,13 @@ impl App {
             release(&mint, &dispatch, taken, dispatch.rounds, mint.now)
         };
         match self.commit(end).await {
-            Ok(_) => self.due.notify(usize::MAX),
+            Ok(_) => {
+                self.due.notify(usize::MAX);
+            }
             Err(error) => {
                 tracing::warn!(%error, exchange = %dispatch.id, "a round's end could not be stored");
-                return;
             }
-        };
+        }
     }
 
     async fn attempt_finish(

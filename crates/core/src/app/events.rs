@@ -163,8 +163,12 @@ impl App {
             self.store.log_heads(accounts).await
         };
         // Feeds that wait for the database, or for their next checkpoint, look at the clock.
-        let checkpoint_due =
-            self.logs.ticks.load(Ordering::Acquire) % CHECKPOINT.as_secs() == 0 || looked.is_err();
+        let checkpoint_due = self
+            .logs
+            .ticks
+            .load(Ordering::Acquire)
+            .is_multiple_of(CHECKPOINT.as_secs())
+            || looked.is_err();
         match looked {
             Ok(heads) => {
                 let heads: HashMap<AccountId, i64> = heads.into_iter().collect();

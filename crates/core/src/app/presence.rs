@@ -26,7 +26,7 @@ pub(super) struct Refreshes {
 }
 
 impl Refreshes {
-    /// Gives bindings the ends and CSeqs that are not written yet.
+    /// Gives bindings the ends and sequence numbers that are not written yet.
     pub(super) fn overlay(&self, bindings: &mut [Binding]) {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         for binding in bindings {
