@@ -328,3 +328,196 @@ pub(super) fn set_status(
     };
     commit.events.push(mint.event(subjects, body));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::binding::{Flow, Transport};
+    use crate::decide::testing::{Seeded, endpoint};
+    use crate::{AccountId, BindingId, EndpointId, ExchangeId};
+
+    const NODE: NodeId = NodeId([1; 16]);
+
+    fn dispatch() -> Dispatch {
+        Dispatch {
+            id: ExchangeId([5; 16]),
+            account: AccountId([1; 16]),
+            sender: EndpointId([2; 16]),
+            recipient: EndpointId([3; 16]),
+            out_message: None,
+            from: "sip:bob@example.com".into(),
+            to: "sip:alice@example.com".into(),
+            body: "hi".into(),
+            content_type: "text/plain".into(),
+            taken: false,
+            rounds: 0,
+            created_at: Timestamp(0),
+            expires_at: Timestamp(100_000_000),
+            due_at: Timestamp(0),
+            lease: 1,
+        }
+    }
+
+    fn binding(n: u8, transport: Transport, node: NodeId) -> Binding {
+        Binding {
+            id: BindingId([n; 16]),
+            account: AccountId([1; 16]),
+            endpoint: EndpointId([3; 16]),
+            contact_uri: format!("sip:alice@192.0.2.{n}"),
+            flow: Flow {
+                transport,
+                remote: format!("192.0.2.{n}:5060"),
+                local: "127.0.0.1:5060".into(),
+                node,
+                connection: 0,
+            },
+            call_id: "c".into(),
+            cseq: 1,
+            instance: None,
+            reg_id: None,
+            user_agent: None,
+            registered_at: Timestamp(0),
+            refreshed_at: Timestamp(0),
+            expires_at: Timestamp(i64::MAX),
+        }
+    }
+
+    fn plan_of(dispatch: &Dispatch, bindings: &[Binding], trace: &[Delivery]) -> Plan {
+        let entropy = Seeded::default();
+        let mint = Mint::new(Timestamp(1_000_000), &entropy);
+        plan(&mint, NODE, dispatch, &endpoint("alice"), bindings, trace)
+    }
+
+    fn attempted(bindings: &[Binding], outcome: DeliveryOutcome) -> Delivery {
+        let Plan::Attempt(mut planned) = plan_of(&dispatch(), bindings, &[]) else {
+            panic!("nothing was planned");
+        };
+        let mut delivery = planned.remove(0).delivery;
+        delivery.outcome = outcome;
+        delivery
+    }
+
+    #[test]
+    fn e043_each_contact_is_attempted() {
+        let bindings = [
+            binding(1, Transport::Udp, NodeId([9; 16])),
+            binding(2, Transport::Tcp, NODE),
+        ];
+        let Plan::Attempt(planned) = plan_of(&dispatch(), &bindings, &[]) else {
+            panic!("nothing was planned");
+        };
+        assert_eq!(planned.len(), 2);
+        assert_ne!(planned[0].delivery.call_id, planned[1].delivery.call_id);
+        assert!(
+            planned
+                .iter()
+                .all(|p| p.is_new && p.delivery.branch.starts_with("z9hG4bK"))
+        );
+    }
+
+    #[test]
+    fn an_attempt_of_unknown_outcome_is_repeated_as_it_was() {
+        let bindings = [binding(1, Transport::Udp, NODE)];
+        let pending = attempted(&bindings, DeliveryOutcome::Pending);
+        let Plan::Attempt(planned) = plan_of(&dispatch(), &bindings, &[pending.clone()]) else {
+            panic!("nothing was planned");
+        };
+        assert_eq!(planned[0].delivery, pending);
+        assert!(!planned[0].is_new);
+    }
+
+    #[test]
+    fn a_later_attempt_keeps_call_id_and_cseq_and_takes_a_new_branch() {
+        let bindings = [binding(1, Transport::Udp, NODE)];
+        let busy = attempted(&bindings, DeliveryOutcome::Retrying);
+        let Plan::Attempt(planned) = plan_of(&dispatch(), &bindings, &[busy.clone()]) else {
+            panic!("nothing was planned");
+        };
+        let next = &planned[0].delivery;
+        assert_eq!(
+            (&next.call_id, &next.from_tag, next.cseq, next.attempt),
+            (&busy.call_id, &busy.from_tag, busy.cseq, 2)
+        );
+        assert_ne!((next.id, &next.branch), (busy.id, &busy.branch));
+    }
+
+    #[test]
+    fn a_device_that_comes_later_gets_nothing_that_was_taken() {
+        let taken = Dispatch {
+            taken: true,
+            ..dispatch()
+        };
+        assert_eq!(
+            plan_of(&taken, &[binding(1, Transport::Udp, NODE)], &[]),
+            Plan::Done
+        );
+    }
+
+    #[test]
+    fn e132_without_a_contact_it_waits_until_its_time_is_up() {
+        assert_eq!(
+            plan_of(&dispatch(), &[], &[]),
+            Plan::Wait(dispatch().expires_at)
+        );
+        let suspended = [binding(1, Transport::Tcp, NodeId([9; 16]))];
+        assert_eq!(
+            plan_of(&dispatch(), &suspended, &[]),
+            Plan::Wait(dispatch().expires_at)
+        );
+        let late = Dispatch {
+            expires_at: Timestamp(1_000_000),
+            ..dispatch()
+        };
+        let Plan::Fail(failure) = plan_of(&late, &[], &[]) else {
+            panic!("it goes on")
+        };
+        assert_eq!(failure.code, FailureCode::Expired);
+    }
+
+    #[test]
+    fn e131_every_contact_refused_is_a_failure_with_the_status() {
+        let bindings = [binding(1, Transport::Udp, NODE)];
+        let mut refused = attempted(&bindings, DeliveryOutcome::Refused);
+        refused.sip_status = Some(603);
+        let Plan::Fail(failure) = plan_of(&dispatch(), &bindings, &[refused]) else {
+            panic!("it goes on");
+        };
+        assert_eq!(
+            (failure.code, failure.sip_status),
+            (FailureCode::Refused, Some(603))
+        );
+    }
+
+    #[test]
+    fn e131_what_an_answer_means() {
+        let of = |status, attempt| {
+            let answered = AttemptResult::Answered {
+                status,
+                reason: String::new(),
+                retry_after_s: None,
+            };
+            outcome(&answered, attempt)
+        };
+        for status in [200, 202, 299] {
+            assert_eq!(of(status, 1), DeliveryOutcome::Delivered, "{status}");
+        }
+        for status in [408, 480, 486, 500, 503, 504] {
+            assert_eq!(of(status, 1), DeliveryOutcome::Retrying, "{status}");
+        }
+        for status in [300, 302, 400, 403, 404, 415, 482, 488, 501, 600, 603] {
+            assert_eq!(of(status, 1), DeliveryOutcome::Refused, "{status}");
+        }
+        assert_eq!(of(482, 2), DeliveryOutcome::Delivered);
+    }
+
+    #[test]
+    fn the_waits_grow_and_honour_retry_after() {
+        let entropy = Seeded::default();
+        let mint = Mint::new(Timestamp(0), &entropy);
+        let wait = |rounds, asked| next_round_at(&mint, rounds, asked).since(Timestamp(0));
+        assert!((4..=5).contains(&wait(1, None).as_secs()));
+        assert!((8..=10).contains(&wait(2, None).as_secs()));
+        assert!((300..=375).contains(&wait(40, None).as_secs()));
+        assert_eq!(wait(1, Some(100)).as_secs(), 100);
+    }
+}

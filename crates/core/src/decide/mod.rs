@@ -7,6 +7,8 @@ pub mod endpoints;
 pub mod messages;
 pub mod mint;
 pub mod presence;
+#[cfg(test)]
+mod testing;
 pub mod tokens;
 
 pub use mint::Mint;

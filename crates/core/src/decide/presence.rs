@@ -319,3 +319,138 @@ pub fn remove(
     };
     changes.into_commit(mint, endpoint, !left.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::binding::Transport;
+    use crate::decide::testing::{Seeded, endpoint};
+    use crate::event::EventBody;
+    use crate::id::NodeId;
+
+    const TIMES: RegistrationTimes = RegistrationTimes {
+        min_s: 60,
+        max_s: 7200,
+    };
+
+    fn flow(remote: &str) -> Flow {
+        Flow {
+            transport: Transport::Udp,
+            remote: remote.into(),
+            local: "127.0.0.1:5060".into(),
+            node: NodeId([1; 16]),
+            connection: 0,
+        }
+    }
+
+    fn contact(uri: &str, expires_s: u32) -> ContactUpdate {
+        ContactUpdate {
+            uri: uri.into(),
+            expires_s,
+            instance: None,
+            reg_id: None,
+        }
+    }
+
+    fn registration(cseq: u32, contacts: Contacts) -> Registration {
+        Registration {
+            call_id: "c1".into(),
+            cseq,
+            contacts,
+            flow: flow("192.0.2.1:5060"),
+            user_agent: None,
+        }
+    }
+
+    fn ask(
+        bindings: &[Binding],
+        registration: &Registration,
+    ) -> Result<Registered, RegisterRefusal> {
+        let entropy = Seeded::default();
+        let mint = Mint::new(Timestamp(1_000_000), &entropy);
+        let mut endpoint = endpoint("alice");
+        if !bindings.is_empty() {
+            endpoint.state = EndpointState::Online;
+        }
+        register(&mint, TIMES, &endpoint, bindings, registration)
+    }
+
+    #[test]
+    fn the_first_contact_brings_the_endpoint_online() {
+        let contacts = Contacts::Update(vec![contact("sip:alice@192.0.2.1", 9000)]);
+        let done = ask(&[], &registration(1, contacts)).unwrap();
+        assert!(done.gained_contact);
+        assert_eq!(done.bindings.len(), 1);
+        assert_eq!(
+            done.bindings[0].expires_at,
+            Timestamp(1_000_000).plus(Duration::from_secs(7200)),
+            "granted at most the longest interval"
+        );
+        let commit = done.commit.unwrap();
+        let online = EventBody::EndpointStateChanged {
+            state: EndpointState::Online,
+        };
+        assert_eq!(commit.events.len(), 2);
+        assert_eq!(commit.events[1].body, online);
+    }
+
+    #[test]
+    fn e114_a_refresh_is_no_event_and_no_commit() {
+        let update = || Contacts::Update(vec![contact("sip:alice@192.0.2.1", 60)]);
+        let first = ask(&[], &registration(1, update())).unwrap();
+        let again = ask(&first.bindings, &registration(2, update())).unwrap();
+        assert!(again.commit.is_none());
+        assert!(!again.gained_contact);
+        assert_eq!(again.refreshes.len(), 1);
+        assert_eq!(again.bindings[0].id, first.bindings[0].id);
+    }
+
+    #[test]
+    fn a_contact_on_another_way_is_committed() {
+        let update = || Contacts::Update(vec![contact("sip:alice@192.0.2.1", 60)]);
+        let first = ask(&[], &registration(1, update())).unwrap();
+        let mut moved = registration(2, update());
+        moved.flow = flow("192.0.2.1:6060");
+        let again = ask(&first.bindings, &moved).unwrap();
+        assert!(again.commit.is_some());
+        assert_eq!(again.bindings.len(), 1);
+        assert_eq!(again.bindings[0].flow.remote, "192.0.2.1:6060");
+    }
+
+    #[test]
+    fn removing_the_last_contact_takes_it_offline() {
+        let update = |expires| Contacts::Update(vec![contact("sip:alice@192.0.2.1", expires)]);
+        let first = ask(&[], &registration(1, update(60))).unwrap();
+        for contacts in [update(0), Contacts::RemoveAll] {
+            let gone = ask(&first.bindings, &registration(2, contacts)).unwrap();
+            assert_eq!(gone.bindings, []);
+            let offline = EventBody::EndpointStateChanged {
+                state: EndpointState::Offline,
+            };
+            assert_eq!(gone.commit.unwrap().events[1].body, offline);
+        }
+    }
+
+    #[test]
+    fn refusals() {
+        let update = |expires| Contacts::Update(vec![contact("sip:alice@192.0.2.1", expires)]);
+        assert_eq!(
+            ask(&[], &registration(1, update(59))).unwrap_err(),
+            RegisterRefusal::IntervalTooBrief(60)
+        );
+        let first = ask(&[], &registration(5, update(60))).unwrap();
+        for cseq in [4, 5] {
+            for contacts in [update(60), update(0), Contacts::RemoveAll] {
+                assert_eq!(
+                    ask(&first.bindings, &registration(cseq, contacts)).unwrap_err(),
+                    RegisterRefusal::OutOfOrder
+                );
+            }
+        }
+        let eleven = (0..11).map(|i| contact(&format!("sip:alice@192.0.2.{i}"), 60));
+        assert_eq!(
+            ask(&[], &registration(1, Contacts::Update(eleven.collect()))).unwrap_err(),
+            RegisterRefusal::TooManyContacts
+        );
+    }
+}

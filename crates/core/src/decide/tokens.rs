@@ -188,3 +188,73 @@ pub fn revoke(mint: &Mint<'_>, token: &ApiToken) -> Commit {
 pub fn unknown() -> Problem {
     Problem::new(ProblemCode::NotFound, "id", "There is no such token.")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Timestamp;
+    use crate::decide::testing::Seeded;
+
+    fn minter(scopes: &[Scope], endpoints: Option<Vec<EndpointId>>) -> Caller {
+        Caller {
+            account: AccountId([1; 16]),
+            token: TokenId([1; 16]),
+            token_name: "minter".into(),
+            scopes: scopes.into(),
+            endpoints: endpoints.map(Into::into),
+            expires_at: Some(Timestamp(60_000_000)),
+        }
+    }
+
+    fn ask(minter: &Caller, new: &NewToken, known: &[EndpointId]) -> Result<ApiToken, Vec<String>> {
+        let entropy = Seeded::default();
+        let mint = Mint::new(Timestamp(0), &entropy);
+        create(&mint, minter.account, Some(minter), new, known)
+            .map(|(_, created)| created.token)
+            .map_err(|problems| problems.iter().map(|p| p.field.join(".")).collect())
+    }
+
+    fn new(scopes: &[&str], endpoints: Option<Vec<EndpointId>>) -> NewToken {
+        NewToken {
+            name: "phone".into(),
+            scopes: scopes.iter().map(|s| (*s).to_owned()).collect(),
+            endpoints,
+            expires_in_s: None,
+        }
+    }
+
+    #[test]
+    fn h152_a_token_mints_no_more_than_its_own_rights() {
+        let (a, b) = (EndpointId([1; 16]), EndpointId([2; 16]));
+        let bound = minter(&[Scope::MessagesManage], Some(vec![a]));
+        let token = ask(&bound, &new(&["messages.read"], None), &[]).unwrap();
+        assert_eq!(token.endpoints, Some(vec![a]), "bound as its minter is");
+        assert_eq!(
+            token.expires_at,
+            Some(Timestamp(60_000_000)),
+            "ends with it"
+        );
+        assert_eq!(
+            ask(
+                &bound,
+                &new(&["endpoints.read", "nonsense"], Some(vec![b])),
+                &[a, b]
+            ),
+            Err(vec![
+                "scopes.0".into(),
+                "scopes.1".into(),
+                "endpointIds.0".into()
+            ])
+        );
+    }
+
+    #[test]
+    fn an_unknown_endpoint_reads_as_one_that_may_not_be_seen() {
+        let whole = minter(&[Scope::MessagesManage], None);
+        let unknown = EndpointId([7; 16]);
+        assert_eq!(
+            ask(&whole, &new(&["messages.read"], Some(vec![unknown])), &[]),
+            Err(vec!["endpointIds.0".into()])
+        );
+    }
+}

@@ -1,0 +1,39 @@
+//! What the tests of decisions share.
+
+use crate::endpoint::{Endpoint, EndpointState};
+use crate::ports::Entropy;
+use crate::{AccountId, DomainId, EndpointId, Timestamp};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// Bytes that count up: different at each call, the same at each run.
+#[derive(Default)]
+pub(crate) struct Seeded(AtomicU8);
+
+impl Entropy for Seeded {
+    fn fill(&self, buffer: &mut [u8]) {
+        buffer.fill_with(|| self.0.fetch_add(1, Ordering::Relaxed));
+    }
+}
+
+/// An enabled endpoint that never registered.
+pub(crate) fn endpoint(name: &str) -> Endpoint {
+    Endpoint {
+        id: EndpointId([3; 16]),
+        account: AccountId([1; 16]),
+        domain: DomainId([2; 16]),
+        domain_name: "example.com".into(),
+        external_id: 1,
+        name: name.into(),
+        canonical_name: name.into(),
+        display_name: None,
+        description: None,
+        enabled: true,
+        has_password: true,
+        simulation: None,
+        state: EndpointState::Unknown,
+        created_at: Timestamp(0),
+        updated_at: Timestamp(0),
+        version: 1,
+        bindings_revision: 0,
+    }
+}
