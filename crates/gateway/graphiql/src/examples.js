@@ -1,5 +1,5 @@
 // The tabs that a first visit opens with. GraphiQL names a tab after its operation. Each document stands in a file of its own, where
-// the gateway's tests hold it against the schema.
+// src/examples.test.js holds it against the schema.
 import chats from './examples/chats.graphql?raw';
 import createEndpoint from './examples/create-endpoint.graphql?raw';
 import endpointStates from './examples/endpoint-states.graphql?raw';
