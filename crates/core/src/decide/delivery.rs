@@ -419,7 +419,9 @@ mod tests {
     fn an_attempt_of_unknown_outcome_is_repeated_as_it_was() {
         let bindings = [binding(1, Transport::Udp, NODE)];
         let pending = attempted(&bindings, DeliveryOutcome::Pending);
-        let Plan::Attempt(planned) = plan_of(&dispatch(), &bindings, &[pending.clone()]) else {
+        let Plan::Attempt(planned) =
+            plan_of(&dispatch(), &bindings, std::slice::from_ref(&pending))
+        else {
             panic!("nothing was planned");
         };
         assert_eq!(planned[0].delivery, pending);
@@ -430,7 +432,8 @@ mod tests {
     fn a_later_attempt_keeps_call_id_and_cseq_and_takes_a_new_branch() {
         let bindings = [binding(1, Transport::Udp, NODE)];
         let busy = attempted(&bindings, DeliveryOutcome::Retrying);
-        let Plan::Attempt(planned) = plan_of(&dispatch(), &bindings, &[busy.clone()]) else {
+        let Plan::Attempt(planned) = plan_of(&dispatch(), &bindings, std::slice::from_ref(&busy))
+        else {
             panic!("nothing was planned");
         };
         let next = &planned[0].delivery;
