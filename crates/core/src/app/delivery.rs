@@ -1,6 +1,6 @@
 //! Delivery: claims what is due, sends it to the contacts of its recipient, and keeps the trace.
 //!
-//! The program runs [`App::delivery_step`] in a loop: it awaits [`App::delivery_due`] or a second, claims, stores the
+//! The program runs [`App::delivery_step`] in a loop, with [`App::delivery_due`] or a second between; it claims, stores the
 //! attempts, hands them to the technology in the order in which the messages were accepted, and ends each round in a
 //! task of its own, so that a slow contact holds up nothing else.
 
@@ -28,9 +28,11 @@ const LEASE: Duration = Duration::from_secs(120);
 pub type Round = PortFuture<'static, ()>;
 
 impl App {
-    /// Waits until a message may be due.
-    pub async fn delivery_due(&self) {
-        self.due.listen().await;
+    /// Returns a future that ends when a message may be due. It listens from this call on, so make it before
+    /// [`App::delivery_step`] and await it only when that had nothing to do.
+    #[must_use]
+    pub fn delivery_due(&self) -> event_listener::EventListener {
+        self.due.listen()
     }
 
     /// Ends the leases of an earlier run; only where this node is alone on its database.

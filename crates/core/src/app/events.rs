@@ -22,8 +22,10 @@ use std::time::Duration;
 
 /// Events read at once.
 const READ: u32 = 500;
-/// How long a feed that yields nothing waits before it tells how far it came.
+/// How long a feed that yields nothing waits at least before it tells how far it came.
 const CHECKPOINT: Duration = Duration::from_secs(30);
+/// How many ticks of a second pass between two looks of idle feeds at the clock.
+const CHECKPOINT_LOOK: u64 = 10;
 /// How long a feed waits for a log that can't be read before it ends, to be resumed elsewhere.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -163,18 +165,18 @@ impl App {
             self.store.log_heads(accounts).await
         };
         // Feeds that wait for the database, or for their next checkpoint, look at the clock.
-        let checkpoint_due = self
+        let look_at_clock = self
             .logs
             .ticks
             .load(Ordering::Acquire)
-            .is_multiple_of(CHECKPOINT.as_secs())
+            .is_multiple_of(CHECKPOINT_LOOK)
             || looked.is_err();
         match looked {
             Ok(heads) => {
                 let heads: HashMap<AccountId, i64> = heads.into_iter().collect();
                 for (account, head) in &followed {
                     head.reaches(heads.get(account).copied().unwrap_or(0));
-                    if checkpoint_due {
+                    if look_at_clock {
                         head.moved.notify(usize::MAX);
                     }
                 }
@@ -509,12 +511,8 @@ impl EventFeed {
                 self.ended = Some(FeedEnd::Unavailable);
                 return Ok(self.tell(FeedItem::Checkpoint(now)));
             }
-            // Half a period of tolerance: the tick that wakes feeds for it comes once a period.
-            if self.failing_since.is_none() && now.since(self.told_at) >= CHECKPOINT / 2 {
-                if self.place.seq > self.told_seq {
-                    return Ok(self.tell(FeedItem::Checkpoint(now)));
-                }
-                self.told_at = now;
+            if self.place.seq > self.told_seq && now.since(self.told_at) >= CHECKPOINT {
+                return Ok(self.tell(FeedItem::Checkpoint(now)));
             }
             listener.await;
         }

@@ -12,7 +12,7 @@ use crate::keyring::KeyUse;
 use crate::message::{BODY_BYTES_MAX, Message, MessageOrigin};
 use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest};
 use crate::ports::store::{EndpointKey, Found, MessageFilter, SendSnapshot};
-use crate::{EndpointId, Error, ExchangeId, Fault, MessageId, Timestamp};
+use crate::{ChatId, EndpointId, Error, ExchangeId, Fault, MessageId, Timestamp};
 use std::time::Duration;
 
 /// A message to send through the API.
@@ -67,6 +67,10 @@ impl App {
         caller.require(Scope::MessagesCreate)?;
         let input = format!("{new:?}");
         let idempotency = self.idempotency(caller, "sendMessage", key, &[input.as_bytes()])?;
+        let chat_owner = match &new.to {
+            EndpointKey::ChatPeer(chat) => Some(self.chat_owner(caller, *chat).await?),
+            EndpointKey::Id(_) | EndpointKey::Name { .. } | EndpointKey::ChatOwner(_) => None,
+        };
         let sender_key = match (&new.from, &new.to) {
             (Some(from), _) => from.clone(),
             (None, EndpointKey::ChatPeer(chat)) => EndpointKey::ChatOwner(*chat),
@@ -85,6 +89,15 @@ impl App {
                 .send_snapshot(caller.account, sender_key.clone(), new.to.clone())
                 .await?;
             hide_foreign(caller, &mut snapshot);
+            if let (Some(owner), Found::One(sender)) = (chat_owner, &snapshot.sender)
+                && sender.id != owner
+            {
+                return Err(Problem::validation(
+                    "from",
+                    "A message to a chat is sent by the endpoint that has the chat.",
+                )
+                .into());
+            }
             let outgoing = self.outgoing(mint.now, new);
             let decided = match (parties(&snapshot), outgoing) {
                 (Ok((sender, recipient)), Ok(outgoing)) => {
@@ -121,6 +134,17 @@ impl App {
             }
         }
         Err(contended().into())
+    }
+
+    /// Returns the endpoint that has a chat which the caller sees.
+    async fn chat_owner(&self, caller: &Caller, chat: ChatId) -> Result<EndpointId, Fault> {
+        self.store
+            .chats_by_ids(caller.account, vec![chat])
+            .await?
+            .first()
+            .map(|chat| chat.key.endpoint)
+            .filter(|owner| caller.sees(*owner))
+            .ok_or_else(|| Problem::not_found("to.chatId", "chat").into())
     }
 
     fn outgoing(&self, now: Timestamp, new: &NewMessage) -> Result<Outgoing, Vec<Problem>> {
