@@ -1,0 +1,177 @@
+//! Writes requests and responses.
+//!
+//! Every value is made safe on its way out: no line end or other control character of a value can start
+//! a new field.
+
+use std::fmt::{Display, Write as _};
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use sip_validate::Host;
+
+use super::message::{Message, Name};
+use super::{NameAddr, Via, list};
+
+/// The head of a message while it is written.
+struct Head(String);
+
+impl Head {
+    /// Adds a field.
+    fn field(&mut self, name: &str, value: impl Display) {
+        self.0.push_str(name);
+        self.0.push_str(": ");
+        // Writing into a `String` cannot fail.
+        let _ = write!(Clean(&mut self.0), "{value}");
+        self.0.push_str("\r\n");
+    }
+
+    fn finish(mut self, body: &[u8]) -> Bytes {
+        self.field("Content-Length", body.len());
+        self.0.push_str("\r\n");
+        let mut octets = self.0.into_bytes();
+        octets.extend_from_slice(body);
+        octets.into()
+    }
+}
+
+/// Replaces control characters by spaces.
+struct Clean<'a>(&'a mut String);
+
+impl std::fmt::Write for Clean<'_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0
+            .extend(text.chars().map(|c| if c.is_control() { ' ' } else { c }));
+        Ok(())
+    }
+}
+
+/// A text as a quoted string: in quotes, with `"` and `\` escaped.
+pub(crate) struct Quoted<'a>(pub(crate) &'a str);
+
+impl Display for Quoted<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_char('"')?;
+        for c in self.0.chars() {
+            if matches!(c, '"' | '\\') {
+                f.write_char('\\')?;
+            }
+            f.write_char(c)?;
+        }
+        f.write_char('"')
+    }
+}
+
+/// A response to a request (RFC 3261 section 8.2.6).
+pub(crate) struct Response(Head);
+
+impl Response {
+    /// Starts a response to `request`, which came from `source`. `to_tag` is added to To when it has no
+    /// tag; a repetition of the request must get the same one.
+    pub(crate) fn new(
+        request: &Message,
+        source: SocketAddr,
+        to_tag: &str,
+        status: u16,
+        reason: &str,
+    ) -> Self {
+        let mut head = Head(String::with_capacity(512));
+        let _ = write!(head.0, "SIP/2.0 {status} ");
+        let _ = write!(Clean(&mut head.0), "{reason}");
+        head.0.push_str("\r\n");
+        for (at, via) in request.all(Name::Via).enumerate() {
+            match (at, request.via()) {
+                (0, Ok(top)) => {
+                    head.field("Via", with_source(&top, source));
+                    for lower in list(via).skip(1).flatten() {
+                        head.field("Via", lower);
+                    }
+                }
+                _ => head.field("Via", via),
+            }
+        }
+        head.field("From", request.get(Name::From).unwrap_or_default());
+        let to = request.get(Name::To).unwrap_or_default();
+        if NameAddr::parse(to).is_ok_and(|to| to.tag().is_some()) {
+            head.field("To", to);
+        } else {
+            head.field("To", format_args!("{to};tag={to_tag}"));
+        }
+        head.field("Call-ID", request.call_id());
+        head.field("CSeq", request.get(Name::CSeq).unwrap_or_default());
+        Self(head)
+    }
+
+    /// Adds a field.
+    pub(crate) fn field(mut self, name: &str, value: impl Display) -> Self {
+        self.0.field(name, value);
+        self
+    }
+
+    /// The octets of the response, without a body.
+    pub(crate) fn finish(self) -> Bytes {
+        self.0.finish(&[])
+    }
+}
+
+/// The top Via with `received` and `rport` as RFC 3261 section 18.2.1 and RFC 3581 section 4 demand.
+fn with_source(via: &Via<'_>, source: SocketAddr) -> String {
+    let mut text = format!("SIP/2.0/{} {}", via.transport, via.host);
+    if let Some(port) = via.port {
+        let _ = write!(text, ":{port}");
+    }
+    let wants_port = via.params.get("rport").is_some();
+    for (name, value) in via.params.iter().flatten() {
+        if name.eq_ignore_ascii_case("rport") || name.eq_ignore_ascii_case("received") {
+            continue;
+        }
+        let _ = match value {
+            Some(value) => write!(text, ";{name}={value}"),
+            None => write!(text, ";{name}"),
+        };
+    }
+    let is_same =
+        Host::parse_received(via.host).is_ok_and(|host| host.address() == Some(source.ip()));
+    if wants_port || !is_same {
+        let _ = write!(text, ";received={}", source.ip());
+    }
+    if wants_port {
+        let _ = write!(text, ";rport={}", source.port());
+    }
+    text
+}
+
+/// Where a response to a request over UDP goes: to its source address, and there to its source port when
+/// it has `rport`, else to the port of sent-by (RFC 3261 section 18.2.2, RFC 3581 section 4). Never to the
+/// host of sent-by or `maddr`: that would send to whom the peer names.
+pub(crate) fn reply_to(request: &Message, source: SocketAddr) -> SocketAddr {
+    match request.via() {
+        Ok(via) if via.params.get("rport").is_none() => {
+            SocketAddr::new(source.ip(), via.port.unwrap_or(5060))
+        }
+        _ => source,
+    }
+}
+
+/// A request of ours.
+pub(crate) struct Request(Head);
+
+impl Request {
+    /// Starts a request.
+    pub(crate) fn new(method: &str, uri: &str) -> Self {
+        let mut head = Head(String::with_capacity(1024));
+        let _ = write!(Clean(&mut head.0), "{method} {uri} SIP/2.0");
+        head.0.push_str("\r\n");
+        Self(head)
+    }
+
+    /// Adds a field.
+    pub(crate) fn field(mut self, name: &str, value: impl Display) -> Self {
+        self.0.field(name, value);
+        self
+    }
+
+    /// The octets of the request.
+    pub(crate) fn finish(self, body: &[u8]) -> Bytes {
+        self.0.finish(body)
+    }
+}
