@@ -1,0 +1,111 @@
+//! Who sent a request: finds the domain, challenges, and checks the answer (RFC 3261 section 22).
+//!
+//! Unknown users and wrong passwords get the same answer after the same work.
+
+use sip_validate::{SipUri, aor_user};
+use sipgraph_core::endpoint::Endpoint;
+use sipgraph_core::ports::store::Realm;
+
+use crate::digest::{Challenge, Verdict};
+use crate::edge::Edge;
+use crate::reply::Reply;
+use crate::transport::Flow;
+use crate::wire::{Credentials, Message, Name};
+
+/// The SIP URI of an address, or 400 that says where it stands.
+pub(crate) fn sip_uri<'a>(uri: &'a str, wrong: &'static str) -> Result<SipUri<'a>, Reply> {
+    SipUri::parse_received(uri).map_err(|violation| {
+        tracing::debug!(%violation, wrong, "a URI was refused");
+        Reply {
+            is_kept: false,
+            ..Reply::bad(wrong)
+        }
+    })
+}
+
+/// The domain that a host names, or 404.
+pub(crate) async fn realm(edge: &Edge, uri: &SipUri<'_>) -> Result<Realm, Reply> {
+    let realm = edge.app.realm(&uri.host.canonical()).await?;
+    realm.ok_or_else(|| Reply::stateless(404).because("Unknown Domain"))
+}
+
+/// The endpoint that a request proves to come from, or 401.
+pub(crate) async fn authenticate(
+    edge: &Edge,
+    flow: &Flow,
+    request: &Message,
+    realm: &Realm,
+) -> Result<Endpoint, Reply> {
+    let challenge = Challenge {
+        realm: &realm.name,
+        algorithms: &realm.digest_algorithms,
+        source: (!flow.transport.is_stream()).then_some(flow.remote.ip()),
+        now_s: edge.app.now().unix_seconds(),
+    };
+    let ask = |stale: bool| {
+        let values = edge.authenticator.challenge(&challenge, stale).into_iter();
+        values.fold(Reply::stateless(401), |reply, value| {
+            reply.with("WWW-Authenticate", value)
+        })
+    };
+    let mut credentials = None;
+    for value in request.all(Name::Authorization) {
+        match Credentials::parse(value) {
+            Some(Ok(given)) if given.realm == realm.name => credentials = Some(given),
+            // Another scheme or realm: it may be meant for someone else.
+            Some(Ok(_)) | None => {}
+            Some(Err(_)) => {
+                return Err(Reply {
+                    is_kept: false,
+                    ..Reply::bad("Bad Authorization")
+                });
+            }
+        }
+    }
+    let Some(credentials) = credentials else {
+        return Err(ask(false));
+    };
+    let found = match aor_user(&credentials.username) {
+        Ok(canonical) => edge.app.credentials(realm.domain, &canonical).await?,
+        Err(_) => None,
+    };
+    let ha1 = found.as_ref().map_or(&[][..], |found| &found.ha1);
+    let method = request.method().unwrap_or_default();
+    let verdict = edge
+        .authenticator
+        .check(&credentials, &challenge, method, ha1);
+    match (verdict, found) {
+        (Verdict::Right, Some(found)) if same_target(&credentials.uri, request) => {
+            edge.transports.authenticated(flow);
+            Ok(found.endpoint)
+        }
+        // Its digest is good for another request (RFC 7616 section 3.4.6).
+        (Verdict::Right, Some(_)) => Err(Reply {
+            is_kept: false,
+            ..Reply::bad("Digest URI Differs")
+        }),
+        (Verdict::Stale, _) => Err(ask(true)),
+        (Verdict::Right | Verdict::Wrong, _) => {
+            tracing::info!(
+                %flow,
+                user = %credentials.username.escape_debug(),
+                realm = %realm.name,
+                "SIP authentication failed"
+            );
+            Err(ask(false))
+        }
+    }
+}
+
+/// Whether the digest's `uri` and the Request-URI have the same user and host; proxies and phones differ in
+/// the parameters.
+fn same_target(uri: &str, request: &Message) -> bool {
+    let request_uri = request.uri().unwrap_or_default();
+    match (
+        SipUri::parse_received(uri),
+        SipUri::parse_received(request_uri),
+    ) {
+        (Ok(a), Ok(b)) => a.host.same(&b.host) && a.user.map(aor_user) == b.user.map(aor_user),
+        _ => uri == request_uri,
+    }
+}

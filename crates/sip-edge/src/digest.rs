@@ -1,0 +1,541 @@
+//! Digest authentication (RFC 3261 section 22, RFC 7616, RFC 8760): challenges, and the check of an answer.
+//!
+//! It must not know who the users are: it gets HA1 values, or none for a user that does not exist, and
+//! does the same work for both. A nonce carries its own proof, so that any node can check it; what is
+//! remembered is only which counts of a nonce were used, to stop replays.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use md5::Md5;
+use sha2::{Digest as _, Sha256};
+use sipgraph_core::digest::{DigestAlgorithm, Ha1, PasswordCharset, hex};
+use sipgraph_core::keyring::{KeyUse, Keyring};
+use subtle::ConstantTimeEq as _;
+
+use crate::wire::Credentials;
+use crate::wire::write::Quoted;
+
+/// How long a nonce may be used, in seconds; an answer to an older one is `stale`.
+const NONCE_S_MAX: u64 = 300;
+/// How much later than our clock a nonce may be dated: another node made it.
+const NONCE_SKEW_S_MAX: u64 = 60;
+/// The most nonces whose counts are remembered: 200 logins/s for the life of a nonce.
+const NONCES_MAX: usize = 64 * 1024;
+
+const SALT_BYTES: usize = 8;
+const MAC_BYTES: usize = 16;
+const NONCE_BYTES: usize = 8 + SALT_BYTES + MAC_BYTES;
+
+/// What an answer to a challenge is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is right.
+    Right,
+    /// It proves the password, but its nonce is too old, not ours, or was used with this count: challenge
+    /// again with `stale=true`, so that the device need not ask its user.
+    Stale,
+    /// It proves nothing.
+    Wrong,
+}
+
+/// Who is asked: the realm of a domain, and how it asks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Challenge<'a> {
+    /// The domain's name.
+    pub(crate) realm: &'a str,
+    /// The algorithms of the domain, most preferred first.
+    pub(crate) algorithms: &'a [DigestAlgorithm],
+    /// The address of the peer on UDP, to which a nonce is bound; `None` on streams, which a third party
+    /// cannot write into.
+    pub(crate) source: Option<IpAddr>,
+    /// Seconds since 1970.
+    pub(crate) now_s: u64,
+}
+
+/// Makes and checks nonces.
+pub(crate) struct Authenticator {
+    keyring: Keyring,
+    salt: Mutex<[u8; SALT_BYTES]>,
+    used: Mutex<Used>,
+}
+
+impl Authenticator {
+    /// `salt` is random; it makes the nonces of two nodes and of two runs different.
+    pub(crate) fn new(keyring: Keyring, salt: [u8; SALT_BYTES]) -> Self {
+        Self {
+            keyring,
+            salt: Mutex::new(salt),
+            used: Mutex::default(),
+        }
+    }
+
+    /// The values of WWW-Authenticate, one for each algorithm, most preferred first (RFC 8760 section 2.2).
+    pub(crate) fn challenge(&self, challenge: &Challenge<'_>, stale: bool) -> Vec<String> {
+        let nonce = self.nonce(challenge);
+        let value = |algorithm: &DigestAlgorithm| {
+            let realm = Quoted(challenge.realm);
+            let stale = if stale { ", stale=true" } else { "" };
+            format!(
+                "Digest realm={realm}, nonce=\"{nonce}\", qop=\"auth\", algorithm={}{stale}",
+                token(*algorithm)
+            )
+        };
+        challenge.algorithms.iter().map(value).collect()
+    }
+
+    /// Each nonce is another one: `time || salt || MAC(time, salt, realm, source)`. Without the salt, two
+    /// devices that ask in the same second would share one and disturb each other's counts.
+    fn nonce(&self, challenge: &Challenge<'_>) -> String {
+        let salt = {
+            let mut salt = self.salt.lock().unwrap_or_else(PoisonError::into_inner);
+            *salt = u64::from_be_bytes(*salt).wrapping_add(1).to_be_bytes();
+            *salt
+        };
+        let time = challenge.now_s.to_be_bytes();
+        let mut nonce = [0; NONCE_BYTES];
+        nonce[..8].copy_from_slice(&time);
+        nonce[8..8 + SALT_BYTES].copy_from_slice(&salt);
+        nonce[8 + SALT_BYTES..].copy_from_slice(&self.mac(challenge, &time, &salt));
+        URL_SAFE_NO_PAD.encode(nonce)
+    }
+
+    fn mac(&self, challenge: &Challenge<'_>, time: &[u8], salt: &[u8]) -> [u8; MAC_BYTES] {
+        let source = challenge
+            .source
+            .map(|source| source.to_string())
+            .unwrap_or_default();
+        let parts = [time, salt, challenge.realm.as_bytes(), source.as_bytes()];
+        let mac = self.keyring.mac(KeyUse::Nonce, &parts);
+        let mut short = [0; MAC_BYTES];
+        short.copy_from_slice(&mac[..MAC_BYTES]);
+        short
+    }
+
+    /// Checks an answer. `ha1` holds the values of the user, nothing for one that does not exist. The work
+    /// is the same for both, and for one or two encodings of a password.
+    pub(crate) fn check(
+        &self,
+        credentials: &Credentials<'_>,
+        challenge: &Challenge<'_>,
+        method: &str,
+        ha1: &[Ha1],
+    ) -> Verdict {
+        let algorithm = match credentials.algorithm.as_deref() {
+            None => Some(DigestAlgorithm::Md5),
+            Some(name) => {
+                let mut all = [DigestAlgorithm::Md5, DigestAlgorithm::Sha256].into_iter();
+                all.find(|algorithm| token(*algorithm).eq_ignore_ascii_case(name))
+            }
+        };
+        let count = match (
+            credentials.qop.as_deref(),
+            &credentials.nc,
+            &credentials.cnonce,
+        ) {
+            // Old phones know no qop (RFC 2069); then each nonce is good for one request.
+            (None, ..) => Some(None),
+            (Some(qop), Some(nc), Some(_)) if qop.eq_ignore_ascii_case("auth") && nc.len() == 8 => {
+                u32::from_str_radix(nc, 16)
+                    .ok()
+                    .filter(|count| *count > 0)
+                    .map(Some)
+            }
+            _ => None,
+        };
+        let (Some(algorithm), Some(count)) = (algorithm, count) else {
+            return Verdict::Wrong;
+        };
+        if credentials.realm != challenge.realm || !challenge.algorithms.contains(&algorithm) {
+            return Verdict::Wrong;
+        }
+        let dummy = match algorithm {
+            DigestAlgorithm::Md5 => "0".repeat(32),
+            DigestAlgorithm::Sha256 => "0".repeat(64),
+        };
+        let given = credentials.response.to_ascii_lowercase();
+        let mut is_right = subtle::Choice::from(0);
+        for charset in [PasswordCharset::Utf8, PasswordCharset::Latin1] {
+            let known = ha1
+                .iter()
+                .find(|ha1| ha1.algorithm == algorithm && ha1.charset == charset);
+            let value = known.map_or(dummy.as_str(), |ha1| ha1.value.expose());
+            let expected = response(algorithm, value, credentials, method);
+            let is_known = subtle::Choice::from(u8::from(known.is_some()));
+            is_right |= expected.as_bytes().ct_eq(given.as_bytes()) & is_known;
+        }
+        if !bool::from(is_right) {
+            return Verdict::Wrong;
+        }
+        match self.open(&credentials.nonce, challenge) {
+            Some((nonce, time)) if self.first_use(nonce, time, count, challenge.now_s) => {
+                Verdict::Right
+            }
+            _ => Verdict::Stale,
+        }
+    }
+
+    /// The MAC and the time of a nonce that is ours, for this realm and source, and not too old.
+    fn open(&self, nonce: &str, challenge: &Challenge<'_>) -> Option<([u8; MAC_BYTES], u64)> {
+        let nonce = URL_SAFE_NO_PAD.decode(nonce).ok()?;
+        let (time, rest) = nonce.split_first_chunk::<8>()?;
+        let (salt, mac) = rest.split_first_chunk::<SALT_BYTES>()?;
+        let mac: [u8; MAC_BYTES] = mac.try_into().ok()?;
+        let is_ours: bool = self.mac(challenge, time, salt).ct_eq(&mac).into();
+        let time = u64::from_be_bytes(*time);
+        let is_fresh =
+            time <= challenge.now_s + NONCE_SKEW_S_MAX && time + NONCE_S_MAX > challenge.now_s;
+        (is_ours && is_fresh).then_some((mac, time))
+    }
+
+    fn first_use(&self, nonce: [u8; MAC_BYTES], time: u64, count: Option<u32>, now_s: u64) -> bool {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.expire(now_s);
+        used.first_use(nonce, time, count)
+    }
+}
+
+fn token(algorithm: DigestAlgorithm) -> &'static str {
+    match algorithm {
+        DigestAlgorithm::Md5 => "MD5",
+        DigestAlgorithm::Sha256 => "SHA-256",
+    }
+}
+
+/// The response to expect for an HA1 (RFC 7616 section 3.4.1; without qop as RFC 2069 had it).
+fn response(
+    algorithm: DigestAlgorithm,
+    ha1: &str,
+    credentials: &Credentials<'_>,
+    method: &str,
+) -> String {
+    let hash = |parts: &[&str]| {
+        let text = parts.join(":");
+        match algorithm {
+            DigestAlgorithm::Md5 => hex(&Md5::digest(text.as_bytes())),
+            DigestAlgorithm::Sha256 => hex(&Sha256::digest(text.as_bytes())),
+        }
+    };
+    let ha2 = hash(&[method, &credentials.uri]);
+    match (&credentials.qop, &credentials.nc, &credentials.cnonce) {
+        (Some(qop), Some(nc), Some(cnonce)) => {
+            hash(&[ha1, &credentials.nonce, nc, cnonce, qop, &ha2])
+        }
+        _ => hash(&[ha1, &credentials.nonce, &ha2]),
+    }
+}
+
+/// The counts that were used with each live nonce.
+#[derive(Default)]
+struct Used {
+    windows: HashMap<[u8; MAC_BYTES], Window>,
+    /// In the order of first use, with the time of the nonce, to forget them.
+    order: VecDeque<(u64, [u8; MAC_BYTES])>,
+}
+
+/// Which of the last 64 counts were used: over UDP requests overtake each other.
+#[derive(Clone, Copy)]
+struct Window {
+    highest: u32,
+    seen: u64,
+}
+
+impl Used {
+    /// Forgets nonces that are refused by their age already.
+    fn expire(&mut self, now_s: u64) {
+        while self
+            .order
+            .front()
+            .is_some_and(|(time, _)| time + NONCE_S_MAX <= now_s)
+        {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some((_, nonce)) = self.order.pop_front() {
+            self.windows.remove(&nonce);
+        }
+    }
+
+    /// Marks a count as used and returns whether it was not used before; `None` uses the nonce up.
+    fn first_use(&mut self, nonce: [u8; MAC_BYTES], time: u64, count: Option<u32>) -> bool {
+        let Some(window) = self.windows.get_mut(&nonce) else {
+            if self.order.len() == NONCES_MAX {
+                self.drop_oldest();
+            }
+            let window = Window {
+                highest: count.unwrap_or(u32::MAX),
+                seen: count.map_or(u64::MAX, |_| 1),
+            };
+            self.windows.insert(nonce, window);
+            self.order.push_back((time, nonce));
+            return true;
+        };
+        let Some(count) = count else { return false };
+        if let Some(ahead) = count.checked_sub(window.highest).filter(|ahead| *ahead > 0) {
+            window.highest = count;
+            window.seen = window.seen.checked_shl(ahead).unwrap_or(0) | 1;
+            return true;
+        }
+        let Some(bit) = 1_u64.checked_shl(window.highest - count) else {
+            return false;
+        };
+        let is_first = window.seen & bit == 0;
+        window.seen |= bit;
+        is_first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+    use sipgraph_core::digest::ha1_values;
+    use sipgraph_core::keyring::Secret;
+
+    const BOTH: &[DigestAlgorithm] = &[DigestAlgorithm::Sha256, DigestAlgorithm::Md5];
+
+    fn authenticator() -> Authenticator {
+        Authenticator::new(Keyring::new([7; 32]), [0; 8])
+    }
+
+    fn challenge(now_s: u64) -> Challenge<'static> {
+        Challenge {
+            realm: "example.com",
+            algorithms: BOTH,
+            source: Some([192, 0, 2, 1].into()),
+            now_s,
+        }
+    }
+
+    /// What a device answers to the challenge for `algorithm`.
+    fn answer(header: &str, password: &str, count: Option<u32>) -> Credentials<'static> {
+        let given = |name: &str| {
+            let value = header
+                .split(", ")
+                .find_map(|p| p.trim_start_matches("Digest ").strip_prefix(name));
+            value.unwrap().trim_matches(['=', '"']).to_owned()
+        };
+        let algorithm = if given("algorithm") == "MD5" {
+            DigestAlgorithm::Md5
+        } else {
+            DigestAlgorithm::Sha256
+        };
+        let mut credentials = Credentials {
+            username: "alice".into(),
+            realm: given("realm").into(),
+            nonce: given("nonce").into(),
+            uri: "sip:example.com".into(),
+            response: Cow::default(),
+            algorithm: Some(given("algorithm").into()),
+            cnonce: count.map(|_| "c".into()),
+            qop: count.map(|_| "auth".into()),
+            nc: count.map(|count| format!("{count:08x}").into()),
+        };
+        let ha1 = ha1_values("alice", &credentials.realm, password, &[algorithm]);
+        credentials.response =
+            response(algorithm, ha1[0].value.expose(), &credentials, "REGISTER").into();
+        credentials
+    }
+
+    fn known() -> Vec<Ha1> {
+        ha1_values("alice", "example.com", "Secret1", BOTH)
+    }
+
+    #[test]
+    fn responses_agree_with_the_vectors() {
+        let text = include_str!("../tests/data/digest.jsonl");
+        let mut checked = 0;
+        for line in text.lines() {
+            let case: serde_json::Value = serde_json::from_str(line).unwrap();
+            let field = |name: &str| case[name].as_str();
+            let algorithm = match field("alg").unwrap() {
+                "MD5" => DigestAlgorithm::Md5,
+                "SHA-256" => DigestAlgorithm::Sha256,
+                _ => continue,
+            };
+            if field("qop") == Some("auth-int") {
+                continue;
+            }
+            let owned = |name: &str| field(name).map(|value| value.to_owned().into());
+            let credentials = Credentials {
+                nonce: owned("nonce").unwrap(),
+                uri: owned("uri").unwrap(),
+                cnonce: owned("cnonce"),
+                qop: owned("qop"),
+                nc: owned("nc"),
+                ..Credentials::default()
+            };
+            let (user, realm, password) = (
+                field("user").unwrap(),
+                field("realm").unwrap(),
+                field("pwd").unwrap(),
+            );
+            if password.chars().any(|c| c > '\u{ff}') {
+                continue;
+            }
+            let ha1 = ha1_values(user, realm, password, &[algorithm]);
+            let expected = [field("response"), field("response_if_latin1")];
+            for (ha1, expected) in ha1.iter().zip(expected) {
+                let given = response(
+                    algorithm,
+                    ha1.value.expose(),
+                    &credentials,
+                    field("method").unwrap(),
+                );
+                assert_eq!(Some(given.as_str()), expected, "{line}");
+                checked += 1;
+            }
+        }
+        assert!(checked > 20, "{checked}");
+    }
+
+    #[test]
+    fn one_challenge_for_each_algorithm_in_order() {
+        let headers = authenticator().challenge(&challenge(1000), true);
+        assert_eq!(headers.len(), 2);
+        assert!(
+            headers[0].contains("algorithm=SHA-256, stale=true")
+                && headers[1].contains("algorithm=MD5")
+        );
+        assert!(headers[0].starts_with("Digest realm=\"example.com\", nonce=\""));
+    }
+
+    #[test]
+    fn the_right_password_passes_with_each_algorithm_and_without_qop() {
+        let authenticator = authenticator();
+        for count in [Some(1), None] {
+            for header in authenticator.challenge(&challenge(1000), false) {
+                let check = |password: &str, ha1: &[Ha1]| {
+                    authenticator.check(
+                        &answer(&header, password, count),
+                        &challenge(1000),
+                        "REGISTER",
+                        ha1,
+                    )
+                };
+                assert_eq!(check("secret1", &known()), Verdict::Wrong);
+                assert_eq!(check("Secret1", &[]), Verdict::Wrong);
+            }
+            for at in [0, 1] {
+                let header = &authenticator.challenge(&challenge(1000), false)[at];
+                let credentials = answer(header, "Secret1", count);
+                let check =
+                    || authenticator.check(&credentials, &challenge(1000), "REGISTER", &known());
+                assert_eq!((check(), check()), (Verdict::Right, Verdict::Stale));
+            }
+        }
+    }
+
+    #[test]
+    fn a_nonce_ends_after_300_seconds_and_is_bound_to_its_source_and_realm() {
+        let authenticator = authenticator();
+        let header = &authenticator.challenge(&challenge(1000), false)[1];
+        let check = |count: u32, challenge: &Challenge<'_>| {
+            authenticator.check(
+                &answer(header, "Secret1", Some(count)),
+                challenge,
+                "REGISTER",
+                &known(),
+            )
+        };
+        assert_eq!(check(1, &challenge(1299)), Verdict::Right);
+        assert_eq!(check(2, &challenge(1300)), Verdict::Stale);
+        assert_eq!(check(3, &challenge(939)), Verdict::Stale);
+        assert_eq!(
+            check(
+                4,
+                &Challenge {
+                    source: Some([192, 0, 2, 2].into()),
+                    ..challenge(1000)
+                }
+            ),
+            Verdict::Stale
+        );
+        assert_eq!(
+            check(
+                5,
+                &Challenge {
+                    source: None,
+                    ..challenge(1000)
+                }
+            ),
+            Verdict::Stale
+        );
+        assert_eq!(
+            check(
+                6,
+                &Challenge {
+                    realm: "example.net",
+                    ..challenge(1000)
+                }
+            ),
+            Verdict::Wrong
+        );
+        assert_eq!(
+            check(
+                7,
+                &Challenge {
+                    algorithms: &BOTH[..1],
+                    ..challenge(1000)
+                }
+            ),
+            Verdict::Wrong
+        );
+        assert_eq!(check(8, &challenge(1000)), Verdict::Right);
+    }
+
+    #[test]
+    fn each_count_passes_once_in_a_window_of_64() {
+        let mut used = Used::default();
+        let mut first = |count| used.first_use([1; MAC_BYTES], 1000, Some(count));
+        assert!(first(1) && first(2) && !first(1) && !first(2));
+        assert!(first(70) && first(69) && !first(69) && first(7) && !first(6) && !first(2));
+        assert!(first(u32::MAX) && !first(u32::MAX));
+        assert!(!used.first_use([1; MAC_BYTES], 1000, None));
+        used.expire(1300);
+        assert!(used.windows.is_empty() && used.order.is_empty());
+    }
+
+    #[test]
+    fn remembered_nonces_are_bounded() {
+        let mut used = Used::default();
+        for n in 0..=NONCES_MAX {
+            let mut nonce = [0; MAC_BYTES];
+            nonce[..8].copy_from_slice(&n.to_be_bytes());
+            assert!(used.first_use(nonce, 1000, Some(1)));
+        }
+        assert_eq!(
+            (used.windows.len(), used.order.len()),
+            (NONCES_MAX, NONCES_MAX)
+        );
+    }
+
+    #[test]
+    fn latin1_phones_pass_too() {
+        let authenticator = authenticator();
+        let ha1 = ha1_values("alice", "example.com", "passw\u{f6}rd", BOTH);
+        let header = &authenticator.challenge(&challenge(1000), false)[1];
+        let mut credentials = answer(header, "x", Some(1));
+        let latin1 = ha1
+            .iter()
+            .find(|h| h.algorithm == DigestAlgorithm::Md5 && h.charset == PasswordCharset::Latin1);
+        let value: &Secret = &latin1.unwrap().value;
+        credentials.response = response(
+            DigestAlgorithm::Md5,
+            value.expose(),
+            &credentials,
+            "REGISTER",
+        )
+        .into();
+        assert_eq!(
+            authenticator.check(&credentials, &challenge(1000), "REGISTER", &ha1),
+            Verdict::Right
+        );
+    }
+}
