@@ -1,1 +1,113 @@
-//! The SIP front door: transports, transactions, registrar and messages.
+//! The SIP front door: it registers devices, takes their messages and brings them theirs.
+//!
+//! It converts: a request becomes one call of a use case of core, and the answer becomes a status. It must
+//! not contain rules about endpoints, messages or presence, nor SQL, nor GraphQL.
+//!
+//! # Reading order
+//! 1. `wire`: octets to messages and back, bounded.
+//! 2. `transport`: sockets and flows. Nothing is sent but over a flow, and never to a host that a message names.
+//! 3. `transaction`: retransmissions and timers, as pure state machines.
+//! 4. `edge`: the way of a message through the parts, and the checks that each request gets.
+//! 5. `authenticate` and `digest`, `registrar`, `message_in`, `message_out`: what a request means.
+//!
+//! # Invariants
+//! - Every queue, table, buffer and wait has a bound, named beside it.
+//! - Peers that have not authenticated themselves leave no memory behind and get one answer a request.
+//! - Authorization and bodies are never logged.
+
+mod authenticate;
+mod config;
+mod digest;
+mod edge;
+mod message_in;
+mod message_out;
+mod registrar;
+mod reply;
+mod transaction;
+mod transport;
+mod wire;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use sipgraph_core::App;
+use sipgraph_core::ports::Technology;
+use tokio_util::sync::CancellationToken;
+
+pub use config::Config;
+pub use sipgraph_core::binding::Transport;
+
+use edge::Edge;
+use message_out::Sip;
+use transport::Transports;
+
+/// The SIP edge with its listeners open, before it serves.
+///
+/// Config / build / task: [`SipEdge::bind`] opens the listeners, [`SipEdge::serve`] is the task.
+pub struct SipEdge {
+    edge: Arc<Edge>,
+}
+
+/// A listener could not be opened.
+#[derive(Debug)]
+pub struct BindError {
+    /// The address of the listener.
+    pub address: SocketAddr,
+    /// What the system says.
+    pub source: io::Error,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "cannot listen for SIP on {}: {}",
+            self.address, self.source
+        )
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+impl SipEdge {
+    /// Opens the listeners of `config`. Datagrams and connections that arrive now wait in the system until
+    /// [`SipEdge::serve`].
+    ///
+    /// # Errors
+    /// The first listener that cannot be opened.
+    pub async fn bind(config: Config, app: Arc<App>) -> Result<Self, BindError> {
+        let transports = Transports::bind(&config).await;
+        let transports = transports.map_err(|(address, source)| BindError { address, source })?;
+        Ok(Self {
+            edge: Arc::new(Edge::new(config, app, transports)),
+        })
+    }
+
+    /// Returns the addresses of the listeners, UDP first, each in the order of the configuration, with the
+    /// ports that the system chose for port 0.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<(Transport, SocketAddr)> {
+        self.edge.transports.addresses().collect()
+    }
+
+    /// Returns the technology `sip`, which delivers over the flows of this edge. Answers are received only
+    /// while [`SipEdge::serve`] runs.
+    #[must_use]
+    pub fn technology(&self) -> Arc<dyn Technology> {
+        Arc::new(Sip(Arc::clone(&self.edge)))
+    }
+
+    /// Serves until `stop` is cancelled; then closes the connections, waits up to 5 s for requests in
+    /// progress, and returns. Bindings of the connections stay: core suspends them at the next start.
+    /// Messages whose answer is still awaited stay of unknown outcome, as after a crash.
+    pub async fn serve(self, stop: CancellationToken) {
+        let inbound = self.edge.transports.start(&stop);
+        self.edge.run(inbound, stop).await;
+    }
+}

@@ -1,0 +1,41 @@
+//! What the operator can choose.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The configuration of the SIP edge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where to listen on UDP; port 0 lets the system choose one.
+    pub udp_listen: Vec<SocketAddr>,
+    /// Where to listen on TCP; port 0 lets the system choose one.
+    pub tcp_listen: Vec<SocketAddr>,
+    /// The host that Via names in requests of ours; by default the local address towards the device.
+    pub advertised_host: Option<String>,
+    /// What a device gets that asks for no time, in seconds.
+    pub expires_s_default: u32,
+    /// The most open connections.
+    pub connections_max: usize,
+    /// The most open connections of one source: an IPv4 address, or an IPv6 /64.
+    pub connections_per_source_max: usize,
+    /// How long a connection may stay without an authenticated request.
+    pub authenticate_timeout: Duration,
+    /// How long a connection may be silent; a keep-alive counts.
+    pub idle_timeout: Duration,
+}
+
+impl Default for Config {
+    /// The defaults of the program, without any listener.
+    fn default() -> Self {
+        Self {
+            udp_listen: Vec::new(),
+            tcp_listen: Vec::new(),
+            advertised_host: None,
+            expires_s_default: 3600,
+            connections_max: 20_000,
+            connections_per_source_max: 1_000,
+            authenticate_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(900),
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! MESSAGE to a device: one at a time to each contact, over the flow of its registration.
+//!
+//! It must not decide what is sent again: it reports how an attempt ended.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use sip_validate::{Scheme, SipUri};
+use sipgraph_core::BindingId;
+use sipgraph_core::ports::{Attempt, AttemptResult, PortFuture, Technology};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::edge::Edge;
+use crate::registrar::date;
+use crate::transport::{Flow, local_towards};
+use crate::wire::{Message, Name, Request, list};
+
+/// The most messages that wait for one contact; core keeps the others.
+const WAITING_MAX: usize = 64;
+/// How long a message waits for those before it. With timer F an attempt ends within 64 s.
+const WAIT: Duration = Duration::from_secs(31);
+/// The longest request over UDP when the path is not known (RFC 3261 section 18.1.1, RFC 3428 section 8).
+const UDP_BYTES_MAX: usize = 1300;
+/// The longest reason phrase that is reported, in characters.
+const REASON_MAX: usize = 128;
+
+/// What names a client transaction: the branch of its Via. Our method is always MESSAGE.
+pub(crate) type ClientKey = String;
+
+/// A request of ours that waits for its answer.
+pub(crate) struct Sent {
+    pub(crate) flow: Flow,
+    pub(crate) octets: Bytes,
+    answer: oneshot::Sender<AttemptResult>,
+}
+
+impl Sent {
+    /// Timer F has fired.
+    pub(crate) fn timed_out(self) {
+        // The receiver may have been dropped with the round that waited.
+        let _ = self.answer.send(AttemptResult::Timeout);
+    }
+}
+
+/// Who waits for which contact: a contact has an entry while a message is outstanding at it.
+#[derive(Default, Clone)]
+pub(crate) struct Outbox(Arc<Mutex<HashMap<BindingId, VecDeque<oneshot::Sender<()>>>>>);
+
+impl Outbox {
+    /// Takes the next place in the queue of a contact, at once; `None` when too many wait.
+    fn enqueue(&self, binding: BindingId) -> Option<Turn> {
+        let mut contacts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let granted = match contacts.entry(binding) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(VecDeque::new());
+                None
+            }
+            Entry::Occupied(mut waiting) => {
+                let waiting = waiting.get_mut();
+                // Those that gave up are still in the queue.
+                waiting.retain(|sender| !sender.is_closed());
+                if waiting.len() == WAITING_MAX {
+                    return None;
+                }
+                let (sender, receiver) = oneshot::channel();
+                waiting.push_back(sender);
+                Some(receiver)
+            }
+        };
+        Some(Turn {
+            outbox: self.clone(),
+            binding,
+            granted,
+        })
+    }
+
+    /// Gives the turn to the next that waits.
+    fn next(&self, binding: BindingId) {
+        let mut contacts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(waiting) = contacts.get_mut(&binding) else {
+            return;
+        };
+        while let Some(sender) = waiting.pop_front() {
+            if sender.send(()).is_ok() {
+                return;
+            }
+        }
+        contacts.remove(&binding);
+    }
+}
+
+/// A place in the queue of a contact, given up when dropped.
+struct Turn {
+    outbox: Outbox,
+    binding: BindingId,
+    /// Fires when it is our turn; `None` when it is already.
+    granted: Option<oneshot::Receiver<()>>,
+}
+
+impl Turn {
+    async fn wait(&mut self, limit: Duration) -> bool {
+        match &mut self.granted {
+            None => true,
+            Some(granted) => {
+                let is_granted = matches!(timeout(limit, granted).await, Ok(Ok(())));
+                if is_granted {
+                    self.granted = None;
+                }
+                is_granted
+            }
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let is_ours = match &mut self.granted {
+            None => true,
+            Some(granted) => {
+                // Closed first, so that the turn cannot be given to us after the look.
+                granted.close();
+                granted.try_recv().is_ok()
+            }
+        };
+        if is_ours {
+            self.outbox.next(self.binding);
+        }
+    }
+}
+
+/// Ends a client transaction when nobody waits for it any more.
+struct Ending<'a> {
+    edge: &'a Edge,
+    key: ClientKey,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        drop(self.edge.clients().cancel(&self.key));
+    }
+}
+
+/// The technology `sip` of core.
+pub(crate) struct Sip(pub(crate) Arc<Edge>);
+
+impl Technology for Sip {
+    fn deliver(&self, attempt: Attempt) -> PortFuture<'static, AttemptResult> {
+        let edge = Arc::clone(&self.0);
+        let turn = edge.outbox.enqueue(attempt.binding.id);
+        Box::pin(async move {
+            let Some(mut turn) = turn else {
+                return failed("too many messages wait for the contact");
+            };
+            if !turn.wait(WAIT).await {
+                return failed("the contact was busy with earlier messages");
+            }
+            edge.send(&attempt).await
+        })
+    }
+}
+
+fn failed(text: impl Into<String>) -> AttemptResult {
+    AttemptResult::TransportError(text.into())
+}
+
+impl Edge {
+    /// Sends a MESSAGE and waits for its final answer or timer F.
+    async fn send(&self, attempt: &Attempt) -> AttemptResult {
+        let Some(flow) = Flow::from_core(&attempt.binding.flow, self.app.node()) else {
+            return failed("the connection is not open here");
+        };
+        let Some(octets) = self.request(attempt, &flow) else {
+            return failed("the contact is no SIP URI");
+        };
+        if !flow.transport.is_stream() && octets.len() > UDP_BYTES_MAX {
+            // What the next hop would have to answer; another contact may be on TCP.
+            return AttemptResult::Answered {
+                status: 513,
+                reason: format!("More than {UDP_BYTES_MAX} octets over UDP"),
+                retry_after_s: None,
+            };
+        }
+        let (answer, answered) = oneshot::channel();
+        let sent = Sent {
+            flow,
+            octets: octets.clone(),
+            answer,
+        };
+        let key = attempt.branch.clone();
+        let started = self.clients().start(
+            key.clone(),
+            sent,
+            flow.transport.is_stream(),
+            Instant::now(),
+        );
+        if started.is_err() {
+            return failed("too many messages are on their way, or this attempt is already");
+        }
+        let _ending = Ending { edge: self, key };
+        if let Err(error) = self.transports.send(&flow, octets).await {
+            return failed(error.to_string());
+        }
+        answered
+            .await
+            .unwrap_or_else(|_| failed("the attempt was given up"))
+    }
+
+    fn request(&self, attempt: &Attempt, flow: &Flow) -> Option<Bytes> {
+        let uri = request_uri(&attempt.binding.contact_uri)?;
+        let transport = flow.transport.as_str();
+        let sent_by = self.sent_by(flow);
+        let request = Request::new("MESSAGE", &uri)
+            .field(
+                "Via",
+                format_args!(
+                    "SIP/2.0/{transport} {sent_by};branch={};rport",
+                    attempt.branch
+                ),
+            )
+            .field("Max-Forwards", 70)
+            .field(
+                "From",
+                format_args!("<{}>;tag={}", attempt.from, attempt.from_tag),
+            )
+            .field("To", format_args!("<{}>", attempt.to))
+            .field("Call-ID", &attempt.call_id)
+            .field("CSeq", format_args!("{} MESSAGE", attempt.cseq))
+            .field("Date", date(self.app.now()))
+            .field("Expires", attempt.expires_s)
+            .field("Content-Type", &attempt.content_type);
+        Some(request.finish(attempt.body.as_bytes()))
+    }
+
+    fn sent_by(&self, flow: &Flow) -> String {
+        let port = flow.local.port();
+        if let Some(host) = &self.config.advertised_host {
+            return format!("{host}:{port}");
+        }
+        let bound = flow.local.ip();
+        let host = if bound.is_unspecified() {
+            local_towards(flow.remote)
+        } else {
+            None
+        };
+        SocketAddr::new(host.unwrap_or(bound), port).to_string()
+    }
+
+    /// Takes a response: it counts when it comes back over the flow of its request (on UDP: from its
+    /// address), with our Via alone (RFC 3261 sections 8.1.3.3 and 17.1.3).
+    pub(crate) fn response(&self, flow: &Flow, response: &Message) {
+        let Some((status, reason)) = response.status() else {
+            return;
+        };
+        let is_ours = response.all(Name::Via).flat_map(list).count() == 1
+            && response.cseq().is_ok_and(|(_, method)| method == "MESSAGE");
+        let key = response
+            .via()
+            .ok()
+            .and_then(|via| via.branch())
+            .map(str::to_owned);
+        let Some(key) = key.filter(|_| is_ours) else {
+            return;
+        };
+        let retry_after_s = response.get(Name::RetryAfter).and_then(retry_after);
+        let mut clients = self.clients();
+        let same_flow = |sent: &Sent| {
+            sent.flow.transport == flow.transport
+                && sent.flow.connection == flow.connection
+                && sent.flow.remote.ip() == flow.remote.ip()
+        };
+        if !clients.payload(&key).is_some_and(same_flow) {
+            return;
+        }
+        if let Some(sent) = clients.response(&key, status, Instant::now()) {
+            let reason = reason.chars().take(REASON_MAX).collect();
+            // The receiver may have been dropped with the round that waited.
+            let _ = sent.answer.send(AttemptResult::Answered {
+                status,
+                reason,
+                retry_after_s,
+            });
+        }
+    }
+
+    /// Ends what waits for an answer over a connection that has ended.
+    pub(crate) fn outbox_closed(&self, flow: &Flow) {
+        for sent in self.clients().cancel_where(|sent| sent.flow == *flow) {
+            let _ = sent.answer.send(failed("the connection was closed"));
+        }
+    }
+}
+
+/// The Request-URI that a contact asks for: its URI without headers and without `method`
+/// (RFC 3261 sections 19.1.1 table 1 and 19.1.5).
+fn request_uri(contact: &str) -> Option<String> {
+    let uri = SipUri::parse_received(contact).ok()?;
+    let mut text = match uri.scheme {
+        Scheme::Sip => "sip:".to_owned(),
+        Scheme::Sips => "sips:".to_owned(),
+    };
+    if let Some(user) = uri.user {
+        text.push_str(user);
+        text.push('@');
+    }
+    text.push_str(&uri.host.to_string());
+    if let Some(port) = uri.port {
+        text.push_str(&format!(":{port}"));
+    }
+    for (name, value) in uri
+        .parameters()
+        .filter(|(name, _)| !name.eq_ignore_ascii_case("method"))
+    {
+        text.push(';');
+        text.push_str(name);
+        if let Some(value) = value {
+            text.push('=');
+            text.push_str(value);
+        }
+    }
+    Some(text)
+}
+
+/// The seconds of Retry-After, which a comment and parameters may follow (RFC 3261 section 20.33).
+fn retry_after(text: &str) -> Option<u32> {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    text[..end].parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sipgraph_core::Timestamp;
+
+    #[test]
+    fn the_request_uri_is_the_contact_without_headers_and_method() {
+        for (contact, uri) in [
+            (
+                "sip:alice@192.0.2.1:5070;transport=tcp;ob",
+                Some("sip:alice@192.0.2.1:5070;transport=tcp;ob"),
+            ),
+            (
+                "sips:a@[2001:DB8::1];method=INVITE;x=1?Route=%3Csip:evil%3E",
+                Some("sips:a@[2001:db8::1];x=1"),
+            ),
+            ("sip:pc.invalid", Some("sip:pc.invalid")),
+            ("mailto:a@b", None),
+        ] {
+            assert_eq!(request_uri(contact).as_deref(), uri, "{contact}");
+        }
+    }
+
+    #[test]
+    fn retry_after_may_have_a_comment() {
+        assert_eq!(retry_after("18000;duration=3600"), Some(18000));
+        assert_eq!(retry_after("120 (I'm in a meeting)"), Some(120));
+        assert_eq!(
+            (retry_after("soon"), retry_after("99999999999")),
+            (None, None)
+        );
+    }
+
+    fn binding(n: u8) -> BindingId {
+        BindingId::new(Timestamp(0), [n; 10])
+    }
+
+    #[tokio::test]
+    async fn turns_come_in_the_order_of_the_calls() {
+        let outbox = Outbox::default();
+        let mut first = outbox.enqueue(binding(1)).unwrap();
+        let second = outbox.enqueue(binding(1)).unwrap();
+        let mut third = outbox.enqueue(binding(1)).unwrap();
+        assert!(first.wait(WAIT).await && outbox.enqueue(binding(2)).unwrap().wait(WAIT).await);
+        drop(first);
+        // The second was given the turn and never looked: it goes on to the third.
+        drop(second);
+        assert!(third.wait(WAIT).await);
+        drop(third);
+        assert!(outbox.0.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_queue_is_bounded_and_those_that_gave_up_do_not_count() {
+        let outbox = Outbox::default();
+        let _first = outbox.enqueue(binding(1)).unwrap();
+        let mut waiting: Vec<Turn> = (0..WAITING_MAX)
+            .map(|_| outbox.enqueue(binding(1)).unwrap())
+            .collect();
+        assert!(outbox.enqueue(binding(1)).is_none());
+        waiting.truncate(WAITING_MAX - 1);
+        assert!(outbox.enqueue(binding(1)).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_does_not_come_is_given_up() {
+        let outbox = Outbox::default();
+        let first = outbox.enqueue(binding(1)).unwrap();
+        let mut second = outbox.enqueue(binding(1)).unwrap();
+        assert!(!second.wait(Duration::ZERO).await);
+        drop((second, first));
+        assert!(outbox.0.lock().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,258 @@
+//! REGISTER (RFC 3261 section 10.3, in the order of its steps).
+//!
+//! It must not decide what a registration changes: that is a use case of core.
+
+use sip_validate::{SipUri, aor_user};
+use sipgraph_core::Timestamp;
+use sipgraph_core::binding::Binding;
+use sipgraph_core::decide::presence::{ContactUpdate, Contacts, RegisterRefusal, Registration};
+
+use crate::authenticate::{authenticate, realm, sip_uri};
+use crate::edge::Edge;
+use crate::reply::Reply;
+use crate::transport::Flow;
+use crate::wire::header::{delta_seconds, unquote};
+use crate::wire::write::Quoted;
+use crate::wire::{Message, Name, NameAddr};
+
+/// The longest Contact URI and Call-ID that are stored, in octets; those of phones have 30 to 300.
+const STORED_BYTES_MAX: usize = 1024;
+/// The longest `+sip.instance` that is stored; a `urn:uuid` has 45 octets.
+const INSTANCE_BYTES_MAX: usize = 256;
+/// The longest User-Agent that is stored, in characters; the rest is cut.
+const USER_AGENT_MAX: usize = 255;
+/// What a malformed `expires` counts as (section 10.2.1.1).
+const EXPIRES_S_MALFORMED: u32 = 3600;
+
+/// Handles a REGISTER.
+pub(crate) async fn register(edge: &Edge, flow: &Flow, request: &Message) -> Result<Reply, Reply> {
+    // Step 1; step 2, Require, was checked for every method.
+    let request_uri = sip_uri(request.uri().unwrap_or_default(), "Bad Request-URI")?;
+    let to = request.to().map_err(|invalid| Reply::bad(invalid.0))?;
+    let to = sip_uri(to.uri, "Bad To")?;
+    let realm_asked = realm(edge, &request_uri).await?;
+    // Step 3.
+    let endpoint = authenticate(edge, flow, request, &realm_asked).await?;
+    // Step 5 before 4: who may change an address-of-record is known once it is known to be one. The domain
+    // may be named by an alias.
+    let domain_of_to = realm(edge, &to).await.map_err(|refusal| Reply {
+        is_kept: true,
+        ..refusal
+    })?;
+    let user = to.user.map(aor_user).transpose().ok().flatten();
+    if domain_of_to.domain != realm_asked.domain {
+        return Err(Reply::new(404));
+    }
+    // Step 4: each endpoint registers itself only.
+    if user.as_deref() != Some(endpoint.canonical_name.as_str()) {
+        return Err(Reply::new(403).because("To Is Another User"));
+    }
+    // Steps 6 and 7.
+    let (cseq, _) = request.cseq().map_err(|invalid| Reply::bad(invalid.0))?;
+    if request.call_id().len() > STORED_BYTES_MAX {
+        return Err(Reply::bad("Call-ID Too Long"));
+    }
+    let registration = Registration {
+        call_id: request.call_id().to_owned(),
+        cseq,
+        contacts: contacts(request, edge.config.expires_s_default)?,
+        flow: flow.to_core(edge.app.node()),
+        user_agent: request
+            .get(Name::UserAgent)
+            .map(|agent| agent.chars().take(USER_AGENT_MAX).collect()),
+    };
+    let bindings = match edge.app.contacts_register(&endpoint, &registration).await? {
+        Ok(bindings) => bindings,
+        Err(refusal) => return Err(refused(refusal)),
+    };
+    if !edge.transports.is_open(flow) {
+        // It ended while this ran, perhaps before the binding was there to be removed.
+        edge.connection_closed(*flow).await;
+    }
+    // Step 8.
+    let now = edge.app.now();
+    let ok = Reply::new(200).with("Date", date(now));
+    Ok(bindings.iter().fold(ok, |reply, binding| {
+        reply.with("Contact", contact(binding, now))
+    }))
+}
+
+fn refused(refusal: RegisterRefusal) -> Reply {
+    match refusal {
+        RegisterRefusal::IntervalTooBrief(min_s) => {
+            Reply::new(423).with("Min-Expires", min_s.to_string())
+        }
+        RegisterRefusal::OutOfOrder => Reply::new(500).because("Out Of Order"),
+        RegisterRefusal::TooManyContacts => Reply::new(403).because("Too Many Contacts"),
+        RegisterRefusal::Disabled => Reply::new(403).because("Endpoint Disabled"),
+    }
+}
+
+/// What a REGISTER asks for, or 400.
+fn contacts(request: &Message, expires_s_default: u32) -> Result<Contacts, Reply> {
+    let expires_s = match request.get(Name::Expires) {
+        Some(value) => delta_seconds(value).unwrap_or(EXPIRES_S_MALFORMED),
+        None => expires_s_default,
+    };
+    let mut updates = Vec::new();
+    let mut is_all = false;
+    for given in request.contacts() {
+        match given.map_err(|invalid| Reply::bad(invalid.0))? {
+            Some(given) => updates.push(update(&given, expires_s)?),
+            None => is_all = true,
+        }
+    }
+    match (is_all, updates.is_empty()) {
+        // `*` stands alone and with Expires 0 (section 10.2.2).
+        (true, true) if request.get(Name::Expires).and_then(delta_seconds) == Some(0) => {
+            Ok(Contacts::RemoveAll)
+        }
+        (true, _) => Err(Reply::bad("Bad Contact *")),
+        (false, true) => Ok(Contacts::Query),
+        (false, false) => Ok(Contacts::Update(updates)),
+    }
+}
+
+fn update(given: &NameAddr<'_>, expires_s: u32) -> Result<ContactUpdate, Reply> {
+    if given.uri.len() > STORED_BYTES_MAX {
+        return Err(Reply::bad("Contact Too Long"));
+    }
+    // A URI in <> may hold a comma or `;`; what it says is checked, but never dialled.
+    SipUri::parse_received(given.uri).map_err(|_| Reply::bad("Bad Contact"))?;
+    let expires = given
+        .params
+        .get("expires")
+        .map(|value| delta_seconds(&unquote(value)).unwrap_or(EXPIRES_S_MALFORMED));
+    let instance = given
+        .params
+        .get("+sip.instance")
+        .map(|value| unquote(value).into_owned());
+    Ok(ContactUpdate {
+        uri: given.uri.to_owned(),
+        expires_s: expires.unwrap_or(expires_s),
+        instance: instance
+            .filter(|instance| !instance.is_empty() && instance.len() <= INSTANCE_BYTES_MAX),
+        reg_id: given.params.get("reg-id").and_then(delta_seconds),
+    })
+}
+
+/// A binding as the 200 lists it, with what is left of its time, rounded up.
+fn contact(binding: &Binding, now: Timestamp) -> String {
+    let left = binding.expires_at.since(now);
+    let left_s = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+    let mut text = format!("<{}>;expires={left_s}", binding.contact_uri);
+    if let Some(instance) = &binding.instance {
+        text.push_str(";+sip.instance=");
+        text.push_str(&Quoted(instance).to_string());
+    }
+    if let Some(reg_id) = binding.reg_id {
+        text.push_str(&format!(";reg-id={reg_id}"));
+    }
+    text
+}
+
+/// A time as the SIP-date of RFC 3261 section 20.17: `Sat, 13 Nov 2010 23:29:00 GMT`.
+pub(crate) fn date(at: Timestamp) -> String {
+    let seconds = i64::try_from(at.unix_seconds()).unwrap_or_default();
+    let at = time::OffsetDateTime::from_unix_timestamp(seconds)
+        .unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+    let (weekday, month) = (at.weekday().to_string(), at.month().to_string());
+    format!(
+        "{}, {:02} {} {} {:02}:{:02}:{:02} GMT",
+        &weekday[..3],
+        at.day(),
+        &month[..3],
+        at.year(),
+        at.hour(),
+        at.minute(),
+        at.second()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::frame::datagram;
+
+    fn asked(fields: &str) -> Result<Contacts, u16> {
+        let text = format!(
+            "REGISTER sip:h SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:a@h>\r\nCall-ID: 1\r\nCSeq: 1 REGISTER\r\n{fields}\r\n"
+        );
+        contacts(&datagram(text.as_bytes()).unwrap().unwrap(), 1800).map_err(|reply| reply.status)
+    }
+
+    fn times(fields: &str) -> Vec<u32> {
+        match asked(fields) {
+            Ok(Contacts::Update(updates)) => {
+                updates.iter().map(|update| update.expires_s).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_time_of_a_contact_is_its_own_then_the_fields_then_the_default() {
+        assert_eq!(
+            times("m: <sip:a@b>;expires=10, <sip:c@d>\r\nExpires: 20\r\n"),
+            [10, 20]
+        );
+        assert_eq!(
+            times("Contact: <sip:a@b>\r\nContact: \"x, y\" <sip:c@d>;expires=\"7\"\r\n"),
+            [1800, 7]
+        );
+        assert_eq!(
+            times("Contact: <sip:a@b>;expires=soon, <sip:c@d>;expires=4294967296\r\n"),
+            [3600, 3600]
+        );
+        assert_eq!(
+            times("Contact: sip:a@b;expires=5\r\nExpires: never\r\n"),
+            [5]
+        );
+    }
+
+    #[test]
+    fn a_star_stands_alone_with_expires_0() {
+        assert_eq!(
+            asked("Contact: *\r\nExpires: 0\r\n"),
+            Ok(Contacts::RemoveAll)
+        );
+        for wrong in [
+            "Contact: *\r\n",
+            "Contact: *\r\nExpires: 1\r\n",
+            "Contact: *, <sip:a@b>\r\nExpires: 0\r\n",
+        ] {
+            assert_eq!(asked(wrong), Err(400), "{wrong}");
+        }
+        assert_eq!(asked(""), Ok(Contacts::Query));
+    }
+
+    #[test]
+    fn contacts_are_sip_uris_of_a_length() {
+        assert_eq!(asked("Contact: <mailto:a@b>\r\n"), Err(400));
+        assert_eq!(
+            asked(&format!("Contact: <sip:{}@b>\r\n", "a".repeat(1024))),
+            Err(400)
+        );
+    }
+
+    #[test]
+    fn outbound_parameters_are_read_and_written() {
+        let Ok(Contacts::Update(updates)) =
+            asked("Contact: <sip:a@b>;reg-id=1;+sip.instance=\"<urn:uuid:1>\"\r\n")
+        else {
+            panic!("no contacts")
+        };
+        assert_eq!(
+            (updates[0].instance.as_deref(), updates[0].reg_id),
+            (Some("<urn:uuid:1>"), Some(1))
+        );
+    }
+
+    #[test]
+    fn dates_are_those_of_rfc_3261() {
+        assert_eq!(
+            date(Timestamp(1_289_690_940_000_000)),
+            "Sat, 13 Nov 2010 23:29:00 GMT"
+        );
+    }
+}
