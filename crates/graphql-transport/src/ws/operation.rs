@@ -3,7 +3,7 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
-use async_graphql::{Data, Executor, Response, ServerError, parser::types::OperationType};
+use async_graphql::{Data, Executor, Response, ServerError, Value, parser::types::OperationType};
 use axum::extract::ws::Utf8Bytes;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -65,6 +65,7 @@ impl<E: Executor, A: Authenticate> Task<E, A> {
         let mut stream = shared
             .executor
             .execute_stream(operation.request, Some(session));
+        let mut opening = live;
         loop {
             // The stream is dropped after a panic, so that no broken state of it is seen.
             let item = AssertUnwindSafe(stream.next()).catch_unwind().await;
@@ -78,7 +79,10 @@ impl<E: Executor, A: Authenticate> Task<E, A> {
                     return;
                 }
             };
-            let (text, last) = encoded(&shared, &id, response);
+            // A live stream that fails instead of a first event was never opened.
+            let unopened = opening && !response.errors.is_empty() && response.data == Value::Null;
+            opening = false;
+            let (text, last) = encoded(&shared, &id, response, unopened);
             if !send(Some(text), last).await || last {
                 return;
             }
@@ -90,9 +94,15 @@ impl<E: Executor, A: Authenticate> Task<E, A> {
     }
 }
 
-/// Returns a result as a message, and whether it ends the operation: a request error does.
-fn encoded<E, A>(shared: &Shared<E, A>, id: &str, mut response: Response) -> (Utf8Bytes, bool) {
-    let request_error = is_request_error(&response);
+/// Returns a result as a message, and whether it ends the operation: a request error does, and a subscription that could
+/// not be opened (GraphQL specification 6.2.3.1).
+fn encoded<E, A>(
+    shared: &Shared<E, A>,
+    id: &str,
+    mut response: Response,
+    unopened: bool,
+) -> (Utf8Bytes, bool) {
+    let request_error = unopened || is_request_error(&response);
     finish(&mut response.errors, &shared.config);
     if request_error {
         (message::error(id, &to_json(&response.errors)), true)

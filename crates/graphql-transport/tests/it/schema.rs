@@ -199,6 +199,12 @@ impl Subscriptions {
         stream::repeat(text)
     }
 
+    /// Cannot be opened.
+    async fn closed(&self) -> Result<impl Stream<Item = i32>, Error> {
+        let error = Error::new("wrong cursor").extend_with(|_, e| e.set("code", "BAD_USER_INPUT"));
+        Err::<stream::Empty<i32>, _>(error)
+    }
+
     /// Panics after its first item.
     async fn breaks(&self) -> impl Stream<Item = i32> {
         stream::iter([1, 2]).map(|n| {

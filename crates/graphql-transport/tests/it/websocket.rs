@@ -244,6 +244,7 @@ async fn a_request_error_is_one_error_message() {
             "{...A ...A} fragment A on Query{...A}",
             "GRAPHQL_VALIDATION_FAILED",
         ),
+        ("subscription{closed}", "BAD_USER_INPUT"),
     ];
     for (query, code) in table {
         socket.subscribe("1", query).await;
