@@ -38,6 +38,19 @@ pub(crate) struct Edge {
     clients: Mutex<ClientTable<ClientKey, Sent>>,
 }
 
+/// A request in progress. Should its handling panic, its transaction is forgotten, so that a retransmission
+/// is not ignored for ever.
+struct Handling {
+    edge: Arc<Edge>,
+    key: ServerKey,
+}
+
+impl Drop for Handling {
+    fn drop(&mut self) {
+        self.edge.servers().give_up(self.key);
+    }
+}
+
 impl Edge {
     pub(crate) fn new(config: Config, app: Arc<App>, transports: Transports) -> Self {
         // The id of a run ends with random octets.
@@ -93,8 +106,15 @@ impl Edge {
                 }
             }
         }
-        let all = u32::try_from(IN_PROGRESS_MAX).unwrap_or(u32::MAX);
-        let _ = tokio::time::timeout(DRAIN, in_progress.acquire_many(all)).await;
+        // The sockets receive no more, but answers still go out.
+        let drained = async {
+            let all = u32::try_from(IN_PROGRESS_MAX).unwrap_or(u32::MAX);
+            let _ = in_progress.acquire_many(all).await;
+            self.transports.close_all();
+            // Every task of a socket holds a sender until it has written what was queued.
+            while inbound.recv().await.is_some() {}
+        };
+        let _ = tokio::time::timeout(DRAIN, drained).await;
     }
 
     pub(crate) async fn connection_closed(&self, flow: Flow) {
@@ -149,11 +169,14 @@ impl Edge {
                 let Ok(permit) = Arc::clone(in_progress).acquire_owned().await else {
                     return;
                 };
-                let edge = Arc::clone(self);
+                let handling = Handling {
+                    edge: Arc::clone(self),
+                    key,
+                };
                 tokio::spawn(async move {
-                    let reply = edge.handle(&flow, &message).await;
-                    edge.answer(&flow, &message, key, reply).await;
-                    drop(permit);
+                    let reply = handling.edge.handle(&flow, &message).await;
+                    handling.edge.answer(&flow, &message, key, reply).await;
+                    drop((handling, permit));
                 });
             }
         }

@@ -137,6 +137,13 @@ impl ServerTable {
         self.transactions.remove(&key);
     }
 
+    /// Forgets a request unless it was answered.
+    pub(crate) fn give_up(&mut self, key: ServerKey) {
+        if self.transactions.get(&key).is_some_and(Option::is_none) {
+            self.transactions.remove(&key);
+        }
+    }
+
     /// Drops the answers whose timer J has fired.
     pub(crate) fn tick(&mut self, now: Instant) {
         while self.answered.front().is_some_and(|(end, _)| *end <= now) {
@@ -363,6 +370,7 @@ mod tests {
             table.receive(key),
             Received::Answered(Bytes::from_static(b"200"))
         );
+        table.give_up(key);
         table.tick(now + T1_64 - MS(1));
         assert_eq!(
             table.receive(key),
@@ -380,6 +388,8 @@ mod tests {
         table.answered(key, Bytes::from_static(b"200"), true, Instant::now());
         assert_eq!(table.receive(key), Received::New);
         table.forget(key);
+        assert_eq!(table.receive(key), Received::New);
+        table.give_up(key);
         assert_eq!(table.receive(key), Received::New);
     }
 

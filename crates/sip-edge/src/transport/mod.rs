@@ -167,7 +167,8 @@ impl Transports {
         )
     }
 
-    /// Starts to receive. The queue ends when `stop` was cancelled and every socket has noticed.
+    /// Starts to receive, until `stop` is cancelled. Sending goes on until [`Transports::close_all`]; the queue
+    /// ends when then every task has ended.
     pub(crate) fn start(&self, stop: &CancellationToken) -> mpsc::Receiver<Inbound> {
         let (sender, receiver) = mpsc::channel(INBOUND_MAX);
         for listener in &self.udp {
@@ -206,6 +207,11 @@ impl Transports {
     /// Closes a connection once what is queued has been sent.
     pub(crate) fn close(&self, flow: &Flow) {
         self.connections.close(flow.connection);
+    }
+
+    /// Closes all connections once what is queued has been sent.
+    pub(crate) fn close_all(&self) {
+        self.connections.close_all();
     }
 
     /// Whether a flow can be sent over: always on UDP.

@@ -66,20 +66,21 @@ impl TcpListener {
                     continue;
                 }
             };
-            let Some((flow, ends)) = connections.open(self.local, plain(remote), &stop) else {
+            let Some((flow, ends)) = connections.open(self.local, plain(remote)) else {
                 tracing::debug!(%remote, "connection refused: too many are open");
                 continue;
             };
             // Messages are small and each is written at once.
             let _ = stream.set_nodelay(true);
-            let task = serve(
+            let (connections, inbound) = (Arc::clone(&connections), inbound.clone());
+            tokio::spawn(serve(
                 stream,
                 flow,
                 ends,
-                Arc::clone(&connections),
-                inbound.clone(),
-            );
-            tokio::spawn(task);
+                connections,
+                inbound,
+                stop.clone(),
+            ));
         }
     }
 }
@@ -152,12 +153,7 @@ impl Connections {
     }
 
     /// Adds a connection, unless there are too many.
-    fn open(
-        &self,
-        local: SocketAddr,
-        remote: SocketAddr,
-        stop: &CancellationToken,
-    ) -> Option<(Flow, Ends)> {
+    fn open(&self, local: SocketAddr, remote: SocketAddr) -> Option<(Flow, Ends)> {
         let source = source_of(remote.ip());
         let mut open = self.lock();
         let of_source = open.per_source.get(&source).copied().unwrap_or(0);
@@ -168,7 +164,7 @@ impl Connections {
         open.opened += 1;
         let number = open.opened;
         let (sender, receiver) = mpsc::channel(OUT_MAX);
-        let (authenticated, stop) = (CancellationToken::new(), stop.child_token());
+        let (authenticated, stop) = (CancellationToken::new(), CancellationToken::new());
         let ends = Ends {
             out: receiver,
             authenticated: authenticated.clone(),
@@ -216,6 +212,16 @@ impl Connections {
         }
     }
 
+    pub(crate) fn close_all(&self) {
+        let mut open = self.lock();
+        let numbers: Vec<i64> = open.connections.keys().copied().collect();
+        for number in numbers {
+            if let Some(connection) = open.remove(number) {
+                connection.stop.cancel();
+            }
+        }
+    }
+
     pub(crate) fn is_open(&self, number: i64) -> bool {
         self.lock().connections.contains_key(&number)
     }
@@ -233,6 +239,7 @@ async fn serve(
     ends: Ends,
     connections: Arc<Connections>,
     inbound: mpsc::Sender<Inbound>,
+    drain: CancellationToken,
 ) {
     let Ends {
         out,
@@ -244,6 +251,8 @@ async fn serve(
     tokio::select! {
         () = read(reader, flow, &authenticated, &connections, &inbound) => {}
         () = stop.cancelled() => {}
+        // Answers to requests in progress still go out before the edge closes it.
+        () = drain.cancelled() => stop.cancelled().await,
     }
     connections.close(flow.connection);
     // Ends within the time of one write for each message of the queue.
