@@ -1,0 +1,7 @@
+//! The account, the token that looks at it, and the technologies of the instance.
+
+mod query;
+mod types;
+
+pub(crate) use query::AccountQuery;
+pub(crate) use types::Account;

@@ -1,0 +1,135 @@
+//! Queries for endpoints.
+
+use async_graphql::{Context, ID, Object};
+use sipgraph_core::{
+    DomainId,
+    page::{Page, PageRequest},
+};
+
+use super::{
+    input::{EndpointFilterInput, EndpointLookup, EndpointOrder, OrderDirection},
+    types::{Endpoint, EndpointConnection, NameCheck},
+};
+use crate::{
+    connection::{Total, page_request},
+    errors::{Nullable, UserError, nullable, problem_error},
+    id::NodeId,
+    scalars::Cursor,
+    view::View,
+};
+
+/// The queries of this noun.
+#[derive(Default)]
+pub(crate) struct EndpointQuery;
+
+#[Object]
+impl EndpointQuery {
+    /// One endpoint. Needs the scope endpoints.read. Null with the error `NOT_FOUND` when there is none.
+    async fn endpoint(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which one.")] by: EndpointLookup,
+    ) -> Nullable<Endpoint> {
+        let view = View::of(ctx);
+        let row = match by.to_key() {
+            Ok(key) => view.app().endpoint(view.caller(), key).await,
+            Err(problem) => Err(problem_error(problem)),
+        };
+        nullable(row.map(|row| Endpoint::new(row, view)))
+    }
+
+    /// The endpoints of the account, newest first unless asked for otherwise. Needs the scope endpoints.read.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the arguments of a Relay connection"
+    )]
+    async fn endpoints(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The first so many rows after `after`: 1 to 1000; 50 when absent.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only rows after this one.")] after: Option<Cursor>,
+        #[graphql(
+            desc = "The last so many rows before `before`: 1 to 1000. Not together with `first`."
+        )]
+        last: Option<i32>,
+        #[graphql(desc = "Only rows before this one.")] before: Option<Cursor>,
+        #[graphql(desc = "Only rows that match all of its fields.")] filter: Option<
+            EndpointFilterInput,
+        >,
+        #[graphql(desc = "The order of the list; newest first when absent.")] order_by: Option<
+            EndpointOrder,
+        >,
+    ) -> Nullable<EndpointConnection> {
+        let view = View::of(ctx);
+        let filter = EndpointFilterInput::to_core(filter);
+        let request = page_request(first, after, last, before);
+        let ascending = order_by.is_some_and(|order| order.direction == OrderDirection::Asc);
+        let request = if ascending {
+            reversed(request)
+        } else {
+            request
+        };
+        let page = view
+            .app()
+            .endpoints(view.caller(), filter.clone(), &request)
+            .await;
+        nullable(page.map(|page| {
+            let page = if ascending { reversed_page(page) } else { page };
+            let wrap = |row| Endpoint::new(row, view.clone());
+            EndpointConnection::new(page, Total::Endpoints(filter), view.clone(), wrap)
+        }))
+    }
+
+    /// What `createEndpoint` would say to a name. Needs the scope endpoints.read.
+    async fn check_name(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The name.")] name: String,
+        #[graphql(desc = "Says also whether the name is taken in this domain.")] domain_id: Option<
+            ID,
+        >,
+    ) -> Nullable<NameCheck> {
+        let view = View::of(ctx);
+        let domain = domain_id.map(|id| DomainId::of(&id));
+        let check = view.app().name_check(view.caller(), &name, domain).await;
+        nullable(check.map(|check| NameCheck {
+            valid: check.problems.is_empty(),
+            canonical: check.canonical,
+            errors: check.problems.into_iter().map(UserError::from).collect(),
+        }))
+    }
+}
+
+/// Core lists endpoints newest first; the oldest first are the same list read from its other end.
+fn reversed(request: PageRequest) -> PageRequest {
+    let PageRequest {
+        first,
+        after,
+        last,
+        before,
+    } = request;
+    /// Rows of a page when the caller does not say, as core has it.
+    const PAGE: i32 = 50;
+    PageRequest {
+        // Without either the first page is meant, which is the last one here.
+        last: first.or(last.is_none().then_some(PAGE)),
+        before: after,
+        first: last,
+        after: before,
+    }
+}
+
+fn reversed_page<T>(page: Page<T>) -> Page<T> {
+    let Page {
+        mut items,
+        has_next,
+        has_previous,
+    } = page;
+    items.reverse();
+    Page {
+        items,
+        has_next: has_previous,
+        has_previous: has_next,
+    }
+}

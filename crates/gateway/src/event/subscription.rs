@@ -1,0 +1,112 @@
+//! Live streams: the log from a position on, and the presence of endpoints.
+//!
+//! A stream of ours never completes: when the program drains it ends behind its last checkpoint and the transport closes
+//! the socket with 1012; when the log cannot be read the socket is closed with 1013. The client resumes in both cases.
+
+use std::future::pending;
+
+use async_graphql::{Context, Result, Subscription};
+use futures_util::{Stream, stream};
+use sipgraph_core::app::events::{After, FeedEnd};
+
+use super::{
+    input::EventFilterInput,
+    types::{EndpointStateUpdate, EventEdge},
+};
+use crate::{
+    auth::SocketCloser, endpoint::EndpointFilterInput, errors::error, scalars::Cursor, view::View,
+};
+
+/// The subscriptions.
+#[derive(Default)]
+pub(crate) struct EventSubscription;
+
+#[Subscription]
+impl EventSubscription {
+    /// The event log from a position on: what came after it, then live, without a gap and without a repeat. Needs the read
+    /// scope of each kind of event. After a lost connection subscribe again with the cursor of the last event.
+    async fn events(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(
+            desc = "Where to begin: absent for now, \"\" for the oldest event kept, else after this position."
+        )]
+        after: Option<Cursor>,
+        #[graphql(desc = "Only events that match all of its fields.")] filter: Option<
+            EventFilterInput,
+        >,
+    ) -> Result<impl Stream<Item = EventEdge> + use<>> {
+        let view = View::of(ctx);
+        let closer = SocketCloser::of(ctx);
+        let after = match after {
+            None => After::Now,
+            Some(Cursor(text)) if text.is_empty() => After::Oldest,
+            Some(Cursor(text)) => After::Cursor(text),
+        };
+        let filter = EventFilterInput::to_core(filter);
+        let feed = view
+            .app()
+            .events(view.caller(), &filter, &after)
+            .await
+            .map_err(error)?;
+        Ok(stream::unfold(
+            (feed, view, closer),
+            |(mut feed, view, closer)| async {
+                match feed.next().await {
+                    Ok((item, cursor)) => {
+                        let edge = EventEdge::of_feed(item, cursor, view.fresh());
+                        Some((edge, (feed, view, closer)))
+                    }
+                    Err(end) => {
+                        ended(end, &closer).await;
+                        None
+                    }
+                }
+            },
+        ))
+    }
+
+    /// The presence of endpoints: INITIAL for each, then `INITIAL_DONE`, then CHANGED and REMOVED as they happen. Needs the
+    /// scope endpoints.read. After a lost connection subscribe again: it begins anew.
+    async fn endpoint_states(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Only endpoints that match all of its fields.")] filter: Option<
+            EndpointFilterInput,
+        >,
+    ) -> Result<impl Stream<Item = EndpointStateUpdate> + use<>> {
+        let view = View::of(ctx);
+        let closer = SocketCloser::of(ctx);
+        let feed = view
+            .app()
+            .endpoint_states(view.caller(), EndpointFilterInput::to_core(filter))
+            .await
+            .map_err(error)?;
+        Ok(stream::unfold(
+            (feed, view, closer),
+            |(mut feed, view, closer)| async {
+                match feed.next().await {
+                    Ok((update, at)) => {
+                        let update = EndpointStateUpdate::new(update, at, view.fresh());
+                        Some((update, (feed, view, closer)))
+                    }
+                    Err(end) => {
+                        ended(end, &closer).await;
+                        None
+                    }
+                }
+            },
+        ))
+    }
+}
+
+/// Returns when a stream may end: at once when the program drains, else never, for its socket is closed.
+async fn ended(end: FeedEnd, closer: &SocketCloser) {
+    match end {
+        FeedEnd::Draining => {}
+        FeedEnd::Unavailable => {
+            closer.close();
+            pending().await
+        }
+    }
+}

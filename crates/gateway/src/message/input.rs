@@ -1,0 +1,160 @@
+//! What clients say about messages.
+
+use async_graphql::{ID, InputObject, OneofObject};
+use sipgraph_core::{
+    ChatId, EndpointId, Problem,
+    address::endpoint_uri,
+    app::messages::NewMessage,
+    ports::store::{EndpointKey, MessageFilter},
+};
+
+use super::types::{MessageDirection, MessageStatus};
+use crate::{endpoint::EndpointResourceInput, id::NodeId, scalars::DateTime};
+
+/// A span of time.
+#[derive(InputObject)]
+pub(crate) struct TimeRange {
+    /// At this time or later.
+    pub(crate) from: Option<DateTime>,
+    /// Before this time.
+    pub(crate) to: Option<DateTime>,
+}
+
+/// Which messages a list has: those that match all of its fields. An absent field does not filter.
+#[derive(Default, InputObject)]
+#[graphql(name = "MessageFilter")]
+pub(crate) struct MessageFilterInput {
+    /// Only of this endpoint.
+    endpoint_id: Option<ID>,
+    /// Only of this chat.
+    chat_id: Option<ID>,
+    /// Only sent, or only received ones.
+    direction: Option<MessageDirection>,
+    /// Only read, or only unread ones.
+    read: Option<bool>,
+    /// Only with this status.
+    status: Option<MessageStatus>,
+    /// Only with this other side, as the chat's `peer` has it.
+    peer: Option<String>,
+    /// Only those stored in this time.
+    created_at: Option<TimeRange>,
+}
+
+impl MessageFilterInput {
+    pub(super) fn to_core(filter: Option<Self>) -> MessageFilter {
+        let filter = filter.unwrap_or_default();
+        let time = filter.created_at;
+        MessageFilter {
+            endpoint: filter.endpoint_id.map(|id| EndpointId::of(&id)),
+            chat: filter.chat_id.map(|id| ChatId::of(&id)),
+            direction: filter.direction.map(Into::into),
+            read: filter.read,
+            status: filter.status.map(Into::into),
+            peer: filter.peer,
+            from: time.as_ref().and_then(|t| t.from).map(|at| at.0),
+            to: time.and_then(|t| t.to).map(|at| at.0),
+            visible: None,
+        }
+    }
+
+    /// Narrows a filter to one endpoint; one that names another endpoint matches nothing.
+    pub(crate) fn of_endpoint(filter: Option<Self>, id: EndpointId) -> MessageFilter {
+        let filter = Self::to_core(filter);
+        let other = filter.endpoint.is_some_and(|named| named != id);
+        MessageFilter {
+            endpoint: Some(if other { EndpointId([0; 16]) } else { id }),
+            ..filter
+        }
+    }
+
+    /// Narrows a filter to one chat; one that names another chat matches nothing.
+    pub(crate) fn of_chat(filter: Option<Self>, id: ChatId) -> MessageFilter {
+        let filter = Self::to_core(filter);
+        let other = filter.chat.is_some_and(|named| named != id);
+        MessageFilter {
+            chat: Some(if other { ChatId([0; 16]) } else { id }),
+            ..filter
+        }
+    }
+}
+
+/// Who sends: exactly one of these.
+#[derive(OneofObject)]
+pub(crate) enum MessageParty {
+    /// An address: `sip:alice@example.com`, `pjsip:alice`.
+    Uri(String),
+    /// An endpoint by its opaque id.
+    EndpointId(ID),
+    /// An endpoint by technology and resource.
+    Resource(EndpointResourceInput),
+}
+
+/// Who receives: exactly one of these.
+#[derive(OneofObject)]
+pub(crate) enum MessageTarget {
+    /// An address: `sip:bob@example.com`, `pjsip:bob`.
+    Uri(String),
+    /// An endpoint by its opaque id.
+    EndpointId(ID),
+    /// An endpoint by technology and resource.
+    Resource(EndpointResourceInput),
+    /// The other side of a chat by its opaque id.
+    ChatId(ID),
+}
+
+/// A message to send.
+#[derive(InputObject)]
+pub(crate) struct SendMessageInput {
+    /// The sender; may be left out when `to` is a chat, whose endpoint then sends.
+    from: Option<MessageParty>,
+    /// The recipient.
+    to: MessageTarget,
+    /// The text, at most 60 KiB. Absent or null sends an empty MESSAGE; "" is refused.
+    body: Option<String>,
+    /// The media type of the text.
+    #[graphql(default = "text/plain")]
+    content_type: String,
+    /// How long delivery is tried, in seconds; 3 days when absent.
+    expires_in_seconds: Option<i32>,
+    /// Makes the call safe to repeat: with the same key and input it is done once. Kept for 24 hours.
+    pub(super) idempotency_key: Option<String>,
+}
+
+impl SendMessageInput {
+    /// Reads it, or says all that is wrong with the addresses.
+    pub(super) fn to_core(&self) -> Result<NewMessage, Vec<Problem>> {
+        let from = self.from.as_ref().map(|from| match from {
+            MessageParty::Uri(uri) => endpoint_uri("from.uri", uri),
+            MessageParty::EndpointId(id) => Ok(EndpointKey::Id(EndpointId::of(id))),
+            MessageParty::Resource(resource) => resource.to_key("from.resource"),
+        });
+        let to = match &self.to {
+            MessageTarget::Uri(uri) => endpoint_uri("to.uri", uri),
+            MessageTarget::EndpointId(id) => Ok(EndpointKey::Id(EndpointId::of(id))),
+            MessageTarget::Resource(resource) => resource.to_key("to.resource"),
+            MessageTarget::ChatId(id) => Ok(EndpointKey::ChatPeer(ChatId::of(id))),
+        };
+        match (from.transpose(), to) {
+            (Ok(from), Ok(to)) => Ok(NewMessage {
+                from,
+                to,
+                body: self.body.clone(),
+                content_type: self.content_type.clone(),
+                expires_in_s: self.expires_in_seconds.map(i64::from),
+            }),
+            (from, to) => Err(from.err().into_iter().chain(to.err()).collect()),
+        }
+    }
+}
+
+/// A message to mark.
+#[derive(InputObject)]
+pub(crate) struct MarkMessageInput {
+    /// Its opaque id.
+    pub(super) id: ID,
+    /// Read, or unread again.
+    #[graphql(default = true)]
+    pub(super) read: bool,
+    /// Makes the call safe to repeat: with the same key and input it is done once. Kept for 24 hours.
+    pub(super) idempotency_key: Option<String>,
+}

@@ -1,0 +1,11 @@
+//! Messages as endpoints keep them.
+
+mod input;
+mod mutation;
+mod query;
+mod types;
+
+pub(crate) use input::MessageFilterInput;
+pub(crate) use mutation::MessageMutation;
+pub(crate) use query::{MessageQuery, messages_page};
+pub(crate) use types::{Message, MessageConnection, MessageStatus};

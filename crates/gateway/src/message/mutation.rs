@@ -1,0 +1,60 @@
+//! Mutations of messages.
+
+use async_graphql::{Context, Object};
+use sipgraph_core::{Fault, MessageId};
+
+use super::{
+    input::{MarkMessageInput, SendMessageInput},
+    types::{MarkMessagePayload, Message, SendMessagePayload},
+};
+use crate::{
+    errors::{Answer, Nullable},
+    id::NodeId,
+    view::View,
+};
+
+/// The mutations of this noun.
+#[derive(Default)]
+pub(crate) struct MessageMutation;
+
+#[Object]
+impl MessageMutation {
+    /// Sends a message. It is stored and synced when this answers; delivery goes on afterwards. Needs the scope
+    /// messages.create.
+    async fn send_message(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The message.")] input: SendMessageInput,
+    ) -> Nullable<SendMessagePayload> {
+        let view = View::of(ctx).fresh();
+        let key = input.idempotency_key.as_deref();
+        let outcome = match input.to_core() {
+            Ok(new) => view.app().message_send(view.caller(), &new, key).await,
+            Err(problems) => Err(Fault::Refused(problems)),
+        };
+        Some(Answer::of(outcome).map(|answer| SendMessagePayload {
+            message: answer.value.map(|row| Message::new(row, view)),
+            replayed: answer.replayed,
+            user_errors: answer.user_errors,
+        }))
+    }
+
+    /// Marks a received message read or unread. Needs the scope messages.update.
+    async fn mark_message(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which message, and how.")] input: MarkMessageInput,
+    ) -> Nullable<MarkMessagePayload> {
+        let view = View::of(ctx).fresh();
+        let key = input.idempotency_key.as_deref();
+        let outcome = view
+            .app()
+            .message_mark(view.caller(), MessageId::of(&input.id), input.read, key)
+            .await;
+        Some(Answer::of(outcome).map(|answer| MarkMessagePayload {
+            message: answer.value.map(|row| Message::new(row, view)),
+            replayed: answer.replayed,
+            user_errors: answer.user_errors,
+        }))
+    }
+}

@@ -1,0 +1,297 @@
+//! What clients see of messages.
+
+use async_graphql::{Enum, ID, Object, SimpleObject};
+use sipgraph_core::{delivery, message};
+
+use crate::{
+    chat::Chat,
+    connection::connection,
+    endpoint::{Endpoint, Transport},
+    errors::{Nullable, UserError, nullable, optional},
+    id::NodeId,
+    scalars::{DateTime, SipUri, int},
+    view::View,
+};
+
+/// Whether the endpoint sent or received it.
+#[derive(Clone, Copy, Debug, Enum, PartialEq, Eq)]
+#[graphql(remote = "message::MessageDirection")]
+pub(crate) enum MessageDirection {
+    /// Received by the endpoint.
+    In,
+    /// Sent by the endpoint.
+    Out,
+}
+
+/// Where a message came from. Expect new values.
+#[derive(Clone, Copy, Debug, Enum, PartialEq, Eq)]
+#[graphql(remote = "message::MessageOrigin")]
+pub(crate) enum MessageOrigin {
+    /// This API.
+    Api,
+    /// A phone, by SIP.
+    Sip,
+}
+
+/// Where a message is on its way. One that was sent is ACCEPTED, then once SENT or FAILED; one that came in is RECEIVED.
+#[derive(Clone, Copy, Debug, Enum, PartialEq, Eq)]
+#[graphql(remote = "message::MessageStatus")]
+pub(crate) enum MessageStatus {
+    /// Stored, on its way.
+    Accepted,
+    /// A phone of the recipient took it.
+    Sent,
+    /// It will not arrive; `failure` says why.
+    Failed,
+    /// It came in.
+    Received,
+}
+
+/// Why a message failed. Expect new values.
+#[derive(Clone, Copy, Debug, Enum, PartialEq, Eq)]
+#[graphql(remote = "message::FailureCode")]
+pub(crate) enum DeliveryFailureCode {
+    /// Its time was up before a phone took it.
+    Expired,
+    /// Every contact refused it for good.
+    Refused,
+    /// The recipient was disabled.
+    EndpointDisabled,
+    /// The recipient was deleted.
+    EndpointDeleted,
+}
+
+/// How an attempt to deliver ended, or that it has not.
+#[derive(Clone, Copy, Debug, Enum, PartialEq, Eq)]
+#[graphql(remote = "delivery::DeliveryOutcome")]
+pub(crate) enum DeliveryOutcome {
+    /// Not yet known.
+    Pending,
+    /// The contact took it (2xx).
+    Delivered,
+    /// The contact refused it for now; it is tried again.
+    Retrying,
+    /// The contact refused it for good.
+    Refused,
+    /// No final answer came in time; it is tried again.
+    Timeout,
+    /// The way to the contact was gone or failed; it is tried again.
+    TransportError,
+}
+
+/// A message.
+pub(crate) struct Message {
+    row: message::Message,
+    view: View,
+}
+
+impl Message {
+    pub(crate) fn new(row: message::Message, view: View) -> Self {
+        Self { row, view }
+    }
+}
+
+/// A message as one endpoint keeps it. A message between two endpoints is two of these: OUT at the sender and IN at the
+/// recipient, with one `exchangeId`.
+#[Object]
+impl Message {
+    /// Its opaque id.
+    pub(crate) async fn id(&self) -> ID {
+        self.row.id.to_id()
+    }
+
+    /// Common to the sender's and the recipient's copy.
+    async fn exchange_id(&self) -> ID {
+        self.row.exchange.to_id()
+    }
+
+    /// The id of the endpoint that keeps it.
+    async fn endpoint_id(&self) -> ID {
+        self.row.endpoint.to_id()
+    }
+
+    /// The endpoint that keeps it. Needs the scope endpoints.read; null without it.
+    async fn endpoint(&self) -> Nullable<Endpoint> {
+        optional(self.view.endpoint(self.row.endpoint).await)
+    }
+
+    /// The id of the chat that it is in.
+    async fn chat_id(&self) -> Option<ID> {
+        Some(self.row.chat.to_id())
+    }
+
+    /// The chat that it is in. Needs the scope chats.read; null without it.
+    async fn chat(&self) -> Nullable<Chat> {
+        optional(self.view.chat(self.row.chat).await)
+    }
+
+    /// Whether the endpoint sent or received it.
+    async fn direction(&self) -> MessageDirection {
+        self.row.direction.into()
+    }
+
+    /// Where it came from.
+    async fn origin(&self) -> MessageOrigin {
+        self.row.origin.into()
+    }
+
+    /// The sender's address, a SIP URI.
+    async fn from(&self) -> &str {
+        &self.row.from
+    }
+
+    /// The recipient's address, a SIP URI.
+    async fn to(&self) -> &str {
+        &self.row.to
+    }
+
+    /// The text; empty for an empty MESSAGE.
+    async fn body(&self) -> &str {
+        &self.row.body
+    }
+
+    /// The media type of the text.
+    async fn content_type(&self) -> &str {
+        &self.row.content_type
+    }
+
+    /// Where it is on its way.
+    async fn status(&self) -> MessageStatus {
+        self.row.status.into()
+    }
+
+    /// Why it failed; null unless it is FAILED.
+    async fn failure(&self) -> Option<DeliveryFailure> {
+        self.row.failure.clone().map(DeliveryFailure::from)
+    }
+
+    /// The trace of its delivery: one entry for each attempt and contact, oldest first. The same at the sender's and the
+    /// recipient's copy.
+    async fn deliveries(&self) -> Nullable<Vec<Delivery>> {
+        let rows = self.view.deliveries(self.row.exchange).await;
+        nullable(rows.map(|rows| rows.into_iter().map(Delivery::from).collect()))
+    }
+
+    /// Whether it was marked read; always true for one that was sent.
+    async fn read(&self) -> bool {
+        self.row.read
+    }
+
+    /// Its place in the chat: rises, with gaps where messages were deleted.
+    async fn seq(&self) -> Option<i32> {
+        Some(int(self.row.seq))
+    }
+
+    /// When it was stored.
+    async fn created_at(&self) -> DateTime {
+        DateTime(self.row.created_at)
+    }
+
+    /// When its status last changed.
+    async fn status_at(&self) -> DateTime {
+        DateTime(self.row.status_at)
+    }
+
+    /// Until when delivery is tried; null for one that was received.
+    async fn expires_at(&self) -> Option<DateTime> {
+        self.row.expires_at.map(DateTime)
+    }
+}
+
+/// Why a message failed.
+#[derive(SimpleObject)]
+pub(crate) struct DeliveryFailure {
+    /// The reason.
+    code: DeliveryFailureCode,
+    /// The last status that a phone answered with (RFC 3261 section 21); null when none did.
+    sip_status: Option<i32>,
+    /// The words that came with it; null when there were none.
+    reason: Option<String>,
+}
+
+impl From<message::Failure> for DeliveryFailure {
+    fn from(failure: message::Failure) -> Self {
+        let message::Failure {
+            code,
+            sip_status,
+            reason,
+        } = failure;
+        Self {
+            code: code.into(),
+            sip_status: sip_status.map(i32::from),
+            reason,
+        }
+    }
+}
+
+/// One attempt to deliver a message to one contact.
+#[derive(SimpleObject)]
+pub(crate) struct Delivery {
+    /// Its opaque id.
+    id: ID,
+    /// The Contact URI.
+    contact_uri: Option<SipUri>,
+    /// The transport.
+    transport: Option<Transport>,
+    /// Call-ID of the MESSAGE, to find it in the phone's log; the same for all attempts to a contact.
+    call_id: Option<String>,
+    /// Counts the attempts to this contact from 1.
+    attempt: i32,
+    /// When it was about to be sent.
+    started_at: DateTime,
+    /// When it ended; null while it is on its way.
+    finished_at: Option<DateTime>,
+    /// The final status of the phone (RFC 3261 section 21); null when none came.
+    sip_status: Option<i32>,
+    /// The words that came with the status, or what failed; null when there are none.
+    reason: Option<String>,
+    /// How it ended, or that it has not.
+    outcome: DeliveryOutcome,
+}
+
+impl From<delivery::Delivery> for Delivery {
+    fn from(row: delivery::Delivery) -> Self {
+        Self {
+            id: row.id.to_id(),
+            contact_uri: Some(SipUri(row.contact_uri)),
+            transport: Some(row.transport.into()),
+            call_id: Some(row.call_id),
+            attempt: row.attempt,
+            started_at: DateTime(row.started_at),
+            finished_at: row.finished_at.map(DateTime),
+            sip_status: row.sip_status.map(i32::from),
+            reason: row.reason,
+            outcome: row.outcome.into(),
+        }
+    }
+}
+
+connection!(
+    /// A page of messages, newest first.
+    MessageConnection,
+    /// A message in a page.
+    MessageEdge,
+    Message
+);
+
+/// The answer to `sendMessage`.
+#[derive(SimpleObject)]
+pub(crate) struct SendMessagePayload {
+    /// The sender's copy, stored and on its way; null when it was refused.
+    pub(crate) message: Option<Message>,
+    /// True when an earlier call with the same idempotency key sent it.
+    pub(crate) replayed: bool,
+    /// What the caller can mend; empty when the message was accepted.
+    pub(crate) user_errors: Vec<UserError>,
+}
+
+/// The answer to `markMessage`.
+#[derive(SimpleObject)]
+pub(crate) struct MarkMessagePayload {
+    /// The message as it is now; null when it was refused.
+    pub(crate) message: Option<Message>,
+    /// True when an earlier call with the same idempotency key marked it.
+    pub(crate) replayed: bool,
+    /// What the caller can mend; empty when the message was marked.
+    pub(crate) user_errors: Vec<UserError>,
+}

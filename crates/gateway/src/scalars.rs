@@ -1,0 +1,102 @@
+//! The scalars of the schema and the numbers that GraphQL can hold.
+
+use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
+use sipgraph_core::Timestamp;
+use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DateTime(pub(crate) Timestamp);
+
+/// A point in time as RFC 3339 writes it, in UTC with microseconds: `2026-11-21T12:00:00.000000Z`. As input any offset
+/// is understood.
+#[Scalar(specified_by_url = "https://scalars.graphql.org/andimarek/date-time")]
+impl ScalarType for DateTime {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        let Value::String(text) = &value else {
+            return Err(InputValueError::expected_type(value));
+        };
+        let time = OffsetDateTime::parse(text, &Rfc3339)
+            .map_err(|error| InputValueError::custom(error.to_string()))?;
+        let micros = i64::try_from(time.unix_timestamp_nanos() / 1000)
+            .map_err(|_| InputValueError::custom("the time is out of range"))?;
+        Ok(Self(Timestamp(micros)))
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(rfc3339(self.0))
+    }
+}
+
+/// Times of the log come from the clock; one outside the years 0 to 9999 is told as 1970.
+fn rfc3339(at: Timestamp) -> String {
+    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.0) * 1000)
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+        .to_offset(UtcOffset::UTC);
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
+        time.year(),
+        u8::from(time.month()),
+        time.day(),
+        time.hour(),
+        time.minute(),
+        time.second(),
+        time.microsecond()
+    )
+}
+
+macro_rules! text_scalars {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub(crate) struct $name(pub(crate) String);
+
+        $(#[$doc])*
+        #[Scalar]
+        impl ScalarType for $name {
+            fn parse(value: Value) -> InputValueResult<Self> {
+                match value {
+                    Value::String(text) => Ok(Self(text)),
+                    value => Err(InputValueError::expected_type(value)),
+                }
+            }
+
+            fn to_value(&self) -> Value {
+                Value::String(self.0.clone())
+            }
+        }
+    )*};
+}
+
+text_scalars! {
+    /// An opaque position: of a row in a page of a list, or in the event log. Keep it as it is; what is in it may change.
+    Cursor;
+    /// A `sip:` or `sips:` URI (RFC 3261 section 19.1).
+    SipUri;
+}
+
+/// Returns a count as GraphQL's 32-bit `Int`; what is larger is told as the largest.
+pub(crate) fn int(value: i64) -> i32 {
+    i32::try_from(value).unwrap_or(if value < 0 { i32::MIN } else { i32::MAX })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_six_digits_and_are_read_with_any_offset() {
+        let at = DateTime(Timestamp(1_763_726_400_000_001));
+        assert_eq!(at.to_value(), Value::from("2025-11-21T12:00:00.000001Z"));
+        let read = |text: &str| DateTime::parse(Value::from(text));
+        assert_eq!(read("2025-11-21T12:00:00.000001Z").ok(), Some(at));
+        assert_eq!(read("2025-11-21T13:00:00.000001+01:00").ok(), Some(at));
+        assert!(read("2025-11-21").is_err());
+        assert!(DateTime::parse(Value::from(1)).is_err());
+    }
+
+    #[test]
+    fn numbers_saturate() {
+        assert_eq!(int(7), 7);
+        assert_eq!(int(i64::MAX), i32::MAX);
+        assert_eq!(int(i64::MIN), i32::MIN);
+    }
+}

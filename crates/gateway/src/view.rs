@@ -1,0 +1,156 @@
+//! What one caller sees at one time: the application, the caller, and a set of loaders.
+//!
+//! A query operation has one view. Each root field of a mutation and each event of a subscription has one of its own,
+//! because a kept one would show values from before the write. Every object of the schema carries the view that it was
+//! read in, so that its fields cannot mix two.
+
+use std::sync::{Arc, OnceLock};
+
+use async_graphql::Context;
+use sipgraph_core::{
+    App, ChatId, DomainId, EndpointId, Error, ErrorKind, ExchangeId, MessageId,
+    access::{Caller, Scope},
+    account,
+    binding::Binding,
+    chat, delivery, domain, endpoint, message,
+};
+use tokio::sync::OnceCell;
+
+use crate::{
+    account::Account,
+    chat::Chat,
+    domain::Domain,
+    endpoint::Endpoint,
+    loaders::{Loader, get, loader},
+    message::Message,
+};
+
+/// What one caller sees at one time. Clones share their loaders.
+#[derive(Clone)]
+pub(crate) struct View(Arc<Inner>);
+
+struct Inner {
+    app: Arc<App>,
+    caller: Caller,
+    account: OnceCell<account::Account>,
+    endpoints: OnceLock<Loader<EndpointId, endpoint::Endpoint>>,
+    domains: OnceLock<Loader<DomainId, domain::Domain>>,
+    messages: OnceLock<Loader<MessageId, message::Message>>,
+    chats: OnceLock<Loader<ChatId, chat::Chat>>,
+    contacts: OnceLock<Loader<EndpointId, Vec<Binding>>>,
+    unread: OnceLock<Loader<EndpointId, i64>>,
+    deliveries: OnceLock<Loader<ExchangeId, Vec<delivery::Delivery>>>,
+}
+
+impl View {
+    pub(crate) fn new(app: Arc<App>, caller: Caller) -> Self {
+        Self(Arc::new(Inner {
+            app,
+            caller,
+            account: OnceCell::new(),
+            endpoints: OnceLock::new(),
+            domains: OnceLock::new(),
+            messages: OnceLock::new(),
+            chats: OnceLock::new(),
+            contacts: OnceLock::new(),
+            unread: OnceLock::new(),
+            deliveries: OnceLock::new(),
+        }))
+    }
+
+    /// Returns the view of the operation that a resolver works for.
+    pub(crate) fn of(ctx: &Context<'_>) -> Self {
+        ctx.data_unchecked::<Self>().clone()
+    }
+
+    /// Returns a view that knows nothing yet.
+    pub(crate) fn fresh(&self) -> Self {
+        Self::new(Arc::clone(&self.0.app), self.0.caller.clone())
+    }
+
+    pub(crate) fn app(&self) -> &Arc<App> {
+        &self.0.app
+    }
+
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.0.caller
+    }
+
+    pub(crate) async fn account(&self) -> Result<Account, Error> {
+        let read = || self.0.app.account(&self.0.caller);
+        let account = self.0.account.get_or_try_init(read).await?;
+        Ok(Account::new(account.clone()))
+    }
+
+    pub(crate) async fn endpoint(&self, id: EndpointId) -> Result<Option<Endpoint>, Error> {
+        let loader = self
+            .0
+            .endpoints
+            .get_or_init(|| loader(&self.0.app, &self.0.caller));
+        let row = get(loader, id).await?;
+        Ok(row.map(|row| Endpoint::new(row, self.clone())))
+    }
+
+    pub(crate) async fn domain(&self, id: DomainId) -> Result<Option<Domain>, Error> {
+        let loader = self
+            .0
+            .domains
+            .get_or_init(|| loader(&self.0.app, &self.0.caller));
+        Ok(get(loader, id).await?.map(Domain::new))
+    }
+
+    pub(crate) async fn message(&self, id: MessageId) -> Result<Option<Message>, Error> {
+        let loader = self
+            .0
+            .messages
+            .get_or_init(|| loader(&self.0.app, &self.0.caller));
+        let row = get(loader, id).await?;
+        Ok(row.map(|row| Message::new(row, self.clone())))
+    }
+
+    pub(crate) async fn chat(&self, id: ChatId) -> Result<Option<Chat>, Error> {
+        let loader = self
+            .0
+            .chats
+            .get_or_init(|| loader(&self.0.app, &self.0.caller));
+        let row = get(loader, id).await?;
+        Ok(row.map(|row| Chat::new(row, self.clone())))
+    }
+
+    pub(crate) async fn contacts(&self, id: EndpointId) -> Result<Vec<Binding>, Error> {
+        let loader = self
+            .0
+            .contacts
+            .get_or_init(|| loader(&self.0.app, &self.0.caller));
+        Ok(get(loader, id).await?.unwrap_or_default())
+    }
+
+    pub(crate) async fn unread_count(&self, id: EndpointId) -> Result<i64, Error> {
+        let loader = self
+            .0
+            .unread
+            .get_or_init(|| loader(&self.0.app, &self.0.caller));
+        Ok(get(loader, id).await?.unwrap_or_default())
+    }
+
+    pub(crate) async fn deliveries(
+        &self,
+        exchange: ExchangeId,
+    ) -> Result<Vec<delivery::Delivery>, Error> {
+        let loader = self
+            .0
+            .deliveries
+            .get_or_init(|| loader(&self.0.app, &self.0.caller));
+        Ok(get(loader, exchange).await?.unwrap_or_default())
+    }
+
+    /// Returns whether the caller has a scope; for fields that are null, and no error, without it.
+    pub(crate) fn may(&self, scope: Scope) -> bool {
+        self.0.caller.has(scope)
+    }
+}
+
+/// Returns the row of a look-up, or "not found", which for a row of ours means that it went meanwhile.
+pub(crate) fn found<T>(row: Result<Option<T>, Error>, what: &'static str) -> Result<T, Error> {
+    row?.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("There is no such {what}.")))
+}
