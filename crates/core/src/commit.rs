@@ -81,8 +81,8 @@ pub enum Precondition {
     EndpointAt(EndpointId, i64),
     /// The endpoint's set of bindings is at this revision.
     BindingsAt(EndpointId, i64),
-    /// No message is on its way to the endpoint.
-    NothingWaitsFor(EndpointId),
+    /// So many messages are on their way to the endpoint.
+    WaitingFor(EndpointId, i64),
     /// The endpoint has no chat with this key.
     ChatKeyFree(ChatKey),
     /// The chat is there.
@@ -171,11 +171,13 @@ pub enum Write {
         /// The reason phrase, or what failed.
         reason: Option<String>,
     },
-    /// Inserts or replaces a binding and raises the endpoint's `bindings_revision`.
+    /// Inserts or replaces a binding, raises the endpoint's `bindings_revision`, and makes the messages on their way to
+    /// the endpoint due at the binding's `refreshed_at`, if they were due later.
     BindingPut(Binding),
     /// Removes a binding and raises the endpoint's `bindings_revision`.
     BindingDelete(EndpointId, BindingId),
-    /// Writes a refresh behind: nothing else of the binding changed. A binding that is gone is left so.
+    /// Writes a refresh behind: nothing else of the binding changed. A binding that is gone, or was changed after the
+    /// refresh came, is left so.
     BindingRefresh {
         /// Which.
         id: BindingId,

@@ -16,10 +16,11 @@ impl App {
     /// # Errors
     /// `Validation` for an empty or long name, `Conflict` for one that is taken.
     pub async fn account_create(&self, name: &str) -> Result<Account, Fault> {
-        if name.trim().is_empty() || name.chars().count() > ACCOUNT_NAME_MAX {
+        let is_printable = !name.contains(char::is_control);
+        if name.trim().is_empty() || name.chars().count() > ACCOUNT_NAME_MAX || !is_printable {
             return Err(Problem::validation(
                 "name",
-                format!("An account's name has 1 to {ACCOUNT_NAME_MAX} characters."),
+                format!("An account's name has 1 to {ACCOUNT_NAME_MAX} printable characters."),
             )
             .into());
         }

@@ -1,7 +1,7 @@
 //! Chats.
 
-use super::App;
 use super::tokens::visible;
+use super::{App, no_nul};
 use crate::access::{Caller, Scope};
 use crate::chat::Chat;
 use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest};
@@ -47,6 +47,8 @@ impl App {
         request: &PageRequest,
     ) -> Result<Page<(String, Chat)>, Error> {
         caller.require(Scope::ChatsRead)?;
+        no_nul(filter.peer.as_ref())?;
+        no_nul(filter.own_number.as_ref())?;
         let cursors = PageCursors::new(
             &self.keys,
             caller.account,
@@ -74,6 +76,8 @@ impl App {
     /// `Forbidden`.
     pub async fn chats_count(&self, caller: &Caller, filter: ChatFilter) -> Result<i64, Error> {
         caller.require(Scope::ChatsRead)?;
+        no_nul(filter.peer.as_ref())?;
+        no_nul(filter.own_number.as_ref())?;
         let filter = ChatFilter {
             visible: visible(caller),
             ..filter

@@ -12,6 +12,7 @@ use crate::decide::delivery::{
 };
 use crate::delivery::{Delivery, DeliveryOutcome, Dispatch};
 use crate::endpoint::Simulation;
+use crate::message::{Failure, FailureCode};
 use crate::ports::{Attempt, AttemptResult, PortFuture, Technology};
 use crate::{Error, Fault, Timestamp};
 use futures_util::future::join_all;
@@ -43,19 +44,23 @@ impl App {
         self.store.dispatches_unlease().await
     }
 
-    /// Claims what is due and begins its rounds. The result's rounds must each be spawned; an empty result means that
-    /// nothing is due.
+    /// Claims what is due, at most `room` messages, and begins its rounds, which must each be spawned. `None` means that
+    /// nothing was due; an empty list, that what was due needs no round.
     ///
     /// # Errors
     /// Those of the store.
     pub async fn delivery_step(
         self: &Arc<Self>,
         technology: &Arc<dyn Technology>,
-    ) -> Result<Vec<Round>, Error> {
+        room: u32,
+    ) -> Result<Option<Vec<Round>>, Error> {
         let claimed = self
             .store
-            .dispatches_claim(self.now(), LEASE, CLAIM)
+            .dispatches_claim(self.now(), LEASE, CLAIM.min(room))
             .await?;
+        if claimed.is_empty() {
+            return Ok(None);
+        }
         let begun = join_all(
             claimed
                 .into_iter()
@@ -65,23 +70,30 @@ impl App {
         let mut rounds: Vec<Round> = Vec::new();
         for round in begun {
             match round {
-                Ok(Some(Begun::Attempts(dispatch, planned))) => {
+                Ok(Some(Begun::Attempts(round))) => {
+                    let Attempts {
+                        dispatch,
+                        planned,
+                        seen,
+                    } = *round;
                     // Handing over here, in order, is what keeps the order of messages to each contact.
                     let attempts = planned
                         .into_iter()
                         .map(|planned| hand_over(&**technology, self.now(), &dispatch, planned))
                         .collect::<Vec<_>>();
-                    rounds.push(Box::pin(self.clone().round_finish(dispatch, attempts)));
+                    rounds.push(Box::pin(
+                        self.clone().round_finish(dispatch, seen, attempts),
+                    ));
                 }
                 Ok(Some(Begun::Echo(dispatch))) => {
-                    rounds.push(Box::pin(self.clone().round_echo(dispatch)));
+                    rounds.push(Box::pin(self.clone().round_echo(*dispatch)));
                 }
                 Ok(None) => {}
                 // The lease runs out and the message is due again.
                 Err(error) => tracing::warn!(%error, "a delivery could not begin"),
             }
         }
-        Ok(rounds)
+        Ok(Some(rounds))
     }
 
     /// Plans a dispatch and stores its attempts.
@@ -91,24 +103,38 @@ impl App {
             .endpoint_bindings(dispatch.account, dispatch.recipient)
             .await?
         else {
-            let mint = self.mint();
-            self.commit(close(&mint, &dispatch, None, None)).await?;
+            let failure = Failure {
+                code: FailureCode::EndpointDeleted,
+                sip_status: None,
+                reason: None,
+            };
+            self.close_with_message(&dispatch, Some(failure)).await?;
             return Ok(None);
         };
         if recipient.simulation == Some(Simulation::Echo) && recipient.enabled {
-            return Ok(Some(Begun::Echo(dispatch)));
+            return Ok(Some(Begun::Echo(Box::new(dispatch))));
         }
         let trace = self.store.deliveries(dispatch.account, dispatch.id).await?;
         let mint = self.mint();
         match plan(&mint, self.node, &dispatch, &recipient, &bindings, &trace) {
-            Plan::Attempt(planned) => {
+            Plan::Attempt {
+                attempts: planned,
+                unreached,
+            } => {
                 if let Some(commit) = start(&mint, &dispatch, &planned)
                     && !matches!(self.commit(commit).await?, Answer::Applied(_))
                 {
                     // Another node has it, or it was deleted.
                     return Ok(None);
                 }
-                Ok(Some(Begun::Attempts(dispatch, planned)))
+                Ok(Some(Begun::Attempts(Box::new(Attempts {
+                    dispatch,
+                    planned,
+                    seen: Seen {
+                        bindings,
+                        unreached,
+                    },
+                }))))
             }
             Plan::Wait(until) => {
                 let commit = release(&mint, &dispatch, dispatch.taken, dispatch.rounds, until);
@@ -157,7 +183,7 @@ impl App {
     async fn close_with_message(
         &self,
         dispatch: &Dispatch,
-        failure: Option<crate::message::Failure>,
+        failure: Option<Failure>,
     ) -> Result<(), Error> {
         for _ in 0..super::ATTEMPTS {
             let sent = self.sent_message(dispatch).await?;
@@ -173,6 +199,7 @@ impl App {
     async fn round_finish(
         self: Arc<Self>,
         dispatch: Dispatch,
+        seen: Seen,
         attempts: Vec<PortFuture<'static, (Delivery, AttemptResult)>>,
     ) {
         let mut attempts: FuturesUnordered<_> = attempts.into_iter().collect();
@@ -197,14 +224,31 @@ impl App {
             let rounds = dispatch.rounds.saturating_add(1);
             let due_at = next_round_at(&mint, rounds, retry_after).min(dispatch.expires_at);
             release(&mint, &dispatch, taken, rounds, due_at)
+        } else if seen.unreached {
+            // Contacts whose connection was lost with an earlier run get it when they come back.
+            release(
+                &mint,
+                &dispatch,
+                taken,
+                dispatch.rounds,
+                dispatch.expires_at,
+            )
         } else if taken {
             close(&mint, &dispatch, None, None)
         } else {
             // Every contact has refused: due at once, so that the plan finds it failed or a new contact.
             release(&mint, &dispatch, taken, dispatch.rounds, mint.now)
         };
-        match self.commit(end).await {
-            Ok(_) => {
+        let ended = match self.commit(end).await {
+            Ok(_) if open || seen.unreached => {
+                self.hurry_if_bindings_changed(&dispatch, &seen.bindings)
+                    .await
+            }
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        };
+        match ended {
+            Ok(()) => {
                 self.due.notify(usize::MAX);
             }
             Err(error) => {
@@ -257,8 +301,21 @@ impl App {
 }
 
 enum Begun {
-    Attempts(Dispatch, Vec<PlannedAttempt>),
-    Echo(Dispatch),
+    Attempts(Box<Attempts>),
+    Echo(Box<Dispatch>),
+}
+
+struct Attempts {
+    dispatch: Dispatch,
+    planned: Vec<PlannedAttempt>,
+    seen: Seen,
+}
+
+/// The contacts when a round was planned.
+struct Seen {
+    bindings: Vec<Binding>,
+    /// Whether some of them can't be reached until their devices come back.
+    unreached: bool,
 }
 
 fn hand_over(

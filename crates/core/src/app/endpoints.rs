@@ -6,14 +6,17 @@ use crate::access::{Caller, Scope};
 use crate::binding::Binding;
 use crate::commit::Answer;
 use crate::decide::endpoints::{
-    CreatedEndpoint, EndpointSnapshot, NewEndpoint, NewPassword, create, delete, fail_waiting,
-    name, name_taken,
+    CreatedEndpoint, EndpointSnapshot, NewEndpoint, NewPassword, Waiting, create, delete,
+    fail_some, name, name_taken,
 };
 use crate::endpoint::Endpoint;
 use crate::error::Problem;
 use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest};
 use crate::ports::store::{EndpointFilter, EndpointKey, Found};
 use crate::{DomainId, EndpointId, Error, ErrorKind, Fault};
+
+/// The most messages on their way that fail in the transaction that deletes their recipient.
+const WAITING_MAX: usize = 1000;
 
 /// What `createEndpoint` would say to a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -183,7 +186,8 @@ impl App {
                 replayed,
             })
         };
-        for _ in 0..super::ATTEMPTS {
+        let mut attempts = 0;
+        while attempts < super::ATTEMPTS {
             let found = self
                 .store
                 .endpoint(caller.account, EndpointKey::Id(id))
@@ -194,8 +198,26 @@ impl App {
                     .await?;
                 return done(true);
             };
-            self.fail_all_waiting(&endpoint).await?;
-            let mut commit = delete(&self.mint(), &endpoint);
+            if let Some(record) = &idempotency {
+                match self
+                    .store
+                    .idempotent_result(caller.account, record.clone())
+                    .await?
+                {
+                    Some(Answer::KeyReused) => return Err(key_reused()),
+                    Some(Answer::Replayed(_)) => return done(true),
+                    Some(Answer::Applied(_) | Answer::Failed(_)) | None => {}
+                }
+            }
+            let waiting = self.waiting_for(&endpoint).await?;
+            if waiting.len() >= WAITING_MAX {
+                // Too many for one transaction: a step of them fails first.
+                self.commit(fail_some(&self.mint(), &endpoint, &waiting))
+                    .await?;
+                continue;
+            }
+            attempts += 1;
+            let mut commit = delete(&self.mint(), &endpoint, &waiting);
             commit.idempotency = idempotency.clone();
             match self.commit(commit).await? {
                 Answer::Applied(_) => return done(false),
@@ -207,26 +229,28 @@ impl App {
         Err(contended().into())
     }
 
-    /// Fails every message on its way to an endpoint, in steps.
-    async fn fail_all_waiting(&self, endpoint: &Endpoint) -> Result<(), Error> {
-        /// Dispatches a step; each is a commit, and they share transactions.
-        const STEP: u32 = 200;
-        loop {
-            let waiting = self
-                .store
-                .dispatches_to(endpoint.account, endpoint.id, STEP)
-                .await?;
-            if waiting.is_empty() {
-                return Ok(());
-            }
-            for dispatch in &waiting {
-                let sent = self.sent_message(dispatch).await?;
-                let message = sent.as_ref().map(|(message, sender)| (message, sender));
-                // A failed precondition means that a delivery ended meanwhile; the next look sees it.
-                self.commit(fail_waiting(&self.mint(), dispatch, message))
-                    .await?;
-            }
+    /// Returns messages on their way to an endpoint with the sender's copies, at most [`WAITING_MAX`].
+    async fn waiting_for(&self, endpoint: &Endpoint) -> Result<Vec<Waiting>, Error> {
+        let limit = u32::try_from(WAITING_MAX).unwrap_or(u32::MAX);
+        let dispatches = self
+            .store
+            .dispatches_to(endpoint.account, endpoint.id, limit)
+            .await?;
+        let copies = dispatches.iter().filter_map(|d| d.out_message).collect();
+        let messages = self.store.messages_by_ids(endpoint.account, copies).await?;
+        let senders = dispatches.iter().map(|d| d.sender).collect();
+        let senders = self
+            .store
+            .endpoints_by_ids(endpoint.account, senders)
+            .await?;
+        let mut waiting = Vec::with_capacity(dispatches.len());
+        for dispatch in dispatches {
+            let message = messages.iter().find(|m| Some(m.id) == dispatch.out_message);
+            let sender = senders.iter().find(|e| e.id == dispatch.sender);
+            let copy = message.cloned().zip(sender.cloned());
+            waiting.push((dispatch, copy));
         }
+        Ok(waiting)
     }
 
     /// Finds an endpoint. Scope: `endpoints.read`.

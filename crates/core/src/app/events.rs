@@ -20,8 +20,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-/// Events read at once.
-const READ: u32 = 500;
+/// Events read at once; each feed may hold so many, and a text has up to 60 KiB.
+const READ: u32 = 100;
 /// How long a feed that yields nothing waits at least before it tells how far it came.
 const CHECKPOINT: Duration = Duration::from_secs(30);
 /// How many ticks of a second pass between two looks of idle feeds at the clock.
@@ -247,8 +247,8 @@ impl App {
         filter: &EventFilter,
         request: &PageRequest,
     ) -> Result<Page<(String, Event)>, Error> {
-        /// Events examined for one page at most; a filter that matches little then gives a short page with a cursor.
-        const EXAMINED_MAX: usize = 20_000;
+        /// Events examined for one page at most; a filter that matches little then gives a short page.
+        const EXAMINED_MAX: usize = 100_000;
         let wanted = Wanted::new(caller, filter)?;
         let limit = match (request.first, request.last) {
             (Some(_), Some(_)) => {
@@ -308,6 +308,11 @@ impl App {
                 }
             }
             if examined >= EXAMINED_MAX {
+                if items.is_empty() {
+                    return Err(Error::invalid(
+                        "The filter matches nothing in a hundred thousand events; begin elsewhere in the log.",
+                    ));
+                }
                 more = true;
                 break;
             }
@@ -474,15 +479,16 @@ impl EventFeed {
         Ok(())
     }
 
-    /// Waits for the next item and its cursor. After an end it gives the same end again.
+    /// Waits for the next item and its cursor. After an end it gives the same end again. Dropping the future before it
+    /// ends loses nothing.
     ///
     /// # Errors
     /// Why the feed ended; the reader resumes with its last cursor.
     pub async fn next(&mut self) -> Result<(FeedItem, String), FeedEnd> {
-        if let Some(gap) = self.gap.take() {
-            return Ok(self.tell(gap));
-        }
         loop {
+            if let Some(gap) = self.gap.take() {
+                return Ok(self.tell(gap));
+            }
             while let Some(event) = self.buffer.pop_front() {
                 self.place.seq = event.seq;
                 self.place.check = event.check;
@@ -495,23 +501,23 @@ impl EventFeed {
             }
             let head = self.head.clone();
             let listener = head.moved.listen();
-            self.read().await;
-            if !self.buffer.is_empty() {
-                continue;
-            }
             let now = self.app.now();
             if self.app.logs.draining.load(Ordering::Acquire) {
                 self.ended = Some(FeedEnd::Draining);
                 return Ok(self.tell(FeedItem::Checkpoint(now)));
+            }
+            if self.place.seq > self.told_seq && now.since(self.told_at) >= CHECKPOINT {
+                return Ok(self.tell(FeedItem::Checkpoint(now)));
+            }
+            self.read().await;
+            if self.gap.is_some() || !self.buffer.is_empty() {
+                continue;
             }
             if self
                 .failing_since
                 .is_some_and(|since| now.since(since) >= PATIENCE)
             {
                 self.ended = Some(FeedEnd::Unavailable);
-                return Ok(self.tell(FeedItem::Checkpoint(now)));
-            }
-            if self.place.seq > self.told_seq && now.since(self.told_at) >= CHECKPOINT {
                 return Ok(self.tell(FeedItem::Checkpoint(now)));
             }
             listener.await;
@@ -538,6 +544,11 @@ impl EventFeed {
                 if let Some(last) = events.last() {
                     self.head.reaches(last.seq);
                 }
+                if let Some(first) = events.first()
+                    && first.seq > self.place.seq + 1
+                {
+                    self.overtaken(first.seq - 1);
+                }
                 self.buffer.extend(events);
             }
             Err(error) => {
@@ -545,6 +556,18 @@ impl EventFeed {
                 self.failing_since.get_or_insert(self.app.now());
             }
         }
+    }
+
+    /// Retention trimmed what this reader had not reached: numbers have no holes of their own.
+    fn overtaken(&mut self, trimmed: i64) {
+        self.gap = Some(FeedItem::Gap {
+            from: self.place.encode(&self.app.keys, self.account),
+            reason: GapReason::Retention,
+            at: self.app.now(),
+        });
+        self.place.seq = trimmed;
+        // The row is gone, so nothing is left to compare with.
+        self.place.check = 0;
     }
 
     fn tell(&mut self, item: FeedItem) -> (FeedItem, String) {
@@ -617,7 +640,7 @@ impl App {
 }
 
 impl StateFeed {
-    /// Waits for the next update and when it happened.
+    /// Waits for the next update and when it happened. Dropping the future before it ends loses its update: hold it.
     ///
     /// # Errors
     /// Why the feed ended. The reader opens a new one.

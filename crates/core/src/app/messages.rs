@@ -1,15 +1,15 @@
 //! Messages: sent through the API, received from devices, listed and marked.
 
 use super::tokens::visible;
-use super::{App, Outcome, contended, key_reused};
+use super::{App, Outcome, contended, key_reused, no_nul};
 use crate::access::{Caller, Scope};
-use crate::commit::{Answer, Idempotency};
+use crate::commit::{Answer, Commit, Idempotency, Write};
 use crate::decide::messages::{Outgoing, SentIds, body_problems, mark, parties, send};
 use crate::delivery::{Delivery, Dispatch};
 use crate::endpoint::Endpoint;
 use crate::error::{Problem, ProblemCode, ProblemDetail};
 use crate::keyring::KeyUse;
-use crate::message::{BODY_BYTES_MAX, Message, MessageOrigin};
+use crate::message::{BODY_BYTES_MAX, Message, MessageDirection, MessageOrigin};
 use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest};
 use crate::ports::store::{EndpointKey, Found, MessageFilter, SendSnapshot};
 use crate::{ChatId, EndpointId, Error, ExchangeId, Fault, MessageId, Timestamp};
@@ -115,20 +115,28 @@ impl App {
                     let ids = self
                         .replay_of(caller, idempotency.as_ref(), problems)
                         .await?;
-                    return self.message_sent(caller, &ids, true).await;
+                    return self.message_replayed(caller, &ids).await;
                 }
             };
-            let result = vec![ids.out_message.unwrap_or(MessageId([0; 16])).0];
             commit.idempotency = idempotency.clone().map(|mut record| {
-                record.result.clone_from(&result);
+                record.result = ids.out_message.iter().map(|id| id.0).collect();
                 record
             });
+            // What was stored is told from the commit: a read that fails afterwards must not say that nothing was done.
+            let stored = stored_message(&commit);
             match self.commit(commit).await? {
-                Answer::Applied(_) => {
+                Answer::Applied(applied) => {
                     self.due.notify(usize::MAX);
-                    return self.message_sent(caller, &result, false).await;
+                    let mut message =
+                        stored.ok_or_else(|| Error::internal("a send kept no copy"))?;
+                    (message.seq, message.log_seq) =
+                        applied.message_seqs.first().copied().unwrap_or_default();
+                    return Ok(Outcome {
+                        value: message,
+                        replayed: false,
+                    });
                 }
-                Answer::Replayed(ids) => return self.message_sent(caller, &ids, true).await,
+                Answer::Replayed(ids) => return self.message_replayed(caller, &ids).await,
                 Answer::KeyReused => return Err(key_reused()),
                 Answer::Failed(_) => {}
             }
@@ -183,18 +191,17 @@ impl App {
         })
     }
 
-    async fn message_sent(
+    async fn message_replayed(
         &self,
         caller: &Caller,
         ids: &[[u8; 16]],
-        replayed: bool,
     ) -> Result<Outcome<Message>, Fault> {
         let ids = ids.iter().copied().map(MessageId).collect();
         let found = self.store.messages_by_ids(caller.account, ids).await?;
         let value = found.into_iter().next();
         Ok(Outcome {
             value: value.ok_or_else(|| Error::not_found("message"))?,
-            replayed,
+            replayed: true,
         })
     }
 
@@ -238,7 +245,20 @@ impl App {
                     recipient.clone(),
                 )
                 .await?;
-            let (sender, recipient) = parties(&snapshot).map_err(Fault::Refused)?;
+            let (sender, recipient) = match parties(&snapshot) {
+                Ok(parties) => parties,
+                Err(problems) => {
+                    // What was taken once is taken, though its recipient is gone meanwhile.
+                    let taken = self
+                        .store
+                        .idempotent_result(message.sender.account, idempotency.clone())
+                        .await?;
+                    return match taken {
+                        Some(Answer::Replayed(ids)) => Ok(exchange_of(&ids)),
+                        _ => Err(Fault::Refused(problems)),
+                    };
+                }
+            };
             let lifetime = match message.expires_s {
                 Some(seconds) if seconds > 0 => {
                     Duration::from_secs(u64::from(seconds)).min(self.policy.message_expiry_max)
@@ -262,7 +282,7 @@ impl App {
                     return Ok(ids.exchange);
                 }
                 Answer::Replayed(ids) => {
-                    return Ok(ExchangeId(ids.first().copied().unwrap_or_default()));
+                    return Ok(exchange_of(&ids));
                 }
                 Answer::KeyReused => return Err(key_reused()),
                 Answer::Failed(_) => {}
@@ -293,7 +313,11 @@ impl App {
                 return Ok(());
             }
             let outgoing = Outgoing {
-                origin: MessageOrigin::Api,
+                // What a domain does not keep of its devices, it does not keep of an echo to them.
+                origin: match dispatch.out_message {
+                    Some(_) => MessageOrigin::Api,
+                    None => MessageOrigin::Sip,
+                },
                 body: dispatch.body.clone(),
                 content_type: dispatch.content_type.clone(),
                 expires_at: mint.now.plus(self.policy.message_expiry),
@@ -356,13 +380,14 @@ impl App {
                     None => {}
                 }
             }
-            let decided = mark(&self.mint(), &message, &endpoint, read)?;
-            let (Some(mut commit), false) = (decided, replayed) else {
+            let mut commit = mark(&self.mint(), &message, &endpoint, read)?;
+            let unchanged = commit.writes.is_empty() && idempotency.is_none();
+            if replayed || unchanged {
                 return Ok(Outcome {
                     value: message,
                     replayed,
                 });
-            };
+            }
             commit.idempotency = idempotency.clone();
             match self.commit(commit).await? {
                 Answer::Applied(_) => {
@@ -426,6 +451,7 @@ impl App {
         request: &PageRequest,
     ) -> Result<Page<(String, Message)>, Error> {
         caller.require(Scope::MessagesRead)?;
+        no_nul(filter.peer.as_ref())?;
         let in_chat = filter.chat.is_some();
         let kind = if in_chat {
             ListKind::ChatMessages
@@ -463,6 +489,7 @@ impl App {
         filter: MessageFilter,
     ) -> Result<i64, Error> {
         caller.require(Scope::MessagesRead)?;
+        no_nul(filter.peer.as_ref())?;
         let filter = MessageFilter {
             visible: visible(caller),
             ..filter
@@ -513,11 +540,47 @@ impl App {
 
 /// A bound token speaks only as its endpoints; another sender reads as not there. It may write to anyone.
 fn hide_foreign(caller: &Caller, snapshot: &mut SendSnapshot) {
-    if let Found::One(sender) = &snapshot.sender
-        && !caller.sees(sender.id)
-    {
+    let hidden = match &snapshot.sender {
+        Found::One(sender) => !caller.sees(sender.id),
+        Found::Ambiguous => caller.endpoints.is_some(),
+        Found::None => false,
+    };
+    if hidden {
         snapshot.sender = Found::None;
     }
+}
+
+/// Returns the sender's copy as a commit stores it, but for its numbers, which the store allots.
+fn stored_message(commit: &Commit) -> Option<Message> {
+    let new = commit.writes.iter().find_map(|write| match write {
+        Write::MessageInsert(new) if new.direction == MessageDirection::Out => Some(new),
+        _ => None,
+    })?;
+    Some(Message {
+        id: new.id,
+        account: commit.account,
+        exchange: new.exchange,
+        endpoint: new.endpoint,
+        chat: new.chat,
+        seq: 0,
+        log_seq: 0,
+        direction: new.direction,
+        origin: new.origin,
+        from: new.from.clone(),
+        to: new.to.clone(),
+        body: new.body.clone(),
+        content_type: new.content_type.clone(),
+        status: new.status,
+        failure: None,
+        read: new.read,
+        created_at: commit.at,
+        status_at: commit.at,
+        expires_at: new.expires_at,
+    })
+}
+
+fn exchange_of(ids: &[[u8; 16]]) -> ExchangeId {
+    ExchangeId(ids.first().copied().unwrap_or_default())
 }
 
 /// Returns the problem codes of a refused device message that name its sender rather than its recipient.

@@ -207,10 +207,10 @@ impl App {
         input: &[&[u8]],
     ) -> Result<Option<Idempotency>, Fault> {
         let Some(key) = key else { return Ok(None) };
-        if key.is_empty() || key.len() > IDEMPOTENCY_KEY_MAX {
+        if key.is_empty() || key.len() > IDEMPOTENCY_KEY_MAX || key.contains('\0') {
             return Err(Problem::validation(
                 "idempotencyKey",
-                format!("An idempotency key has 1 to {IDEMPOTENCY_KEY_MAX} bytes."),
+                format!("An idempotency key has 1 to {IDEMPOTENCY_KEY_MAX} bytes and no NUL."),
             )
             .into());
         }
@@ -243,6 +243,14 @@ impl App {
         }
         Err(Fault::Refused(problems))
     }
+}
+
+/// Refuses a filter's text that no database takes.
+fn no_nul(text: Option<&String>) -> Result<(), Error> {
+    if text.is_some_and(|text| text.contains('\0')) {
+        return Err(Error::invalid("A filter can't contain the character NUL."));
+    }
+    Ok(())
 }
 
 fn key_reused() -> Fault {

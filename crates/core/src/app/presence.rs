@@ -2,7 +2,7 @@
 
 use super::{App, contended};
 use crate::access::Caller;
-use crate::binding::Binding;
+use crate::binding::{BINDINGS_MAX, Binding};
 use crate::commit::{Answer, Commit, Write};
 use crate::decide::presence::{
     Refresh, RegisterRefusal, Registered, Registration, register, remove,
@@ -47,8 +47,21 @@ impl Refreshes {
         }
     }
 
-    fn take(&self) -> HashMap<BindingId, (AccountId, Refresh)> {
-        std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    fn all(&self) -> HashMap<BindingId, (AccountId, Refresh)> {
+        self.waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Forgets refreshes that are committed, but not newer ones of the same bindings.
+    fn written(&self, refreshes: &[(BindingId, Refresh)]) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        for (id, refresh) in refreshes {
+            if waiting.get(id).is_some_and(|(_, newest)| newest == refresh) {
+                waiting.remove(id);
+            }
+        }
     }
 }
 
@@ -86,7 +99,8 @@ impl App {
         endpoint: &Endpoint,
         registration: &Registration,
     ) -> Result<Result<Vec<Binding>, RegisterRefusal>, Error> {
-        for _ in 0..super::ATTEMPTS {
+        // Devices of one endpoint may all come at once: with each attempt at least one of them gets through.
+        for _ in 0..super::ATTEMPTS + BINDINGS_MAX {
             let Some((endpoint, mut bindings)) = self
                 .store
                 .endpoint_bindings(endpoint.account, endpoint.id)
@@ -119,9 +133,6 @@ impl App {
             }
             self.refreshes.put(endpoint.account, refreshes);
             if gained_contact {
-                self.store
-                    .dispatches_hurry(endpoint.account, endpoint.id, self.now())
-                    .await?;
                 self.due.notify(usize::MAX);
             }
             return Ok(Ok(bindings));
@@ -213,47 +224,39 @@ impl App {
     /// # Errors
     /// Those of the store; the refreshes wait on.
     pub async fn presence_flush(&self) -> Result<(), Error> {
+        /// Refreshes a commit, so that one commit stays small.
+        const STEP: usize = 500;
         let mut accounts: HashMap<AccountId, Vec<(BindingId, Refresh)>> = HashMap::new();
-        for (id, (account, refresh)) in self.refreshes.take() {
+        for (id, (account, refresh)) in self.refreshes.all() {
             accounts.entry(account).or_default().push((id, refresh));
         }
-        let mut failed = Ok(());
+        let mut result = Ok(());
         for (account, refreshes) in accounts {
-            let writes = refreshes
-                .iter()
-                .map(|(id, refresh)| Write::BindingRefresh {
-                    id: *id,
-                    cseq: refresh.cseq,
-                    refreshed_at: refresh.at,
-                    expires_at: refresh.expires_at,
-                })
-                .collect();
-            let commit = Commit {
-                account,
-                at: self.now(),
-                idempotency: None,
-                preconditions: Vec::new(),
-                writes,
-                events: Vec::new(),
-            };
-            if let Err(error) = self.commit(commit).await {
-                self.put_back(account, refreshes);
-                failed = Err(error);
+            for step in refreshes.chunks(STEP) {
+                let writes = step
+                    .iter()
+                    .map(|(id, refresh)| Write::BindingRefresh {
+                        id: *id,
+                        cseq: refresh.cseq,
+                        refreshed_at: refresh.at,
+                        expires_at: refresh.expires_at,
+                    })
+                    .collect();
+                let commit = Commit {
+                    account,
+                    at: self.now(),
+                    idempotency: None,
+                    preconditions: Vec::new(),
+                    writes,
+                    events: Vec::new(),
+                };
+                match self.commit(commit).await {
+                    Ok(_) => self.refreshes.written(step),
+                    Err(error) => result = Err(error),
+                }
             }
         }
-        failed
-    }
-
-    fn put_back(&self, account: AccountId, refreshes: Vec<(BindingId, Refresh)>) {
-        let mut waiting = self
-            .refreshes
-            .waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        for (id, refresh) in refreshes {
-            // A newer one may have come meanwhile.
-            waiting.entry(id).or_insert((account, refresh));
-        }
+        result
     }
 
     /// Returns the contacts of one endpoint as a device or a test sees them.

@@ -167,22 +167,29 @@ impl App {
         caller.require(Scope::TokensDelete)?;
         let idempotency = self.idempotency(caller, "revokeApiToken", key, &[&id.0])?;
         let token = self.store.token(caller.account, id).await?;
-        let mut replayed = false;
         match token.filter(|t| t.revoked_at.is_none() && may_manage(caller, t)) {
             None => {
                 self.replay_of(caller, idempotency.as_ref(), vec![unknown()])
                     .await?;
-                replayed = true;
             }
             Some(token) => {
                 let mut commit = revoke(&self.mint(), &token);
+                let revoked_at = Some(commit.at);
                 commit.idempotency = idempotency.map(|mut record| {
                     record.result = vec![id.0];
                     record
                 });
                 match self.commit(commit).await? {
-                    Answer::Applied(_) => {}
-                    Answer::Replayed(_) => replayed = true,
+                    Answer::Applied(_) => {
+                        return Ok(Outcome {
+                            value: ApiToken {
+                                revoked_at,
+                                ..token
+                            },
+                            replayed: false,
+                        });
+                    }
+                    Answer::Replayed(_) => {}
                     Answer::KeyReused => return Err(key_reused()),
                     Answer::Failed(_) => return Err(unknown().into()),
                 }
@@ -191,7 +198,7 @@ impl App {
         let token = self.store.token(caller.account, id).await?;
         Ok(Outcome {
             value: token.ok_or_else(|| Error::not_found("token"))?,
-            replayed,
+            replayed: true,
         })
     }
 

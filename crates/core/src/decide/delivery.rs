@@ -1,6 +1,7 @@
 //! Delivery: which contacts get a message, what an answer means, and when it is tried again.
 
 use super::Mint;
+use super::presence::printable;
 use crate::binding::Binding;
 use crate::commit::{Commit, Precondition, Write};
 use crate::delivery::{Delivery, DeliveryOutcome, Dispatch};
@@ -10,6 +11,7 @@ use crate::id::NodeId;
 use crate::message::{Failure, FailureCode, Message, MessageStatus};
 use crate::ports::AttemptResult;
 use crate::{DeliveryId, Timestamp};
+use sip_validate::SipUri;
 use std::time::Duration;
 
 /// The wait after the first round that no contact took; it doubles with each further one.
@@ -22,7 +24,12 @@ const BACKOFF_MAX: Duration = Duration::from_secs(300);
 pub enum Plan {
     /// Attempt these contacts. Those marked are new and must be stored first; the others repeat an attempt of unknown
     /// outcome.
-    Attempt(Vec<PlannedAttempt>),
+    Attempt {
+        /// The contacts to attempt.
+        attempts: Vec<PlannedAttempt>,
+        /// Whether other contacts can't be reached until their devices come back.
+        unreached: bool,
+    },
     /// Nothing can be sent now; give it back until then.
     Wait(Timestamp),
     /// A contact took it and nothing else is to be done.
@@ -59,24 +66,28 @@ pub fn plan(
         return end(dispatch, trace, FailureCode::EndpointDisabled);
     }
     let mut attempts = Vec::new();
-    let mut open = false;
+    let mut unreached = false;
     for binding in bindings {
         let latest = trace.iter().rev().find(|d| d.binding == binding.id);
         match latest {
             Some(latest) if latest.outcome.is_final() => continue,
             // A device that registers later gets only what no contact has taken.
-            None if dispatch.taken => continue,
-            _ => open = true,
+            None if dispatch.taken && binding.registered_at > dispatch.created_at => continue,
+            _ => {}
         }
-        let reachable = !binding.flow.transport.is_stream() || binding.flow.node == node;
-        if reachable {
+        if !binding.flow.transport.is_stream() || binding.flow.node == node {
             attempts.push(attempt(mint, dispatch, binding, latest));
+        } else {
+            unreached = true;
         }
     }
     if !attempts.is_empty() {
-        return Plan::Attempt(attempts);
+        return Plan::Attempt {
+            attempts,
+            unreached,
+        };
     }
-    if open {
+    if unreached {
         // Stream bindings of an earlier run: their devices get the time to come back, which makes this due again.
         return Plan::Wait(dispatch.expires_at);
     }
@@ -176,9 +187,9 @@ pub fn finish(
 ) -> (Commit, DeliveryOutcome) {
     let outcome = outcome(result, delivery.attempt);
     let (sip_status, reason) = match result {
-        AttemptResult::Answered { status, reason, .. } => (Some(*status), Some(reason.clone())),
+        AttemptResult::Answered { status, reason, .. } => (Some(*status), Some(printable(reason))),
         AttemptResult::Timeout => (None, Some("no final answer in time".to_owned())),
-        AttemptResult::TransportError(what) => (None, Some(what.clone())),
+        AttemptResult::TransportError(what) => (None, Some(printable(what))),
     };
     let mut writes = vec![Write::DeliveryFinish {
         id: delivery.id,
@@ -284,6 +295,14 @@ pub fn close_taken(
     commit
 }
 
+/// Returns a SIP URI as chats name its endpoint: canonical user and domain.
+fn canonical_address(uri: &str) -> String {
+    match SipUri::parse_received(uri).and_then(|parsed| parsed.aor()) {
+        Ok((Some(user), domain)) => format!("{user}@{domain}"),
+        _ => uri.to_owned(),
+    }
+}
+
 fn leased(mint: &Mint<'_>, dispatch: &Dispatch, writes: Vec<Write>) -> Commit {
     Commit {
         account: dispatch.account,
@@ -322,7 +341,7 @@ pub(super) fn set_status(
     let body = EventBody::MessageOutStatus {
         endpoint_name: sender.address(),
         src_number: sender.address(),
-        dst_number: message.to.trim_start_matches("sip:").to_owned(),
+        dst_number: canonical_address(&message.to),
         text: Some(message.body.clone()),
         status,
     };
@@ -389,7 +408,11 @@ mod tests {
     }
 
     fn attempted(bindings: &[Binding], outcome: DeliveryOutcome) -> Delivery {
-        let Plan::Attempt(mut planned) = plan_of(&dispatch(), bindings, &[]) else {
+        let Plan::Attempt {
+            attempts: mut planned,
+            ..
+        } = plan_of(&dispatch(), bindings, &[])
+        else {
             panic!("nothing was planned");
         };
         let mut delivery = planned.remove(0).delivery;
@@ -403,7 +426,10 @@ mod tests {
             binding(1, Transport::Udp, NodeId([9; 16])),
             binding(2, Transport::Tcp, NODE),
         ];
-        let Plan::Attempt(planned) = plan_of(&dispatch(), &bindings, &[]) else {
+        let Plan::Attempt {
+            attempts: planned, ..
+        } = plan_of(&dispatch(), &bindings, &[])
+        else {
             panic!("nothing was planned");
         };
         assert_eq!(planned.len(), 2);
@@ -419,8 +445,9 @@ mod tests {
     fn an_attempt_of_unknown_outcome_is_repeated_as_it_was() {
         let bindings = [binding(1, Transport::Udp, NODE)];
         let pending = attempted(&bindings, DeliveryOutcome::Pending);
-        let Plan::Attempt(planned) =
-            plan_of(&dispatch(), &bindings, std::slice::from_ref(&pending))
+        let Plan::Attempt {
+            attempts: planned, ..
+        } = plan_of(&dispatch(), &bindings, std::slice::from_ref(&pending))
         else {
             panic!("nothing was planned");
         };
@@ -432,7 +459,9 @@ mod tests {
     fn a_later_attempt_keeps_call_id_and_cseq_and_takes_a_new_branch() {
         let bindings = [binding(1, Transport::Udp, NODE)];
         let busy = attempted(&bindings, DeliveryOutcome::Retrying);
-        let Plan::Attempt(planned) = plan_of(&dispatch(), &bindings, std::slice::from_ref(&busy))
+        let Plan::Attempt {
+            attempts: planned, ..
+        } = plan_of(&dispatch(), &bindings, std::slice::from_ref(&busy))
         else {
             panic!("nothing was planned");
         };
@@ -450,9 +479,33 @@ mod tests {
             taken: true,
             ..dispatch()
         };
+        let mut later = binding(1, Transport::Udp, NODE);
+        later.registered_at = Timestamp(1);
+        assert_eq!(plan_of(&taken, &[later], &[]), Plan::Done);
+    }
+
+    #[test]
+    fn a_device_whose_connection_was_lost_gets_it_when_it_comes_back() {
+        let bindings = [
+            binding(1, Transport::Udp, NODE),
+            binding(2, Transport::Tcp, NodeId([9; 16])),
+        ];
+        let Plan::Attempt {
+            attempts,
+            unreached,
+        } = plan_of(&dispatch(), &bindings, &[])
+        else {
+            panic!("nothing was planned");
+        };
+        assert_eq!((attempts.len(), unreached), (1, true));
+        let taken = Dispatch {
+            taken: true,
+            ..dispatch()
+        };
+        let delivered = attempted(&bindings, DeliveryOutcome::Delivered);
         assert_eq!(
-            plan_of(&taken, &[binding(1, Transport::Udp, NODE)], &[]),
-            Plan::Done
+            plan_of(&taken, &bindings, std::slice::from_ref(&delivered)),
+            Plan::Wait(dispatch().expires_at)
         );
     }
 

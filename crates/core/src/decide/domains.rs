@@ -177,8 +177,14 @@ fn sorted(mut names: Vec<String>) -> Vec<String> {
     names
 }
 
-/// Returns a problem when a text has more characters than allowed.
+/// Returns a problem when a text has more characters than allowed, or one that no database keeps.
 pub(crate) fn text_limit(field: &str, text: &str, max: usize) -> Option<Problem> {
+    if text.contains('\0') {
+        return Some(Problem::validation(
+            field,
+            "A text can't contain the character NUL.",
+        ));
+    }
     let count = text.chars().count();
     (count > max).then(|| limit(field, max, count))
 }

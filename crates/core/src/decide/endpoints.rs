@@ -217,42 +217,67 @@ pub fn subjects(endpoint: &Endpoint) -> Subjects {
     }
 }
 
-/// Decides on deleting an endpoint to which nothing is on its way any more.
+/// A message on its way to an endpoint, with the sender's copy and the sender, if there is one.
+pub type Waiting = (Dispatch, Option<(Message, Endpoint)>);
+
+/// Decides on deleting an endpoint: the messages on their way to it, all of which are given, fail first.
 #[must_use]
-pub fn delete(mint: &Mint<'_>, endpoint: &Endpoint) -> Commit {
-    Commit {
+pub fn delete(mint: &Mint<'_>, endpoint: &Endpoint, waiting: &[Waiting]) -> Commit {
+    let count = i64::try_from(waiting.len()).unwrap_or(i64::MAX);
+    let mut commit = Commit {
         account: endpoint.account,
         at: mint.now,
         idempotency: None,
         preconditions: vec![
             Precondition::EndpointAt(endpoint.id, endpoint.version),
-            Precondition::NothingWaitsFor(endpoint.id),
+            Precondition::WaitingFor(endpoint.id, count),
         ],
-        writes: vec![Write::EndpointDelete(endpoint.id)],
-        events: vec![mint.event(subjects(endpoint), EventBody::EndpointDeleted)],
+        writes: Vec::new(),
+        events: Vec::new(),
+    };
+    for (dispatch, message) in waiting {
+        let message = message.as_ref().map(|(message, sender)| (message, sender));
+        fail_waiting(mint, &mut commit, dispatch, message);
     }
+    commit.writes.push(Write::EndpointDelete(endpoint.id));
+    commit
+        .events
+        .push(mint.event(subjects(endpoint), EventBody::EndpointDeleted));
+    commit
 }
 
-/// Decides on failing a message on its way to an endpoint that is being deleted. `message` is the sender's copy, if it
-/// keeps one and is still waiting, with the sender.
+/// Decides on failing some of the messages on their way to an endpoint that is about to be deleted.
 #[must_use]
-pub fn fail_waiting(
-    mint: &Mint<'_>,
-    dispatch: &Dispatch,
-    message: Option<(&Message, &Endpoint)>,
-) -> Commit {
+pub fn fail_some(mint: &Mint<'_>, endpoint: &Endpoint, waiting: &[Waiting]) -> Commit {
     let mut commit = Commit {
-        account: dispatch.account,
+        account: endpoint.account,
         at: mint.now,
         idempotency: None,
         preconditions: Vec::new(),
-        writes: vec![Write::DispatchDelete(dispatch.id)],
+        writes: Vec::new(),
         events: Vec::new(),
     };
+    for (dispatch, message) in waiting {
+        let message = message.as_ref().map(|(message, sender)| (message, sender));
+        fail_waiting(mint, &mut commit, dispatch, message);
+    }
+    commit
+}
+
+fn fail_waiting(
+    mint: &Mint<'_>,
+    commit: &mut Commit,
+    dispatch: &Dispatch,
+    message: Option<(&Message, &Endpoint)>,
+) {
+    commit
+        .preconditions
+        .push(Precondition::DispatchLeased(dispatch.id, dispatch.lease));
+    commit.writes.push(Write::DispatchDelete(dispatch.id));
     if let Some((message, sender)) = message.filter(|(m, _)| m.status == MessageStatus::Accepted) {
         super::delivery::set_status(
             mint,
-            &mut commit,
+            commit,
             message,
             sender,
             MessageStatus::Failed,
@@ -263,5 +288,4 @@ pub fn fail_waiting(
             }),
         );
     }
-    commit
 }

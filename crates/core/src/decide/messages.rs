@@ -77,6 +77,10 @@ pub fn body_problems(body: Option<&str>, content_type: &str) -> Vec<Problem> {
             "body",
             "A body must not be empty; leave it out to send an empty message.",
         )),
+        Some(text) if text.contains('\0') => problems.push(Problem::validation(
+            "body",
+            "A body can't contain the character NUL.",
+        )),
         Some(text) if text.len() > BODY_BYTES_MAX => problems.push(
             Problem::validation(
                 "body",
@@ -297,7 +301,7 @@ fn chat_updated(mint: &Mint<'_>, endpoint: &Endpoint, chat: ChatId) -> NewEvent 
     )
 }
 
-/// Decides on marking a message; `None` when it has the mark already. An OUT message is always read.
+/// Decides on marking a message; nothing is written when it has the mark already. An OUT message is always read.
 ///
 /// # Errors
 /// `Validation` when an OUT message is to be unread.
@@ -306,17 +310,14 @@ pub fn mark(
     message: &Message,
     endpoint: &Endpoint,
     read: bool,
-) -> Result<Option<Commit>, Problem> {
+) -> Result<Commit, Problem> {
     if message.direction == MessageDirection::Out && !read {
         return Err(Problem::validation(
             "read",
             "A sent message is always read.",
         ));
     }
-    if message.read == read {
-        return Ok(None);
-    }
-    Ok(Some(Commit {
+    let mut commit = Commit {
         account: message.account,
         at: mint.now,
         idempotency: None,
@@ -325,17 +326,22 @@ pub fn mark(
             message.status,
             message.read,
         )],
-        writes: vec![Write::MessageReadSet {
+        writes: Vec::new(),
+        events: Vec::new(),
+    };
+    if message.read != read {
+        commit.writes.push(Write::MessageReadSet {
             id: message.id,
             chat: message.chat,
             read,
-        }],
-        events: vec![
-            mint.event(
-                message_subjects(endpoint, message.chat, message.id),
-                EventBody::MessageUpdated,
-            ),
-            chat_updated(mint, endpoint, message.chat),
-        ],
-    }))
+        });
+        commit.events.push(mint.event(
+            message_subjects(endpoint, message.chat, message.id),
+            EventBody::MessageUpdated,
+        ));
+        commit
+            .events
+            .push(chat_updated(mint, endpoint, message.chat));
+    }
+    Ok(commit)
 }

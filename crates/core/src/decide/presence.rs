@@ -6,6 +6,7 @@ use crate::commit::{Commit, Precondition, Write};
 use crate::endpoint::{Endpoint, EndpointState};
 use crate::event::{ContactStatus, EventBody};
 use crate::{BindingId, Timestamp};
+use sip_validate::SipUri;
 use std::time::Duration;
 
 /// A Contact of a REGISTER.
@@ -153,6 +154,18 @@ struct Changes {
 }
 
 impl Changes {
+    /// Forgets an earlier put of the same binding by this request; returns whether that one was new.
+    fn take_put(&mut self, id: BindingId) -> bool {
+        let earlier = self.put.iter().position(|(binding, _)| binding.id == id);
+        earlier.is_some_and(|i| self.put.remove(i).1)
+    }
+
+    /// Returns whether this request has bound or refreshed the binding itself.
+    fn has(&self, id: BindingId) -> bool {
+        self.put.iter().any(|(binding, _)| binding.id == id)
+            || self.refreshed.iter().any(|(refreshed, _)| *refreshed == id)
+    }
+
     fn into_commit(self, mint: &Mint<'_>, endpoint: &Endpoint, any_left: bool) -> Option<Commit> {
         if self.put.is_empty() && self.removed.is_empty() {
             return None;
@@ -223,7 +236,9 @@ fn apply(
         return Err(RegisterRefusal::IntervalTooBrief(times.min_s));
     }
     let known = after.iter().position(|b| same_contact(b, update));
-    if let Some(i) = known {
+    if let Some(i) = known
+        && !changes.has(after[i].id)
+    {
         in_order(&after[i], registration)?;
     }
     if update.expires_s == 0 {
@@ -244,13 +259,17 @@ fn apply(
         cseq: registration.cseq,
         instance: update.instance.clone(),
         reg_id: update.reg_id,
-        user_agent: registration.user_agent.clone(),
+        user_agent: registration.user_agent.as_deref().map(printable),
         registered_at: known.map_or(mint.now, |i| after[i].registered_at),
         refreshed_at: mint.now,
         expires_at,
     };
     match known {
-        Some(i) if only_refreshes(&after[i], &binding) => {
+        Some(i)
+            if only_refreshes(&after[i], &binding)
+                && !ends_soon(&after[i], mint.now)
+                && !changes.has(binding.id) =>
+        {
             let refresh = Refresh {
                 cseq: binding.cseq,
                 at: mint.now,
@@ -260,7 +279,8 @@ fn apply(
             after[i] = binding;
         }
         Some(i) => {
-            changes.put.push((binding.clone(), false));
+            let is_new = changes.take_put(binding.id);
+            changes.put.push((binding.clone(), is_new));
             after[i] = binding;
         }
         None => {
@@ -277,8 +297,58 @@ fn same_contact(binding: &Binding, update: &ContactUpdate) -> bool {
         (Some(a), Some(b)) if binding.reg_id.is_some() || update.reg_id.is_some() => {
             a == b && binding.reg_id == update.reg_id
         }
-        _ => binding.contact_uri == update.uri,
+        _ => same_uri(&binding.contact_uri, &update.uri),
     }
+}
+
+/// Compares Contact URIs (RFC 3261 section 19.1.4): what both name must agree, and some parameters must be in both or
+/// in neither. URIs that can't be read are compared as text.
+fn same_uri(a: &str, b: &str) -> bool {
+    /// Parameters that must not be in one URI only.
+    const SIGNIFICANT: [&str; 5] = ["transport", "user", "ttl", "method", "maddr"];
+    if a == b {
+        return true;
+    }
+    let (Ok(left), Ok(right)) = (SipUri::parse_received(a), SipUri::parse_received(b)) else {
+        return false;
+    };
+    let users = match (left.user, right.user) {
+        (None, None) => true,
+        (Some(left), Some(right)) => sip_validate::unescape(left) == sip_validate::unescape(right),
+        (Some(_), None) | (None, Some(_)) => false,
+    };
+    users
+        && left.scheme == right.scheme
+        && left.host.same(&right.host)
+        && left.port == right.port
+        && left.has_headers() == right.has_headers()
+        && parameters_agree(&left, &right, &SIGNIFICANT)
+        && parameters_agree(&right, &left, &SIGNIFICANT)
+}
+
+fn parameters_agree(from: &SipUri<'_>, to: &SipUri<'_>, significant: &[&str]) -> bool {
+    from.parameters().all(|(name, value)| {
+        let known = to
+            .parameters()
+            .find(|(other, _)| other.eq_ignore_ascii_case(name));
+        match known {
+            None => !significant.iter().any(|s| s.eq_ignore_ascii_case(name)),
+            Some((_, other)) => match (value, other) {
+                (Some(value), Some(other)) => value.eq_ignore_ascii_case(other),
+                (value, other) => value == other,
+            },
+        }
+    })
+}
+
+/// A binding near its end is committed when it is refreshed: the sweep that is about to remove it then sees the change.
+fn ends_soon(binding: &Binding, now: Timestamp) -> bool {
+    binding.expires_at <= now.plus(Duration::from_secs(5))
+}
+
+/// Keeps what a device says of itself fit for storage and display: no control characters, at most 256 characters.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(256).collect()
 }
 
 /// Step 7: with the same Call-ID the CSeq must rise.
@@ -429,6 +499,54 @@ mod tests {
             };
             assert_eq!(gone.commit.unwrap().events[1].body, offline);
         }
+    }
+
+    #[test]
+    fn contacts_are_compared_as_uris() {
+        for (a, b, same) in [
+            ("sip:alice@Host.example", "sip:alice@host.example", true),
+            ("sip:%61lice@h.example", "sip:alice@h.example", true),
+            (
+                "sip:alice@h.example;transport=TCP",
+                "sip:alice@h.example;transport=tcp",
+                true,
+            ),
+            ("sip:alice@h.example;ob", "sip:alice@h.example", true),
+            (
+                "sip:alice@h.example;transport=tcp",
+                "sip:alice@h.example",
+                false,
+            ),
+            ("sip:alice@h.example:5060", "sip:alice@h.example", false),
+            ("sip:Alice@h.example", "sip:alice@h.example", false),
+            ("sips:alice@h.example", "sip:alice@h.example", false),
+        ] {
+            assert_eq!(same_uri(a, b), same, "{a} {b}");
+            assert_eq!(same_uri(b, a), same, "{b} {a}");
+        }
+    }
+
+    #[test]
+    fn a_refresh_at_the_last_moment_is_committed() {
+        let update = |expires| Contacts::Update(vec![contact("sip:alice@192.0.2.1", expires)]);
+        let mut first = ask(&[], &registration(1, update(60))).unwrap();
+        first.bindings[0].expires_at = Timestamp(1_000_000).plus(Duration::from_secs(5));
+        let again = ask(&first.bindings, &registration(2, update(60))).unwrap();
+        assert!(again.commit.is_some());
+    }
+
+    #[test]
+    fn one_contact_twice_in_a_request_is_one_binding() {
+        let twice = vec![
+            contact("sip:alice@192.0.2.1", 60),
+            contact("sip:alice@192.0.2.1", 90),
+        ];
+        let done = ask(&[], &registration(1, Contacts::Update(twice))).unwrap();
+        assert_eq!(done.bindings.len(), 1);
+        assert_eq!(
+            done.bindings[0].expires_at,
+            Timestamp(1_000_000).plus(Duration::from_secs(90))
+        );
     }
 
     #[test]

@@ -13,6 +13,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 
+/// The longest limited life of a token: ten years.
+const LIFE_MAX_S: u64 = 10 * 365 * 24 * 3600;
+
 /// What a token is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewToken {
@@ -62,11 +65,13 @@ pub fn create(
     let endpoints = endpoints(minter, new, known, &mut problems);
     let own_end = match new.expires_in_s.map(u64::try_from) {
         None => None,
-        Some(Ok(seconds)) if seconds > 0 => Some(mint.now.plus(Duration::from_secs(seconds))),
+        Some(Ok(seconds)) if (1..=LIFE_MAX_S).contains(&seconds) => {
+            Some(mint.now.plus(Duration::from_secs(seconds)))
+        }
         Some(_) => {
             problems.push(Problem::validation(
                 "expiresInSeconds",
-                "A token must live for at least one second.",
+                format!("A token lives for 1 to {LIFE_MAX_S} seconds, or for ever."),
             ));
             None
         }

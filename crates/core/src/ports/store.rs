@@ -358,7 +358,7 @@ pub trait Store: Send + Sync {
     /// Ends every lease; done once at start by a node that is alone on its database (SQLite).
     fn dispatches_unlease(&self) -> StoreFuture<'_, ()>;
 
-    /// Makes the untaken dispatches to an endpoint due now; done when a contact is bound.
+    /// Makes the dispatches to an endpoint due now, if they are due later.
     fn dispatches_hurry(
         &self,
         account: AccountId,
