@@ -63,6 +63,11 @@ impl Server {
         );
         let router = Router::new().route("/graphql", transport.into_route());
         let router = loopback_hosts_only(cors(router, origins), Hosts::default());
+        Self::of(router, world).await
+    }
+
+    /// Serves any router.
+    pub(crate) async fn of(router: Router, world: World) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await });

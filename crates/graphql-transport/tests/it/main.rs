@@ -8,4 +8,5 @@ mod executor;
 mod harness;
 mod http;
 mod schema;
+mod stock;
 mod websocket;
