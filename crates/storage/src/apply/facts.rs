@@ -1,0 +1,542 @@
+//! What the preconditions of a batch ask for, loaded set by set and kept in memory while the batch is decided.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use diesel::{
+    QueryResult,
+    sql_types::{BigInt, Binary, Bool, Nullable, SmallInt, Text},
+};
+use sipgraph_core::{
+    AccountId, ChatId, Timestamp,
+    chat::ChatKey,
+    commit::{Answer, Commit, Idempotency, Precondition, Write},
+};
+
+use super::{AccountState, Conn, FOR_UPDATE, load_over};
+use crate::{
+    rows::{
+        AccountKey, CallKey, ChatCounters, ChatKeyRow, NameKey, ObjectKey, ids_from_bytes,
+        status_number,
+    },
+    sql::columns,
+    types::{DbId, DbTime, Id, Time},
+};
+
+columns! {
+    /// A domain's name.
+    #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+    struct DomainName {
+        name: Text => String,
+    }
+}
+
+/// An object's place in the tables.
+type Place = (Id, Id);
+
+/// What was read. A key that is absent from a map was not there.
+#[derive(Default)]
+pub(super) struct Facts {
+    calls: HashMap<CallKey, (Vec<u8>, Vec<[u8; 16]>)>,
+    domain_names: HashSet<String>,
+    domain_counts: HashMap<Id, i64>,
+    domains: HashMap<Place, i64>,
+    domains_with_endpoints: HashSet<Place>,
+    endpoint_names: HashSet<(Place, String)>,
+    /// (version, `bindings_revision`)
+    endpoints: HashMap<Place, (i64, i64)>,
+    /// How many dispatches are on their way to an endpoint.
+    awaited: HashMap<Place, i64>,
+    chat_keys: HashSet<ChatKeyRow>,
+    chats: HashMap<Place, ChatCounters>,
+    messages: HashMap<Place, (i16, bool)>,
+    leases: HashMap<Place, i64>,
+    live_tokens: HashSet<Place>,
+}
+
+/// What a number of commits ask for; sorted, because the order in which rows are read must not depend on chance.
+#[derive(Default)]
+struct Wanted {
+    calls: BTreeSet<CallKey>,
+    domain_names: BTreeSet<DomainName>,
+    domain_counts: BTreeSet<AccountKey>,
+    domains: BTreeSet<ObjectKey>,
+    domains_with_endpoints: BTreeSet<ObjectKey>,
+    endpoint_names: BTreeSet<NameKey>,
+    endpoints: BTreeSet<ObjectKey>,
+    awaited: BTreeSet<ObjectKey>,
+    chat_keys: BTreeSet<ChatKeyRow>,
+    chats: BTreeSet<ObjectKey>,
+    messages: BTreeSet<ObjectKey>,
+    leases: BTreeSet<ObjectKey>,
+    live_tokens: BTreeSet<ObjectKey>,
+}
+
+fn call_key(account: AccountId, call: &Idempotency) -> CallKey {
+    CallKey {
+        account_id: account.into(),
+        actor: Id(call.actor),
+        operation: call.operation.to_owned(),
+        call_key: call.key.clone(),
+    }
+}
+
+fn chat_key(account: AccountId, key: &ChatKey) -> ChatKeyRow {
+    ChatKeyRow {
+        account_id: account.into(),
+        endpoint_id: key.endpoint.into(),
+        own_number: key.own_number.clone(),
+        peer: key.peer.clone(),
+    }
+}
+
+impl Wanted {
+    fn of(commits: &[Commit]) -> Self {
+        let mut wanted = Self::default();
+        for commit in commits {
+            if let Some(call) = &commit.idempotency {
+                wanted.calls.insert(call_key(commit.account, call));
+            }
+            for precondition in &commit.preconditions {
+                wanted.add(commit.account, precondition);
+            }
+            let object = |id: ChatId| ObjectKey {
+                account_id: commit.account.into(),
+                id: id.into(),
+            };
+            for write in &commit.writes {
+                match write {
+                    Write::MessageInsert(message) => {
+                        wanted.chats.insert(object(message.chat));
+                    }
+                    Write::MessageReadSet { chat, .. } => {
+                        wanted.chats.insert(object(*chat));
+                    }
+                    _ => {}
+                }
+            }
+            wanted.chats.extend(
+                commit
+                    .events
+                    .iter()
+                    .filter_map(|event| event.subjects.chat)
+                    .map(object),
+            );
+        }
+        wanted
+    }
+
+    fn add(&mut self, account: AccountId, precondition: &Precondition) {
+        let account_id = Id::from(account);
+        let object = |id: Id| ObjectKey { account_id, id };
+        match precondition {
+            Precondition::DomainNameFree(name) => {
+                self.domain_names.insert(DomainName { name: name.clone() });
+            }
+            Precondition::DomainsBelow(_) => {
+                self.domain_counts.insert(AccountKey { id: account_id });
+            }
+            Precondition::DomainAt(id, _) => {
+                self.domains.insert(object((*id).into()));
+            }
+            Precondition::DomainEmpty(id) => {
+                self.domains_with_endpoints.insert(object((*id).into()));
+            }
+            Precondition::EndpointNameFree(domain, name) => {
+                self.endpoint_names.insert(NameKey {
+                    account_id,
+                    id: (*domain).into(),
+                    name: name.clone(),
+                });
+            }
+            Precondition::EndpointAt(id, _) | Precondition::BindingsAt(id, _) => {
+                self.endpoints.insert(object((*id).into()));
+            }
+            Precondition::WaitingFor(id, _) => {
+                self.awaited.insert(object((*id).into()));
+            }
+            Precondition::ChatKeyFree(key) => {
+                self.chat_keys.insert(chat_key(account, key));
+            }
+            Precondition::ChatThere(id) => {
+                self.chats.insert(object((*id).into()));
+            }
+            Precondition::MessageAt(id, ..) => {
+                self.messages.insert(object((*id).into()));
+            }
+            Precondition::DispatchLeased(id, _) => {
+                self.leases.insert(object((*id).into()));
+            }
+            Precondition::TokenLive(id) => {
+                self.live_tokens.insert(object((*id).into()));
+            }
+        }
+    }
+}
+
+fn rows<K>(set: BTreeSet<K>) -> Vec<K> {
+    set.into_iter().collect()
+}
+
+impl Facts {
+    /// Reads what these commits ask for, in place of what was known of it.
+    pub(super) async fn load(&mut self, c: &mut Conn, commits: &[Commit]) -> QueryResult<()> {
+        let wanted = Wanted::of(commits);
+        self.load_calls(c, rows(wanted.calls)).await?;
+        self.load_domains(c, &wanted.domain_names, &wanted.domain_counts)
+            .await?;
+        let keys = rows(wanted.domains);
+        self.reload(&keys, |facts, place| {
+            facts.domains.remove(&place);
+        });
+        let text = "SELECT t.account_id, t.id, t.version FROM {rows} \
+                    JOIN domains t ON t.account_id = k.account_id AND t.id = k.id";
+        for (account, id, version) in
+            load_over::<_, (DbId, DbId, BigInt), (Id, Id, i64)>(c, text, &keys).await?
+        {
+            self.domains.insert((account, id), version);
+        }
+        let keys = rows(wanted.domains_with_endpoints);
+        self.reload(&keys, |facts, place| {
+            facts.domains_with_endpoints.remove(&place);
+        });
+        let text = "SELECT k.account_id, k.id FROM {rows} WHERE EXISTS \
+                    (SELECT 1 FROM endpoints t WHERE t.domain_id = k.id)";
+        self.domains_with_endpoints
+            .extend(load_over::<_, (DbId, DbId), Place>(c, text, &keys).await?);
+        self.load_endpoints(c, rows(wanted.endpoint_names), rows(wanted.endpoints))
+            .await?;
+        self.load_chats(c, rows(wanted.chat_keys), rows(wanted.chats))
+            .await?;
+        self.load_deliveries(c, rows(wanted.awaited), rows(wanted.leases))
+            .await?;
+        let keys = rows(wanted.messages);
+        self.reload(&keys, |facts, place| {
+            facts.messages.remove(&place);
+        });
+        let text = "SELECT t.account_id, t.id, t.status, t.is_read FROM {rows} \
+                    JOIN messages t ON t.account_id = k.account_id AND t.id = k.id";
+        for (account, id, status, read) in
+            load_over::<_, (DbId, DbId, SmallInt, Bool), (Id, Id, i16, bool)>(c, text, &keys)
+                .await?
+        {
+            self.messages.insert((account, id), (status, read));
+        }
+        let keys = rows(wanted.live_tokens);
+        self.reload(&keys, |facts, place| {
+            facts.live_tokens.remove(&place);
+        });
+        let text = "SELECT t.account_id, t.id FROM {rows} \
+                    JOIN tokens t ON t.account_id = k.account_id AND t.id = k.id \
+                    WHERE t.revoked_at IS NULL";
+        self.live_tokens
+            .extend(load_over::<_, (DbId, DbId), Place>(c, text, &keys).await?);
+        Ok(())
+    }
+
+    fn reload(&mut self, keys: &[ObjectKey], forget: impl Fn(&mut Self, Place)) {
+        for key in keys {
+            forget(self, (key.account_id, key.id));
+        }
+    }
+
+    async fn load_calls(&mut self, c: &mut Conn, keys: Vec<CallKey>) -> QueryResult<()> {
+        let text = "SELECT t.account_id, t.actor, t.operation, t.call_key, t.input, t.result FROM {rows} \
+                    JOIN idempotency t ON t.account_id = k.account_id AND t.actor = k.actor \
+                    AND t.operation = k.operation AND t.call_key = k.call_key";
+        type Sql = (DbId, DbId, Text, Text, Binary, Binary);
+        type Row = (Id, Id, String, String, Vec<u8>, Vec<u8>);
+        for (account_id, actor, operation, call_key, input, result) in
+            load_over::<_, Sql, Row>(c, text, &keys).await?
+        {
+            let key = CallKey {
+                account_id,
+                actor,
+                operation,
+                call_key,
+            };
+            self.calls.insert(key, (input, ids_from_bytes(&result)?));
+        }
+        Ok(())
+    }
+
+    async fn load_domains(
+        &mut self,
+        c: &mut Conn,
+        names: &BTreeSet<DomainName>,
+        counts: &BTreeSet<AccountKey>,
+    ) -> QueryResult<()> {
+        let names: Vec<DomainName> = names
+            .iter()
+            .map(|key| DomainName {
+                name: key.name.clone(),
+            })
+            .collect();
+        for key in &names {
+            self.domain_names.remove(&key.name);
+        }
+        let text = "SELECT t.name FROM {rows} JOIN domain_names t ON t.name = k.name";
+        self.domain_names
+            .extend(load_over::<_, Text, String>(c, text, &names).await?);
+        let counts: Vec<AccountKey> = counts.iter().copied().collect();
+        let text =
+            "SELECT k.id, (SELECT count(*) FROM domains t WHERE t.account_id = k.id) FROM {rows}";
+        self.domain_counts
+            .extend(load_over::<_, (DbId, BigInt), (Id, i64)>(c, text, &counts).await?);
+        Ok(())
+    }
+
+    async fn load_endpoints(
+        &mut self,
+        c: &mut Conn,
+        names: Vec<NameKey>,
+        keys: Vec<ObjectKey>,
+    ) -> QueryResult<()> {
+        for key in &names {
+            self.endpoint_names
+                .remove(&((key.account_id, key.id), key.name.clone()));
+        }
+        let text = "SELECT t.account_id, t.domain_id, t.canonical_name FROM {rows} \
+                    JOIN endpoints t ON t.account_id = k.account_id \
+                    AND t.canonical_name = k.name AND t.domain_id = k.id";
+        for (account, domain, name) in
+            load_over::<_, (DbId, DbId, Text), (Id, Id, String)>(c, text, &names).await?
+        {
+            self.endpoint_names.insert(((account, domain), name));
+        }
+        self.reload(&keys, |facts, place| {
+            facts.endpoints.remove(&place);
+        });
+        let text = "SELECT t.account_id, t.id, t.version, t.bindings_revision FROM {rows} \
+                    JOIN endpoints t ON t.account_id = k.account_id AND t.id = k.id";
+        for (account, id, version, revision) in
+            load_over::<_, (DbId, DbId, BigInt, BigInt), (Id, Id, i64, i64)>(c, text, &keys).await?
+        {
+            self.endpoints.insert((account, id), (version, revision));
+        }
+        Ok(())
+    }
+
+    async fn load_chats(
+        &mut self,
+        c: &mut Conn,
+        chat_keys: Vec<ChatKeyRow>,
+        keys: Vec<ObjectKey>,
+    ) -> QueryResult<()> {
+        for key in &chat_keys {
+            self.chat_keys.remove(key);
+        }
+        let text = "SELECT t.account_id, t.endpoint_id, t.own_number, t.peer FROM {rows} \
+                    JOIN chats t ON t.account_id = k.account_id AND t.endpoint_id = k.endpoint_id \
+                    AND t.own_number = k.own_number AND t.peer = k.peer";
+        for (account_id, endpoint_id, own_number, peer) in
+            load_over::<_, (DbId, DbId, Text, Text), (Id, Id, String, String)>(c, text, &chat_keys)
+                .await?
+        {
+            self.chat_keys.insert(ChatKeyRow {
+                account_id,
+                endpoint_id,
+                own_number,
+                peer,
+            });
+        }
+        self.reload(&keys, |facts, place| {
+            facts.chats.remove(&place);
+        });
+        let text = "SELECT t.account_id, t.id, t.last_seq, t.last_message_id, t.unread_count, \
+                    t.message_count, t.activity_seq, t.updated_at FROM {rows} \
+                    JOIN chats t ON t.account_id = k.account_id AND t.id = k.id";
+        type Sql = (
+            DbId,
+            DbId,
+            BigInt,
+            Nullable<DbId>,
+            BigInt,
+            BigInt,
+            BigInt,
+            DbTime,
+        );
+        type Row = (Id, Id, i64, Option<Id>, i64, i64, i64, Time);
+        for row in load_over::<_, Sql, Row>(c, text, &keys).await? {
+            let (
+                account_id,
+                id,
+                last_seq,
+                last_message_id,
+                unread_count,
+                message_count,
+                activity_seq,
+                updated_at,
+            ) = row;
+            self.chats.insert(
+                (account_id, id),
+                ChatCounters {
+                    account_id,
+                    id,
+                    last_seq,
+                    last_message_id,
+                    unread_count,
+                    message_count,
+                    activity_seq,
+                    updated_at,
+                },
+            );
+        }
+        Ok(())
+    }
+
+    async fn load_deliveries(
+        &mut self,
+        c: &mut Conn,
+        awaited: Vec<ObjectKey>,
+        leases: Vec<ObjectKey>,
+    ) -> QueryResult<()> {
+        self.reload(&awaited, |facts, place| {
+            facts.awaited.remove(&place);
+        });
+        let text = "SELECT k.account_id, k.id, (SELECT COUNT(*) FROM dispatches t \
+                    WHERE t.account_id = k.account_id AND t.recipient_id = k.id) FROM {rows}";
+        for (account, id, count) in
+            load_over::<_, (DbId, DbId, BigInt), (Id, Id, i64)>(c, text, &awaited).await?
+        {
+            self.awaited.insert((account, id), count);
+        }
+        self.reload(&leases, |facts, place| {
+            facts.leases.remove(&place);
+        });
+        let text = "SELECT t.account_id, t.id, t.lease FROM {rows} \
+                    JOIN dispatches t ON t.account_id = k.account_id AND t.id = k.id";
+        for (account, id, lease) in
+            load_over::<_, (DbId, DbId, BigInt), (Id, Id, i64)>(c, text, &leases).await?
+        {
+            self.leases.insert((account, id), lease);
+        }
+        Ok(())
+    }
+
+    /// Answers whether a precondition holds.
+    pub(super) fn holds(&self, account: AccountId, precondition: &Precondition) -> bool {
+        let account_id = Id::from(account);
+        let place = |id: Id| (account_id, id);
+        match precondition {
+            Precondition::DomainNameFree(name) => !self.domain_names.contains(name),
+            Precondition::DomainsBelow(limit) => {
+                self.domain_counts.get(&account_id).copied().unwrap_or(0) < i64::from(*limit)
+            }
+            Precondition::DomainAt(id, version) => {
+                self.domains.get(&place((*id).into())) == Some(version)
+            }
+            Precondition::DomainEmpty(id) => {
+                !self.domains_with_endpoints.contains(&place((*id).into()))
+            }
+            Precondition::EndpointNameFree(domain, name) => !self
+                .endpoint_names
+                .contains(&(place((*domain).into()), name.clone())),
+            Precondition::EndpointAt(id, version) => self
+                .endpoints
+                .get(&place((*id).into()))
+                .is_some_and(|(found, _)| found == version),
+            Precondition::BindingsAt(id, revision) => self
+                .endpoints
+                .get(&place((*id).into()))
+                .is_some_and(|(_, found)| found == revision),
+            Precondition::WaitingFor(id, count) => {
+                self.awaited.get(&place((*id).into())).copied().unwrap_or(0) == *count
+            }
+            Precondition::ChatKeyFree(key) => !self.chat_keys.contains(&chat_key(account, key)),
+            Precondition::ChatThere(id) => self.chats.contains_key(&place((*id).into())),
+            Precondition::MessageAt(id, status, read) => {
+                self.messages.get(&place((*id).into())) == Some(&(status_number(*status), *read))
+            }
+            Precondition::DispatchLeased(id, lease) => {
+                self.leases.get(&place((*id).into())) == Some(lease)
+            }
+            Precondition::TokenLive(id) => self.live_tokens.contains(&place((*id).into())),
+        }
+    }
+
+    /// Answers a call whose key is known.
+    pub(super) fn earlier_call(&self, account: AccountId, call: &Idempotency) -> Option<Answer> {
+        let (input, result) = self.calls.get(&call_key(account, call))?;
+        Some(if *input == call.input {
+            Answer::Replayed(result.clone())
+        } else {
+            Answer::KeyReused
+        })
+    }
+
+    /// Notes a call of this batch, for an equal one later in it.
+    pub(super) fn remember_call(&mut self, account: AccountId, call: &Idempotency) {
+        self.calls.insert(
+            call_key(account, call),
+            (call.input.to_vec(), call.result.clone()),
+        );
+    }
+
+    /// Notes a chat that this batch makes.
+    pub(super) fn chat_made(
+        &mut self,
+        account: AccountId,
+        id: ChatId,
+        key: &ChatKey,
+        at: Timestamp,
+    ) {
+        let (account_id, id) = (Id::from(account), Id::from(id));
+        self.chat_keys.insert(chat_key(account, key));
+        self.chats.insert(
+            (account_id, id),
+            ChatCounters {
+                account_id,
+                id,
+                last_seq: 0,
+                last_message_id: None,
+                unread_count: 0,
+                message_count: 0,
+                activity_seq: 0,
+                updated_at: at.into(),
+            },
+        );
+    }
+
+    /// The counters of a chat, as of the commits so far.
+    pub(super) fn chat(&self, account: AccountId, id: ChatId) -> Option<&ChatCounters> {
+        self.chats.get(&(account.into(), id.into()))
+    }
+
+    /// The counters of a chat that is there.
+    pub(super) fn chat_mut(&mut self, account: AccountId, id: ChatId) -> &mut ChatCounters {
+        self.chats
+            .get_mut(&(account.into(), id.into()))
+            .expect("the commit's shape was checked: its chats are loaded or made")
+    }
+}
+
+/// Takes the account rows of a batch in the order of their ids, as a statement of its own: the next one then has a fresh snapshot.
+pub(super) async fn lock_accounts(
+    c: &mut Conn,
+    commits: &[Commit],
+) -> QueryResult<BTreeMap<AccountId, AccountState>> {
+    let ids: BTreeSet<AccountKey> = commits
+        .iter()
+        .map(|commit| AccountKey {
+            id: commit.account.into(),
+        })
+        .collect();
+    let text = format!(
+        "SELECT t.id, t.head_seq, t.head_check, t.last_external_id FROM {{rows}} \
+         JOIN accounts t ON t.id = k.id ORDER BY t.id{FOR_UPDATE}"
+    );
+    let found =
+        load_over::<_, (DbId, BigInt, BigInt, BigInt), (Id, i64, i64, i64)>(c, &text, &rows(ids))
+            .await?;
+    Ok(found
+        .into_iter()
+        .map(|(id, head, head_check, last_external_id)| {
+            let state = AccountState {
+                head,
+                head_check,
+                last_external_id,
+            };
+            (id.into(), state)
+        })
+        .collect())
+}

@@ -1,0 +1,388 @@
+//! Applies a batch of commits in one open transaction and answers each on its own; `sipgraph_core::commit` is the contract.
+//!
+//! The batch is decided in memory: what the preconditions need is loaded for all commits at once
+//! ([`facts`]), the commits are gone through in order, and what they write is kept in rows
+//! ([`plan`]) until one statement per table writes it. The facts of a row that the batch itself has
+//! touched are stale: a commit that depends on it has the plan written and its facts loaded again.
+//! It begins and ends no transaction; the executors do, and they retry commits alone after a failed
+//! statement.
+
+mod facts;
+mod plan;
+
+use std::collections::BTreeMap;
+
+use diesel::QueryResult;
+use sipgraph_core::{
+    AccountId, ChatId, Error,
+    commit::{Answer, Applied, Commit, NewMessage, Precondition, Write},
+    event::EventBody,
+    message::MessageDirection,
+};
+
+use self::{
+    facts::Facts,
+    plan::{Plan, Touched},
+};
+use super::{Conn, FOR_UPDATE, insert, load_over, run_over};
+use crate::{
+    rows::{ChatCounters, EventRow, IdempotencyRow, MessageRow, ids_to_bytes},
+    seal::Sealing,
+    types::Id,
+};
+
+/// What became of each commit: an answer, or an error that concerns it alone.
+pub(crate) type Outcome = Result<Answer, Error>;
+
+/// Applies commits in the order given. The connection has an open transaction; an error means that it must be rolled back.
+pub(crate) async fn apply(
+    c: &mut Conn,
+    sealing: &Sealing,
+    commits: &[Commit],
+) -> QueryResult<Vec<Outcome>> {
+    let mut batch = Batch {
+        accounts: facts::lock_accounts(c, commits).await?,
+        facts: Facts::default(),
+        plan: Plan::default(),
+        stale: Touched::default(),
+    };
+    batch.facts.load(c, commits).await?;
+    let mut outcomes = Vec::with_capacity(commits.len());
+    for commit in commits {
+        outcomes.push(batch.step(c, sealing, commit).await?);
+    }
+    batch.write(c).await?;
+    Ok(outcomes)
+}
+
+/// An account's counters, as of the commits so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct AccountState {
+    head: i64,
+    head_check: i64,
+    last_external_id: i64,
+}
+
+struct Batch {
+    accounts: BTreeMap<AccountId, AccountState>,
+    facts: Facts,
+    plan: Plan,
+    /// What the batch has touched since the facts were loaded.
+    stale: Touched,
+}
+
+impl Batch {
+    async fn step(
+        &mut self,
+        c: &mut Conn,
+        sealing: &Sealing,
+        commit: &Commit,
+    ) -> QueryResult<Outcome> {
+        let Some(&account) = self.accounts.get(&commit.account) else {
+            return Ok(Err(Error::internal(
+                "a commit names an account that is not there",
+            )));
+        };
+        if let Some(call) = &commit.idempotency
+            && let Some(answer) = self.facts.earlier_call(commit.account, call)
+        {
+            return Ok(Ok(answer));
+        }
+        if self.stale.has_read_of(commit) {
+            self.write(c).await?;
+            self.facts.load(c, std::slice::from_ref(commit)).await?;
+        }
+        if let Some(failed) = commit
+            .preconditions
+            .iter()
+            .position(|precondition| !self.facts.holds(commit.account, precondition))
+        {
+            return Ok(Ok(Answer::Failed(failed)));
+        }
+        if let Err(error) = self.check_shape(commit) {
+            return Ok(Err(error));
+        }
+        let mut state = account;
+        let mut applied = Applied::default();
+        for write in &commit.writes {
+            self.add(c, sealing, commit, &mut state, &mut applied, write)
+                .await?;
+        }
+        self.tell(commit, &mut state)?;
+        applied.head = state.head;
+        if let Some(call) = &commit.idempotency {
+            self.facts.remember_call(commit.account, call);
+            self.plan.idempotency.push(IdempotencyRow {
+                account_id: commit.account.into(),
+                actor: Id(call.actor),
+                operation: call.operation.to_owned(),
+                call_key: call.key.clone(),
+                input: call.input.to_vec(),
+                result: ids_to_bytes(call.result.iter().copied()),
+                created_at: commit.at.into(),
+            });
+        }
+        if state != account {
+            self.accounts.insert(commit.account, state);
+            self.plan.accounts.insert(commit.account);
+        }
+        Ok(Ok(Answer::Applied(applied)))
+    }
+
+    /// Refuses a commit that names a chat or an event which it does not bring along: a fault of core, found before it does harm.
+    fn check_shape(&self, commit: &Commit) -> Result<(), Error> {
+        let mut made: Vec<ChatId> = Vec::new();
+        for write in &commit.writes {
+            let chat = match write {
+                Write::ChatInsert { id, .. } => {
+                    made.push(*id);
+                    continue;
+                }
+                Write::MessageInsert(message) => {
+                    if message.first_event.max(message.activity_event) >= commit.events.len() {
+                        return Err(Error::internal(
+                            "a message names an event that is not in its commit",
+                        ));
+                    }
+                    message.chat
+                }
+                Write::MessageReadSet { chat, .. } => *chat,
+                _ => continue,
+            };
+            if !made.contains(&chat) && self.facts.chat(commit.account, chat).is_none() {
+                return Err(Error::internal("a message names a chat that is not there"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds one write to the plan. When the plan already changes the same row, it is written first.
+    async fn add(
+        &mut self,
+        c: &mut Conn,
+        sealing: &Sealing,
+        commit: &Commit,
+        state: &mut AccountState,
+        applied: &mut Applied,
+        write: &Write,
+    ) -> QueryResult<()> {
+        if self.plan.touched.has_row_of(write) {
+            self.write(c).await?;
+        }
+        let account = Id::from(commit.account);
+        match write {
+            Write::EndpointInsert { endpoint, .. } => {
+                state.last_external_id += 1;
+                applied.external_ids.push(state.last_external_id);
+                self.plan
+                    .endpoint(sealing, endpoint, state.last_external_id, write);
+            }
+            Write::ChatInsert { id, key } => {
+                self.facts.chat_made(commit.account, *id, key, commit.at);
+                self.plan.chat(account, *id, key, commit.at);
+            }
+            Write::MessageInsert(message) => {
+                let numbers = self.count_message(commit, state.head, message);
+                applied.message_seqs.push(numbers);
+                self.plan.messages.push(MessageRow::new(
+                    account,
+                    commit.at,
+                    message.clone(),
+                    numbers.0,
+                    numbers.1,
+                ));
+            }
+            Write::MessageReadSet { id, chat, read } => {
+                self.count_read(commit, *chat, *read);
+                self.plan.message_read(account, *id, *read);
+            }
+            Write::EndpointDelete(id) => {
+                self.write(c).await?;
+                plan::endpoint_delete(c, account, (*id).into()).await?;
+                // The chats that were counted in memory may be gone.
+                self.facts.load(c, std::slice::from_ref(commit)).await?;
+            }
+            Write::DomainDelete(id) => {
+                self.write(c).await?;
+                plan::domain_delete(c, account, (*id).into()).await?;
+            }
+            other => self.plan.row(account, commit.at, other),
+        }
+        self.plan.touched.add(commit.account, write);
+        self.stale.add(commit.account, write);
+        Ok(())
+    }
+
+    /// Counts a new message in its chat; gives its `seq` and `log_seq`.
+    fn count_message(&mut self, commit: &Commit, head: i64, message: &NewMessage) -> (i64, i64) {
+        let number = |index: usize| {
+            head.saturating_add(i64::try_from(index).unwrap_or(i64::MAX))
+                .saturating_add(1)
+        };
+        let log_seq = number(message.first_event);
+        let chat = self.facts.chat_mut(commit.account, message.chat);
+        chat.last_seq += 1;
+        chat.last_message_id = Some(message.id.into());
+        chat.message_count += 1;
+        chat.unread_count += i64::from(message.direction == MessageDirection::In && !message.read);
+        chat.activity_seq = number(message.activity_event);
+        chat.updated_at = commit.at.into();
+        let seq = chat.last_seq;
+        self.plan
+            .chats_counted
+            .insert((commit.account, message.chat));
+        (seq, log_seq)
+    }
+
+    fn count_read(&mut self, commit: &Commit, chat_id: ChatId, read: bool) {
+        let chat = self.facts.chat_mut(commit.account, chat_id);
+        chat.unread_count += if read { -1 } else { 1 };
+        chat.updated_at = commit.at.into();
+        self.plan.chats_counted.insert((commit.account, chat_id));
+    }
+
+    /// Numbers the commit's events and puts the counts after the commit into those that tell of a chat.
+    fn tell(&mut self, commit: &Commit, state: &mut AccountState) -> QueryResult<()> {
+        for event in &commit.events {
+            let mut event = event.clone();
+            if let EventBody::ChatUpdated {
+                unread_count,
+                last_message,
+            } = &mut event.body
+                && let Some(chat) = event
+                    .subjects
+                    .chat
+                    .and_then(|chat| self.facts.chat(commit.account, chat))
+            {
+                *unread_count = chat.unread_count;
+                *last_message = chat.last_message_id.map(Into::into);
+            }
+            state.head += 1;
+            state.head_check = event.check.into();
+            self.plan.events.push(EventRow::new(
+                commit.account.into(),
+                commit.at,
+                state.head,
+                event,
+            )?);
+        }
+        Ok(())
+    }
+
+    /// Writes the plan: one statement a table.
+    async fn write(&mut self, c: &mut Conn) -> QueryResult<()> {
+        let plan = std::mem::take(&mut self.plan);
+        let counters: Vec<ChatCounters> = plan
+            .chats_counted
+            .iter()
+            .filter_map(|(account, chat)| self.facts.chat(*account, *chat).cloned())
+            .collect();
+        plan.write(c, &self.accounts, &counters).await
+    }
+}
+
+/// The rows that a precondition reads and a write changes; both name them in the same words.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Row {
+    Domain(Id),
+    Endpoint(Id),
+    EndpointState(Id),
+    Message(Id),
+    Dispatch(Id),
+    Delivery(Id),
+    Binding(Id),
+    Token(Id),
+}
+
+/// Sets of rows, of which a precondition asks whether they have something.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Set {
+    DomainNames,
+    DomainsOf(Id),
+    EndpointsOf(Id),
+    EndpointName(Id, String),
+    BindingsOf(Id),
+    DispatchesTo(Id),
+    Dispatches,
+}
+
+/// The row and the sets that a precondition reads.
+fn read_of(account: AccountId, precondition: &Precondition) -> (Option<Row>, Vec<Set>) {
+    match precondition {
+        Precondition::DomainNameFree(_) => (None, vec![Set::DomainNames]),
+        Precondition::DomainsBelow(_) => (None, vec![Set::DomainsOf(account.into())]),
+        Precondition::DomainAt(id, _) => (Some(Row::Domain((*id).into())), Vec::new()),
+        Precondition::DomainEmpty(id) => (None, vec![Set::EndpointsOf((*id).into())]),
+        Precondition::EndpointNameFree(domain, name) => (
+            None,
+            vec![Set::EndpointName((*domain).into(), name.clone())],
+        ),
+        Precondition::EndpointAt(id, _) => (Some(Row::Endpoint((*id).into())), Vec::new()),
+        Precondition::BindingsAt(id, _) => (
+            Some(Row::Endpoint((*id).into())),
+            vec![Set::BindingsOf((*id).into())],
+        ),
+        Precondition::WaitingFor(id, _) => {
+            (None, vec![Set::Dispatches, Set::DispatchesTo((*id).into())])
+        }
+        // Chats that the batch makes are known in memory.
+        Precondition::ChatKeyFree(_) | Precondition::ChatThere(_) => (None, Vec::new()),
+        Precondition::MessageAt(id, ..) => (Some(Row::Message((*id).into())), Vec::new()),
+        Precondition::DispatchLeased(id, _) => (Some(Row::Dispatch((*id).into())), Vec::new()),
+        Precondition::TokenLive(id) => (Some(Row::Token((*id).into())), Vec::new()),
+    }
+}
+
+/// The row and the sets that a write changes.
+fn change_of(account: AccountId, write: &Write) -> (Option<Row>, Vec<Set>) {
+    match write {
+        Write::DomainInsert(domain) => (
+            Some(Row::Domain(domain.id.into())),
+            vec![Set::DomainNames, Set::DomainsOf(account.into())],
+        ),
+        Write::DomainAliasInsert { domain, .. } => {
+            (Some(Row::Domain((*domain).into())), vec![Set::DomainNames])
+        }
+        Write::DomainDelete(id) => (
+            Some(Row::Domain((*id).into())),
+            vec![Set::DomainNames, Set::DomainsOf(account.into())],
+        ),
+        Write::EndpointInsert { endpoint, .. } => (
+            Some(Row::Endpoint(endpoint.id.into())),
+            vec![
+                Set::EndpointsOf(endpoint.domain.into()),
+                Set::EndpointName(endpoint.domain.into(), endpoint.canonical_name.clone()),
+            ],
+        ),
+        // It takes rows of every kind along; `Touched` treats it apart.
+        Write::EndpointDelete(id) => (Some(Row::Endpoint((*id).into())), Vec::new()),
+        Write::EndpointStateSet(id, _) => (Some(Row::EndpointState((*id).into())), Vec::new()),
+        Write::ChatInsert { .. } => (None, Vec::new()),
+        Write::MessageInsert(message) => (Some(Row::Message(message.id.into())), Vec::new()),
+        Write::MessageStatusSet { id, .. } | Write::MessageReadSet { id, .. } => {
+            (Some(Row::Message((*id).into())), Vec::new())
+        }
+        Write::DispatchInsert(dispatch) => (
+            Some(Row::Dispatch(dispatch.id.into())),
+            vec![Set::DispatchesTo(dispatch.recipient.into())],
+        ),
+        Write::DispatchRelease { id, .. } | Write::DispatchTaken(id) => {
+            (Some(Row::Dispatch((*id).into())), Vec::new())
+        }
+        // Whose it was is not said.
+        Write::DispatchDelete(id) => (Some(Row::Dispatch((*id).into())), vec![Set::Dispatches]),
+        Write::DeliveryInsert(delivery) => (Some(Row::Delivery(delivery.id.into())), Vec::new()),
+        Write::DeliveryFinish { id, .. } => (Some(Row::Delivery((*id).into())), Vec::new()),
+        Write::BindingPut(binding) => (
+            Some(Row::Binding(binding.id.into())),
+            vec![Set::BindingsOf(binding.endpoint.into())],
+        ),
+        Write::BindingDelete(endpoint, id) => (
+            Some(Row::Binding((*id).into())),
+            vec![Set::BindingsOf((*endpoint).into())],
+        ),
+        Write::BindingRefresh { id, .. } => (Some(Row::Binding((*id).into())), Vec::new()),
+        Write::TokenInsert { token, .. } => (Some(Row::Token(token.id.into())), Vec::new()),
+        Write::TokenRevoke(id) => (Some(Row::Token((*id).into())), Vec::new()),
+    }
+}

@@ -1,0 +1,437 @@
+//! What a batch writes, gathered until one statement per table writes it.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use diesel::QueryResult;
+use sipgraph_core::{
+    AccountId, ChatId, Timestamp,
+    chat::ChatKey,
+    commit::{Commit, Write},
+    endpoint::Endpoint,
+};
+
+use super::{AccountState, Conn, Row, Set, change_of, insert, read_of, run_over};
+use crate::{
+    rows::{
+        BindingRow, ChatCounters, ChatRow, CredentialRow, DeliveryEnd, DeliveryRow,
+        DispatchReleaseRow, DispatchRow, DomainNameRow, DomainRow, EndpointRow, EventRow, Hurry,
+        IdempotencyRow, MessageRead, MessageRow, MessageStatusChange, ObjectKey, Refresh,
+        RevisionRaise, StateChange, TokenRevocation, TokenRow, outcome_number, state_number,
+    },
+    seal::Sealing,
+    sql::columns,
+    types::{DbId, Id},
+};
+use diesel::sql_types::BigInt;
+
+columns! {
+    /// An account's counters after the batch.
+    #[derive(Debug)]
+    struct AccountCounters {
+        id: DbId => Id,
+        head_seq: BigInt => i64,
+        head_check: BigInt => i64,
+        last_external_id: BigInt => i64,
+    }
+}
+
+/// Rows and sets of rows that were changed.
+#[derive(Default)]
+pub(super) struct Touched {
+    /// An endpoint was deleted with all that is its.
+    everything: bool,
+    rows: HashSet<Row>,
+    sets: HashSet<Set>,
+}
+
+impl Touched {
+    pub(super) fn add(&mut self, account: AccountId, write: &Write) {
+        let (row, sets) = change_of(account, write);
+        self.everything |= matches!(write, Write::EndpointDelete(_));
+        self.rows.extend(row);
+        self.sets.extend(sets);
+    }
+
+    /// Whether a commit depends on something here.
+    pub(super) fn has_read_of(&self, commit: &Commit) -> bool {
+        self.everything
+            || commit.preconditions.iter().any(|precondition| {
+                let (row, sets) = read_of(commit.account, precondition);
+                row.is_some_and(|row| self.rows.contains(&row))
+                    || sets.iter().any(|set| self.sets.contains(set))
+            })
+    }
+
+    /// Whether a write changes a row that is here.
+    pub(super) fn has_row_of(&self, write: &Write) -> bool {
+        row_of(write).is_some_and(|row| self.rows.contains(&row))
+    }
+}
+
+/// The row that a write changes; its account does not matter here, because ids are unique.
+fn row_of(write: &Write) -> Option<Row> {
+    change_of(AccountId([0; 16]), write).0
+}
+
+/// The rows to write, by table.
+#[derive(Default)]
+pub(super) struct Plan {
+    pub(super) touched: Touched,
+    /// Accounts whose counters changed.
+    pub(super) accounts: BTreeSet<AccountId>,
+    /// Chats whose counters changed.
+    pub(super) chats_counted: BTreeSet<(AccountId, ChatId)>,
+    pub(super) messages: Vec<MessageRow>,
+    pub(super) events: Vec<EventRow>,
+    pub(super) idempotency: Vec<IdempotencyRow>,
+    domains: Vec<DomainRow>,
+    domain_names: Vec<DomainNameRow>,
+    domain_raises: Vec<ObjectKey>,
+    endpoints: Vec<EndpointRow>,
+    credentials: Vec<CredentialRow>,
+    states: Vec<StateChange>,
+    chats: Vec<ChatRow>,
+    message_statuses: Vec<MessageStatusChange>,
+    message_reads: Vec<MessageRead>,
+    dispatches: Vec<DispatchRow>,
+    dispatch_releases: Vec<DispatchReleaseRow>,
+    dispatches_taken: Vec<ObjectKey>,
+    dispatch_deletes: Vec<ObjectKey>,
+    deliveries: Vec<DeliveryRow>,
+    delivery_ends: Vec<DeliveryEnd>,
+    binding_puts: Vec<BindingRow>,
+    binding_deletes: Vec<ObjectKey>,
+    binding_refreshes: Vec<Refresh>,
+    revisions: BTreeMap<(Id, Id), i64>,
+    tokens: Vec<TokenRow>,
+    token_revocations: Vec<TokenRevocation>,
+}
+
+impl Plan {
+    pub(super) fn endpoint(
+        &mut self,
+        sealing: &Sealing,
+        endpoint: &Endpoint,
+        external_id: i64,
+        write: &Write,
+    ) {
+        let mut endpoint = endpoint.clone();
+        endpoint.external_id = external_id;
+        if let Write::EndpointInsert { credentials, .. } = write {
+            self.credentials
+                .extend(sealing.seal(endpoint.account, endpoint.id, credentials));
+        }
+        self.endpoints.push(endpoint.into());
+    }
+
+    pub(super) fn chat(&mut self, account: Id, id: ChatId, key: &ChatKey, at: Timestamp) {
+        self.chats.push(ChatRow {
+            account_id: account,
+            id: id.into(),
+            endpoint_id: key.endpoint.into(),
+            own_number: key.own_number.clone(),
+            peer: key.peer.clone(),
+            last_seq: 0,
+            last_message_id: None,
+            unread_count: 0,
+            message_count: 0,
+            activity_seq: 0,
+            created_at: at.into(),
+            updated_at: at.into(),
+        });
+    }
+
+    pub(super) fn message_read(&mut self, account: Id, id: sipgraph_core::MessageId, read: bool) {
+        self.message_reads.push(MessageRead {
+            account_id: account,
+            id: id.into(),
+            is_read: read,
+        });
+    }
+
+    /// Adds a write that needs nothing but its row.
+    pub(super) fn row(&mut self, account_id: Id, at: Timestamp, write: &Write) {
+        let object = |id: Id| ObjectKey { account_id, id };
+        match write {
+            Write::DomainInsert(domain) => {
+                let (row, names) = DomainRow::split(domain.clone());
+                self.domains.push(row);
+                self.domain_names.extend(names);
+            }
+            Write::DomainAliasInsert { domain, name } => {
+                self.domain_names.push(DomainNameRow {
+                    name: name.clone(),
+                    account_id,
+                    domain_id: (*domain).into(),
+                    is_alias: true,
+                });
+                self.domain_raises.push(object((*domain).into()));
+            }
+            Write::EndpointStateSet(id, state) => self.states.push(StateChange {
+                account_id,
+                id: (*id).into(),
+                state: state_number(*state),
+            }),
+            Write::MessageStatusSet {
+                id,
+                status,
+                failure,
+            } => self.message_statuses.push(MessageStatusChange::new(
+                account_id,
+                at,
+                (*id).into(),
+                *status,
+                failure.clone(),
+            )),
+            Write::DispatchInsert(dispatch) => self.dispatches.push(dispatch.clone().into()),
+            Write::DispatchRelease {
+                id,
+                taken,
+                rounds,
+                due_at,
+            } => self.dispatch_releases.push(DispatchReleaseRow {
+                account_id,
+                id: (*id).into(),
+                taken: *taken,
+                rounds: *rounds,
+                due_at: (*due_at).into(),
+            }),
+            Write::DispatchTaken(id) => self.dispatches_taken.push(object((*id).into())),
+            Write::DispatchDelete(id) => self.dispatch_deletes.push(object((*id).into())),
+            Write::DeliveryInsert(delivery) => self.deliveries.push(delivery.clone().into()),
+            Write::DeliveryFinish {
+                id,
+                outcome,
+                sip_status,
+                reason,
+            } => self.delivery_ends.push(DeliveryEnd {
+                account_id,
+                id: (*id).into(),
+                finished_at: at.into(),
+                sip_status: sip_status.map(Into::into),
+                reason: reason.clone(),
+                outcome: outcome_number(*outcome),
+            }),
+            Write::BindingPut(binding) => {
+                self.raise_revision(account_id, binding.endpoint.into());
+                self.binding_puts.push(binding.clone().into());
+            }
+            Write::BindingDelete(endpoint, id) => {
+                self.raise_revision(account_id, (*endpoint).into());
+                self.binding_deletes.push(object((*id).into()));
+            }
+            Write::BindingRefresh {
+                id,
+                cseq,
+                refreshed_at,
+                expires_at,
+            } => self.binding_refreshes.push(Refresh {
+                account_id,
+                id: (*id).into(),
+                cseq: (*cseq).into(),
+                refreshed_at: (*refreshed_at).into(),
+                expires_at: (*expires_at).into(),
+            }),
+            Write::TokenInsert { token, hash } => {
+                self.tokens.push(TokenRow::new(token.clone(), *hash));
+            }
+            Write::TokenRevoke(id) => self.token_revocations.push(TokenRevocation {
+                account_id,
+                id: (*id).into(),
+                revoked_at: at.into(),
+            }),
+            Write::EndpointInsert { .. }
+            | Write::EndpointDelete(_)
+            | Write::DomainDelete(_)
+            | Write::ChatInsert { .. }
+            | Write::MessageInsert(_)
+            | Write::MessageReadSet { .. } => {
+                unreachable!("the batch treats these itself, because they need more than their row")
+            }
+        }
+    }
+
+    fn raise_revision(&mut self, account: Id, endpoint: Id) {
+        *self.revisions.entry((account, endpoint)).or_default() += 1;
+    }
+
+    /// Writes all rows: inserts before changes before deletions, so that a foreign key's parent is there first.
+    pub(super) async fn write(
+        self,
+        c: &mut Conn,
+        accounts: &BTreeMap<AccountId, AccountState>,
+        chats: &[ChatCounters],
+    ) -> QueryResult<()> {
+        insert(c, "domains", &self.domains).await?;
+        insert(c, "domain_names", &self.domain_names).await?;
+        insert(c, "endpoints", &self.endpoints).await?;
+        insert(c, "credentials", &self.credentials).await?;
+        insert(c, "tokens", &self.tokens).await?;
+        insert(c, "chats", &self.chats).await?;
+        insert(c, "messages", &self.messages).await?;
+        insert(c, "dispatches", &self.dispatches).await?;
+        insert(c, "deliveries", &self.deliveries).await?;
+        insert(c, "events", &self.events).await?;
+        insert(c, "idempotency", &self.idempotency).await?;
+        // A binding that is put again is replaced.
+        let keys: Vec<ObjectKey> = self
+            .binding_puts
+            .iter()
+            .map(|row| ObjectKey {
+                account_id: row.account_id,
+                id: row.id,
+            })
+            .collect();
+        delete(c, "bindings", &keys).await?;
+        insert(c, "bindings", &self.binding_puts).await?;
+        let hurries: Vec<Hurry> = self
+            .binding_puts
+            .iter()
+            .map(|row| Hurry {
+                account_id: row.account_id,
+                recipient_id: row.endpoint_id,
+                due_at: row.refreshed_at,
+            })
+            .collect();
+        let text = "UPDATE dispatches AS t SET due_at = k.due_at FROM {rows} \
+                    WHERE t.account_id = k.account_id AND t.recipient_id = k.recipient_id \
+                    AND t.due_at > k.due_at";
+        run_over(c, text, &hurries).await?;
+        self.write_changes(c, chats).await?;
+        delete(c, "bindings", &self.binding_deletes).await?;
+        delete(c, "dispatches", &self.dispatch_deletes).await?;
+        let counters: Vec<AccountCounters> = self
+            .accounts
+            .iter()
+            .filter_map(|id| {
+                accounts.get(id).map(|state| AccountCounters {
+                    id: (*id).into(),
+                    head_seq: state.head,
+                    head_check: state.head_check,
+                    last_external_id: state.last_external_id,
+                })
+            })
+            .collect();
+        let text = "UPDATE accounts AS t SET head_seq = k.head_seq, head_check = k.head_check, \
+                    last_external_id = k.last_external_id FROM {rows} WHERE t.id = k.id";
+        run_over(c, text, &counters).await?;
+        Ok(())
+    }
+
+    async fn write_changes(&self, c: &mut Conn, chats: &[ChatCounters]) -> QueryResult<()> {
+        let revisions: Vec<RevisionRaise> = self
+            .revisions
+            .iter()
+            .map(|(&(account_id, id), &step)| RevisionRaise {
+                account_id,
+                id,
+                step,
+            })
+            .collect();
+        update(
+            c,
+            "chats",
+            "last_seq = k.last_seq, last_message_id = k.last_message_id, \
+            unread_count = k.unread_count, message_count = k.message_count, \
+            activity_seq = k.activity_seq, updated_at = k.updated_at",
+            chats,
+        )
+        .await?;
+        update(c, "domains", "version = t.version + 1", &self.domain_raises).await?;
+        update(c, "endpoints", "state = k.state", &self.states).await?;
+        update(
+            c,
+            "endpoints",
+            "bindings_revision = t.bindings_revision + k.step",
+            &revisions,
+        )
+        .await?;
+        update(
+            c,
+            "messages",
+            "status = k.status, failure_code = k.failure_code, \
+            failure_sip_status = k.failure_sip_status, failure_reason = k.failure_reason, \
+            status_at = k.status_at",
+            &self.message_statuses,
+        )
+        .await?;
+        update(c, "messages", "is_read = k.is_read", &self.message_reads).await?;
+        // The lease's number rises, so that a result that still comes for it is dropped.
+        update(
+            c,
+            "dispatches",
+            "taken = k.taken, rounds = k.rounds, due_at = k.due_at, \
+            lease = t.lease + 1, leased_until = NULL",
+            &self.dispatch_releases,
+        )
+        .await?;
+        update(c, "dispatches", "taken = TRUE", &self.dispatches_taken).await?;
+        update(
+            c,
+            "deliveries",
+            "finished_at = k.finished_at, sip_status = k.sip_status, \
+            reason = k.reason, outcome = k.outcome",
+            &self.delivery_ends,
+        )
+        .await?;
+        // A refresh that was written behind must not undo a newer change of its binding.
+        let text = "UPDATE bindings AS t SET cseq = k.cseq, refreshed_at = k.refreshed_at, \
+                    expires_at = k.expires_at FROM {rows} WHERE t.account_id = k.account_id \
+                    AND t.id = k.id AND t.refreshed_at <= k.refreshed_at";
+        run_over(c, text, &self.binding_refreshes).await?;
+        update(
+            c,
+            "tokens",
+            "revoked_at = k.revoked_at",
+            &self.token_revocations,
+        )
+        .await
+    }
+}
+
+/// Changes the rows with the given keys.
+async fn update<K: crate::sql::Columns>(
+    c: &mut Conn,
+    table: &str,
+    changes: &str,
+    rows: &[K],
+) -> QueryResult<()> {
+    let text = format!(
+        "UPDATE {table} AS t SET {changes} FROM {{rows}} WHERE t.account_id = k.account_id AND t.id = k.id"
+    );
+    run_over(c, &text, rows).await?;
+    Ok(())
+}
+
+/// Deletes the rows with the given keys.
+async fn delete(c: &mut Conn, table: &str, keys: &[ObjectKey]) -> QueryResult<()> {
+    let text = format!(
+        "DELETE FROM {table} WHERE (account_id, id) IN (SELECT k.account_id, k.id FROM {{rows}})"
+    );
+    run_over(c, &text, keys).await?;
+    Ok(())
+}
+
+/// Deletes an endpoint with its credentials, bindings, chats and messages, and blanks the text in its events.
+pub(super) async fn endpoint_delete(c: &mut Conn, account_id: Id, id: Id) -> QueryResult<()> {
+    let key = [ObjectKey { account_id, id }];
+    for table in ["credentials", "bindings", "messages", "chats"] {
+        let text = format!(
+            "DELETE FROM {table} WHERE (account_id, endpoint_id) IN (SELECT k.account_id, k.id FROM {{rows}})"
+        );
+        run_over(c, &text, &key).await?;
+    }
+    let text = "UPDATE events AS t SET text = NULL FROM {rows} \
+                WHERE t.account_id = k.account_id AND t.endpoint_id = k.id AND t.text IS NOT NULL";
+    run_over(c, text, &key).await?;
+    delete(c, "endpoints", &key).await
+}
+
+/// Deletes a domain with its names.
+pub(super) async fn domain_delete(c: &mut Conn, account_id: Id, id: Id) -> QueryResult<()> {
+    let key = [ObjectKey { account_id, id }];
+    let text = "DELETE FROM domain_names WHERE (account_id, domain_id) IN \
+                (SELECT k.account_id, k.id FROM {rows})";
+    run_over(c, text, &key).await?;
+    delete(c, "domains", &key).await
+}

@@ -1,0 +1,494 @@
+//! SQLite: one writer thread with group commit, several reader threads, nothing of it on the async runtime.
+//!
+//! diesel-async's own wrapper sends every statement to another thread. Here a job runs whole on a
+//! thread of ours: the wrapper's "spawn blocking" runs it inline, so each of its futures is ready
+//! at the first poll.
+//!
+//! After `FULL`, `IOERR`, `NOMEM` or `INTERRUPT` SQLite may end the *group's* transaction by itself,
+//! and a later statement would then commit alone. So after any error no further commit of the
+//! group runs; the transaction is rolled back, and either all of the group are answered with the
+//! error, or, when it is the fault of one row, each is applied in a transaction of its own.
+
+use std::{
+    error::Error as StdError,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread::JoinHandle,
+};
+
+use diesel::{
+    QueryResult, SqliteConnection, connection::SimpleConnection as _, prelude::Connection as _,
+};
+use diesel_async::{
+    SimpleAsyncConnection as _,
+    sync_connection_wrapper::{SpawnBlocking, SyncConnectionWrapper},
+};
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, LocalBoxFuture},
+};
+use sipgraph_core::{
+    Error,
+    commit::{Answer, Commit},
+};
+use tokio::sync::oneshot;
+
+use crate::{
+    dialect::sqlite::{
+        BEGIN_READ,
+        apply::{Outcome, apply},
+    },
+    error::{StartError, from_diesel, is_disk_failure, is_of_one_commit, overloaded, unavailable},
+    seal::Sealing,
+};
+
+/// How SQLite is run.
+#[derive(Debug, Clone)]
+pub struct SqliteOptions {
+    /// Reader threads.
+    pub readers: usize,
+    /// How a commit reaches the disk.
+    pub synchronous: Synchronous,
+    /// The most commits of one group; 1 turns group commit off (for measuring).
+    pub group_max: usize,
+    /// The most pages of the file, as a quota; `None` is SQLite's own limit.
+    pub pages_max: Option<u32>,
+}
+
+/// How a commit reaches the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Synchronous {
+    /// Acknowledged means synced: nothing is lost by a power failure.
+    Full,
+    /// Synced at checkpoints: a power failure loses the last moments.
+    Normal,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self {
+            // A reader is a connection with its cache of 16 MiB; more threads than cores only wait.
+            readers: std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8)),
+            synchronous: Synchronous::Full,
+            // A group of 128 already spends 50 times more on its rows than on its sync.
+            group_max: 128,
+            pages_max: None,
+        }
+    }
+}
+
+/// Jobs that wait for a thread. At 7,000 sends a second a full queue is a wait of 0.15 s; more is better refused.
+const QUEUE_MAX: usize = 1024;
+
+/// Rows written between checkpoints: about the 1,000 pages that SQLite itself takes.
+const ROWS_PER_CHECKPOINT: usize = 2000;
+
+/// Runs a blocking task where it is: our threads may block.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Inline;
+
+impl SpawnBlocking for Inline {
+    fn spawn_blocking<'a, R>(
+        &mut self,
+        task: impl FnOnce() -> R + Send + 'static,
+    ) -> BoxFuture<'a, Result<R, Box<dyn StdError + Send + Sync + 'static>>>
+    where
+        R: Send + 'static,
+    {
+        let result = task();
+        Box::pin(std::future::ready(Ok(result)))
+    }
+
+    fn get_runtime() -> Self {
+        Self
+    }
+}
+
+/// A connection on a thread of ours.
+pub(crate) type Connection = SyncConnectionWrapper<SqliteConnection, Inline>;
+
+type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+
+enum ReaderJob {
+    Run(Job),
+    Stop,
+}
+
+enum WriterJob {
+    Commit(Box<Commit>, oneshot::Sender<Outcome>),
+    /// A write that is no commit; it runs in a transaction of its own.
+    Alone(Job),
+    Stop,
+}
+
+/// The threads of one database file.
+pub(crate) struct Sqlite {
+    path: PathBuf,
+    writer: mpsc::SyncSender<WriterJob>,
+    readers: mpsc::SyncSender<ReaderJob>,
+    reader_count: usize,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Opens a connection with the pragmas of every connection.
+pub(crate) fn open(path: &Path, synchronous: Synchronous) -> QueryResult<SqliteConnection> {
+    let text = path.to_str().ok_or_else(|| {
+        diesel::result::Error::QueryBuilderError("the database path is not UTF-8".into())
+    })?;
+    let mut connection = SqliteConnection::establish(text)
+        .map_err(|error| diesel::result::Error::QueryBuilderError(Box::new(error)))?;
+    let synchronous = match synchronous {
+        Synchronous::Full => "FULL",
+        Synchronous::Normal => "NORMAL",
+    };
+    // No mmap: a disk error would come as SIGBUS. The command line writes from another process, so a lock is waited for.
+    connection.batch_execute(&format!(
+        "PRAGMA busy_timeout=5000; PRAGMA journal_mode=WAL; PRAGMA synchronous={synchronous}; \
+         PRAGMA foreign_keys=ON; PRAGMA cache_size=-16384; PRAGMA mmap_size=0"
+    ))?;
+    Ok(connection)
+}
+
+/// Runs work on a connection of its own, opened for it alone.
+pub(crate) async fn once<T, F>(path: &Path, work: F) -> Result<T, StartError>
+where
+    T: Send + 'static,
+    F: for<'c> FnOnce(&'c mut Connection) -> LocalBoxFuture<'c, QueryResult<T>> + Send + 'static,
+{
+    let path = path.to_owned();
+    let working = tokio::task::spawn_blocking(move || {
+        let connection = open(&path, Synchronous::Full)?;
+        run(work(&mut SyncConnectionWrapper::with_runtime(
+            connection, Inline,
+        )))
+    });
+    working
+        .await
+        .map_err(|error| StartError::Database(error.to_string()))?
+        .map_err(|error| StartError::Database(error.to_string()))
+}
+
+/// Runs a job's future: over [`Inline`] each future is ready at its first poll.
+fn run<T>(future: impl Future<Output = T>) -> T {
+    future
+        .now_or_never()
+        .expect("a job on a database thread awaits nothing but the database")
+}
+
+impl Sqlite {
+    pub(crate) fn start(
+        path: &Path,
+        options: &SqliteOptions,
+        sealing: Sealing,
+    ) -> Result<Self, StartError> {
+        let failed = |error: diesel::result::Error| StartError::Unreachable(error.to_string());
+        let mut threads = Vec::new();
+        let mut connection = open(path, options.synchronous).map_err(failed)?;
+        // The writer checkpoints itself, after it has answered, so that it sees when a checkpoint's sync fails.
+        connection
+            .batch_execute("PRAGMA wal_autocheckpoint=0")
+            .map_err(failed)?;
+        if let Some(pages) = options.pages_max {
+            connection
+                .batch_execute(&format!("PRAGMA max_page_count={pages}"))
+                .map_err(failed)?;
+        }
+        let (writer, jobs) = mpsc::sync_channel(QUEUE_MAX);
+        let state = Writer {
+            connection: SyncConnectionWrapper::with_runtime(connection, Inline),
+            sealing,
+            group_max: options.group_max.max(1),
+            rows_since_checkpoint: 0,
+        };
+        threads.push(spawn("sqlite-writer".to_owned(), move || {
+            state.serve(&jobs)
+        })?);
+        let (readers, jobs) = mpsc::sync_channel(QUEUE_MAX);
+        let jobs = Arc::new(Mutex::new(jobs));
+        let reader_count = options.readers.max(1);
+        for number in 0..reader_count {
+            let mut connection = open(path, options.synchronous).map_err(failed)?;
+            connection
+                .batch_execute("PRAGMA query_only=ON")
+                .map_err(failed)?;
+            let jobs = Arc::clone(&jobs);
+            let connection = SyncConnectionWrapper::with_runtime(connection, Inline);
+            threads.push(spawn(format!("sqlite-reader-{number}"), move || {
+                read_jobs(connection, &jobs);
+            })?);
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            writer,
+            readers,
+            reader_count,
+            threads: Mutex::new(threads),
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Applies a commit with those that wait beside it.
+    pub(crate) async fn commit(&self, commit: Commit) -> Result<Answer, Error> {
+        let (reply, answer) = oneshot::channel();
+        send(&self.writer, WriterJob::Commit(Box::new(commit), reply))?;
+        answer.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// Runs a read on a reader thread, in a read transaction when it has several statements.
+    pub(crate) async fn read<T, F>(&self, in_transaction: bool, read: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut Connection) -> LocalBoxFuture<'c, QueryResult<T>>
+            + Send
+            + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |c| {
+            let result = if in_transaction {
+                run(transaction(c, BEGIN_READ, read))
+            } else {
+                run(read(c))
+            };
+            let _ = reply.send(result.map_err(|error| from_diesel(&error)));
+        });
+        send(&self.readers, ReaderJob::Run(job))?;
+        answer.await.unwrap_or_else(|_| Err(lost()))
+    }
+
+    /// Runs a write that is no commit in a transaction of its own on the writer thread.
+    pub(crate) async fn write<T, F>(&self, write: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut Connection) -> LocalBoxFuture<'c, QueryResult<T>>
+            + Send
+            + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |c| {
+            let result = run(transaction(c, "BEGIN IMMEDIATE", write));
+            let _ = reply.send(result.map_err(|error| from_diesel(&error)));
+        });
+        send(&self.writer, WriterJob::Alone(job))?;
+        answer.await.unwrap_or_else(|_| Err(lost()))
+    }
+
+    /// Finishes what waits, refuses what comes, and ends the threads.
+    pub(crate) async fn close(&self) {
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let (writer, readers, count) =
+            (self.writer.clone(), self.readers.clone(), self.reader_count);
+        let ended = tokio::task::spawn_blocking(move || {
+            // An error means that the threads are gone.
+            let _ = writer.send(WriterJob::Stop);
+            for _ in 0..count {
+                let _ = readers.send(ReaderJob::Stop);
+            }
+            for thread in threads {
+                let _ = thread.join();
+            }
+        });
+        let _ = ended.await;
+    }
+}
+
+fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(body)
+        .map_err(|error| StartError::Unreachable(error.to_string()))
+}
+
+fn send<T>(queue: &mpsc::SyncSender<T>, job: T) -> Result<(), Error> {
+    queue.try_send(job).map_err(|error| match error {
+        mpsc::TrySendError::Full(_) => overloaded(),
+        mpsc::TrySendError::Disconnected(_) => stopped(),
+    })
+}
+
+fn stopped() -> Error {
+    unavailable("the store is shutting down")
+}
+
+/// The job's reply was dropped: it panicked, and its transaction was rolled back.
+fn lost() -> Error {
+    Error::internal("a database job panicked")
+}
+
+/// Runs work between a BEGIN and a COMMIT; rolls back after an error.
+async fn transaction<T, F>(c: &mut Connection, begin: &str, work: F) -> QueryResult<T>
+where
+    F: for<'c> FnOnce(&'c mut Connection) -> LocalBoxFuture<'c, QueryResult<T>>,
+{
+    c.batch_execute(begin).await?;
+    match work(c).await {
+        Ok(value) => match c.batch_execute("COMMIT").await {
+            Ok(()) => Ok(value),
+            Err(error) => {
+                end_on_disk_failure(&error);
+                rollback(c).await;
+                Err(error)
+            }
+        },
+        Err(error) => {
+            rollback(c).await;
+            Err(error)
+        }
+    }
+}
+
+/// SQLite has rolled back by itself after some errors and then says that no transaction is active: just what is wanted.
+async fn rollback(c: &mut Connection) {
+    if let Err(error) = c.batch_execute("ROLLBACK").await {
+        tracing::debug!(%error, "rollback");
+    }
+}
+
+/// Ends the process: after a failed `fsync` nobody knows what the disk holds, and the next one would say that all is well.
+fn end_on_disk_failure(error: &diesel::result::Error) {
+    if is_disk_failure(error) {
+        tracing::error!(%error, "the disk failed while the database was synced; ending, so that nothing is acknowledged that is not stored");
+        std::process::exit(1);
+    }
+}
+
+fn read_jobs(mut connection: Connection, jobs: &Mutex<mpsc::Receiver<ReaderJob>>) {
+    loop {
+        // The lock is held while waiting: one idle reader waits for the next job, the others for the lock.
+        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        match job {
+            Ok(ReaderJob::Run(job)) => contain(&mut connection, job),
+            Ok(ReaderJob::Stop) | Err(_) => return,
+        }
+    }
+}
+
+/// Runs a job; a panic ends the job, its reply is dropped, and the connection is made fit again.
+fn contain(connection: &mut Connection, job: Job) {
+    if catch_unwind(AssertUnwindSafe(|| job(connection))).is_err() {
+        tracing::error!("a database job panicked");
+        run(rollback(connection));
+    }
+}
+
+/// How an attempt to apply commits in one transaction ended.
+enum Attempt {
+    /// Committed and synced.
+    Committed(Vec<Outcome>),
+    /// Rolled back by the fault of one commit; the others succeed without it.
+    OneAtFault(Error),
+    /// Rolled back; none can succeed now.
+    Failed(Error),
+}
+
+struct Writer {
+    connection: Connection,
+    sealing: Sealing,
+    group_max: usize,
+    rows_since_checkpoint: usize,
+}
+
+impl Writer {
+    fn serve(mut self, jobs: &mpsc::Receiver<WriterJob>) {
+        let mut next = jobs.recv().ok();
+        while let Some(job) = next.take() {
+            match job {
+                WriterJob::Stop => break,
+                WriterJob::Alone(job) => {
+                    contain(&mut self.connection, job);
+                    self.rows_since_checkpoint += 1;
+                }
+                WriterJob::Commit(commit, reply) => {
+                    let mut commits = vec![*commit];
+                    let mut replies = vec![reply];
+                    while commits.len() < self.group_max {
+                        match jobs.try_recv() {
+                            Ok(WriterJob::Commit(commit, reply)) => {
+                                commits.push(*commit);
+                                replies.push(reply);
+                            }
+                            Ok(other) => {
+                                next = Some(other);
+                                break;
+                            }
+                            Err(_) => break,
+                        }
+                    }
+                    self.rows_since_checkpoint += commits
+                        .iter()
+                        .map(|c| c.writes.len() + c.events.len() + 2)
+                        .sum::<usize>();
+                    for (reply, outcome) in replies.into_iter().zip(self.group(&commits)) {
+                        // A caller that has gone away needs no answer; its commit stands.
+                        let _ = reply.send(outcome);
+                    }
+                }
+            }
+            if self.rows_since_checkpoint >= ROWS_PER_CHECKPOINT {
+                self.checkpoint("PASSIVE");
+            }
+            if next.is_none() {
+                next = jobs.recv().ok();
+            }
+        }
+        self.checkpoint("TRUNCATE");
+    }
+
+    /// Applies a group and gives an outcome for each of its commits.
+    fn group(&mut self, commits: &[Commit]) -> Vec<Outcome> {
+        match self.attempt(commits) {
+            Attempt::Committed(outcomes) => outcomes,
+            Attempt::Failed(error) => commits.iter().map(|_| Err(error.clone())).collect(),
+            Attempt::OneAtFault(error) if commits.len() == 1 => vec![Err(error)],
+            Attempt::OneAtFault(_) => commits
+                .iter()
+                .flat_map(|commit| self.group(std::slice::from_ref(commit)))
+                .collect(),
+        }
+    }
+
+    fn attempt(&mut self, commits: &[Commit]) -> Attempt {
+        let (c, sealing) = (&mut self.connection, &self.sealing);
+        if let Err(error) = run(c.batch_execute("BEGIN IMMEDIATE")) {
+            run(rollback(c));
+            return Attempt::Failed(from_diesel(&error));
+        }
+        match catch_unwind(AssertUnwindSafe(|| run(apply(c, sealing, commits)))) {
+            Err(_) => {
+                run(rollback(c));
+                Attempt::OneAtFault(lost())
+            }
+            Ok(Err(error)) => {
+                run(rollback(c));
+                if is_of_one_commit(&error) {
+                    Attempt::OneAtFault(from_diesel(&error))
+                } else {
+                    Attempt::Failed(from_diesel(&error))
+                }
+            }
+            Ok(Ok(outcomes)) => match run(c.batch_execute("COMMIT")) {
+                Ok(()) => Attempt::Committed(outcomes),
+                Err(error) => {
+                    end_on_disk_failure(&error);
+                    run(rollback(c));
+                    Attempt::Failed(from_diesel(&error))
+                }
+            },
+        }
+    }
+
+    /// Moves the log's pages into the database file.
+    fn checkpoint(&mut self, mode: &str) {
+        self.rows_since_checkpoint = 0;
+        let pragma = format!("PRAGMA wal_checkpoint({mode})");
+        if let Err(error) = run(self.connection.batch_execute(&pragma)) {
+            end_on_disk_failure(&error);
+            // Busy or full: the log keeps all, and the next checkpoint tries again.
+            tracing::warn!(%error, "checkpoint");
+        }
+    }
+}

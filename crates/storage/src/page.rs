@@ -1,0 +1,79 @@
+//! Keyset pages: lists run newest first, a page is read forward or backward, and one row more than asked tells whether there are more.
+
+use sipgraph_core::page::{Page, Slice};
+
+/// How many rows to read for a slice: one more than it holds.
+pub(crate) fn rows_to_read(slice: &Slice) -> i64 {
+    i64::from(slice.limit) + 1
+}
+
+/// Makes a page of the rows read for a slice; they come in reading order, at most one more than the limit.
+pub(crate) fn page<T>(slice: &Slice, mut items: Vec<T>) -> Page<T> {
+    let limit = usize::try_from(slice.limit).unwrap_or(usize::MAX);
+    let more = items.len() > limit;
+    items.truncate(limit);
+    if slice.backward {
+        items.reverse();
+        Page {
+            items,
+            has_next: slice.before.is_some(),
+            has_previous: more,
+        }
+    } else {
+        Page {
+            items,
+            has_next: more,
+            has_previous: slice.after.is_some(),
+        }
+    }
+}
+
+/// Restricts and orders a boxed query by one unique number, newest first.
+macro_rules! by_position {
+    ($query:expr, $column:expr, $slice:expr) => {{
+        let mut query = $query;
+        if let Some(key) = $slice.after {
+            query = query.filter($column.lt(key.position));
+        }
+        if let Some(key) = $slice.before {
+            query = query.filter($column.gt(key.position));
+        }
+        query = if $slice.backward {
+            query.order($column.asc())
+        } else {
+            query.order($column.desc())
+        };
+        query.limit($crate::page::rows_to_read($slice))
+    }};
+}
+pub(crate) use by_position;
+
+/// Restricts and orders a boxed query by creation time, then id, newest first.
+///
+/// The first comparison alone lets an index be entered; the second decides between rows of the same microsecond.
+macro_rules! by_creation {
+    ($query:expr, $at:expr, $id:expr, $slice:expr) => {{
+        let mut query = $query;
+        if let Some(key) = $slice.after {
+            let (at, id) = (
+                $crate::types::Time(key.position),
+                $crate::types::Id(key.tie),
+            );
+            query = query.filter($at.le(at)).filter($at.lt(at).or($id.lt(id)));
+        }
+        if let Some(key) = $slice.before {
+            let (at, id) = (
+                $crate::types::Time(key.position),
+                $crate::types::Id(key.tie),
+            );
+            query = query.filter($at.ge(at)).filter($at.gt(at).or($id.gt(id)));
+        }
+        query = if $slice.backward {
+            query.order(($at.asc(), $id.asc()))
+        } else {
+            query.order(($at.desc(), $id.desc()))
+        };
+        query.limit($crate::page::rows_to_read($slice))
+    }};
+}
+pub(crate) use by_creation;

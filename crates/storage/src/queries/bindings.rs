@@ -1,0 +1,104 @@
+//! Bindings of endpoints to contacts.
+
+use diesel::{QueryResult, prelude::*};
+use diesel_async::RunQueryDsl;
+use sipgraph_core::{
+    AccountId, EndpointId, Timestamp,
+    binding::{Binding, Transport},
+    endpoint::Endpoint,
+    id::NodeId,
+    ports::store::{EndpointKey, Found},
+};
+
+use super::{Conn, endpoints};
+use crate::{
+    rows::{BindingRow, convert, transport_number},
+    schema::bindings,
+    types::{Id, Time},
+};
+
+/// The endpoint with its bindings; one read transaction.
+pub(crate) async fn endpoint_bindings(
+    c: &mut Conn,
+    account: AccountId,
+    id: EndpointId,
+) -> QueryResult<Option<(Endpoint, Vec<Binding>)>> {
+    match endpoints::endpoint(c, account, &EndpointKey::Id(id)).await? {
+        Found::One(endpoint) => {
+            let bindings = bindings_by_endpoints(c, account, &[id]).await?;
+            Ok(Some((endpoint, bindings)))
+        }
+        Found::None | Found::Ambiguous => Ok(None),
+    }
+}
+
+pub(crate) async fn bindings_by_endpoints(
+    c: &mut Conn,
+    account: AccountId,
+    ids: &[EndpointId],
+) -> QueryResult<Vec<Binding>> {
+    let ids: Vec<Id> = ids.iter().map(|id| (*id).into()).collect();
+    let rows = bindings::table
+        .filter(bindings::account_id.eq(Id::from(account)))
+        .filter(bindings::endpoint_id.eq_any(&ids))
+        .order((bindings::endpoint_id, bindings::registered_at, bindings::id))
+        .select(BindingRow::as_select())
+        .load(c)
+        .await?;
+    convert(rows)
+}
+
+/// Those of the whole instance, for the sweep.
+pub(crate) async fn bindings_ended(
+    c: &mut Conn,
+    before: Timestamp,
+    limit: u32,
+) -> QueryResult<Vec<Binding>> {
+    let rows = bindings::table
+        .filter(bindings::expires_at.lt(Time::from(before)))
+        .order(bindings::expires_at)
+        .limit(limit.into())
+        .select(BindingRow::as_select())
+        .load(c)
+        .await?;
+    convert(rows)
+}
+
+pub(crate) async fn bindings_of_connection(
+    c: &mut Conn,
+    node: NodeId,
+    connection: i64,
+) -> QueryResult<Vec<Binding>> {
+    let rows = bindings::table
+        .filter(bindings::node_id.eq(Id::from(node)))
+        .filter(bindings::connection.eq(connection))
+        .order((bindings::registered_at, bindings::id))
+        .select(BindingRow::as_select())
+        .load(c)
+        .await?;
+    convert(rows)
+}
+
+pub(crate) async fn bindings_suspend_streams(
+    c: &mut Conn,
+    node: NodeId,
+    until: Timestamp,
+) -> QueryResult<()> {
+    let streams = [
+        Transport::Tcp,
+        Transport::Tls,
+        Transport::Ws,
+        Transport::Wss,
+    ]
+    .map(transport_number);
+    diesel::update(
+        bindings::table
+            .filter(bindings::node_id.ne(Id::from(node)))
+            .filter(bindings::transport.eq_any(streams))
+            .filter(bindings::expires_at.gt(Time::from(until))),
+    )
+    .set(bindings::expires_at.eq(Time::from(until)))
+    .execute(c)
+    .await
+    .map(|_| ())
+}

@@ -1,0 +1,195 @@
+//! Chats, and what a send is decided on.
+
+use diesel::{QueryResult, prelude::*};
+use diesel_async::RunQueryDsl;
+use sipgraph_core::{
+    AccountId, ChatId, EndpointId,
+    chat::{Chat, ChatKey},
+    endpoint::Endpoint,
+    page::{Page, Slice},
+    ports::store::{ChatFilter, EndpointKey, Found, SendSnapshot},
+};
+
+use super::{Conn, Db, domains, endpoints};
+use crate::{
+    page::{by_position, page},
+    rows::{ChatRow, convert},
+    schema::{chats, domains as domain_table},
+    types::Id,
+};
+
+fn of_account(account: AccountId) -> chats::BoxedQuery<'static, Db> {
+    chats::table
+        .filter(chats::account_id.eq(Id::from(account)))
+        .into_boxed()
+}
+
+fn filtered(account: AccountId, filter: &ChatFilter) -> chats::BoxedQuery<'static, Db> {
+    let ChatFilter {
+        endpoint,
+        peer,
+        own_number,
+        unread,
+        visible,
+    } = filter;
+    let mut query = of_account(account);
+    if let Some(endpoint) = endpoint {
+        query = query.filter(chats::endpoint_id.eq(Id::from(*endpoint)));
+    }
+    if let Some(peer) = peer {
+        query = query.filter(chats::peer.eq(peer.clone()));
+    }
+    if let Some(own_number) = own_number {
+        query = query.filter(chats::own_number.eq(own_number.clone()));
+    }
+    match unread {
+        Some(true) => query = query.filter(chats::unread_count.gt(0)),
+        Some(false) => query = query.filter(chats::unread_count.eq(0)),
+        None => {}
+    }
+    if let Some(visible) = visible {
+        let ids: Vec<Id> = visible.iter().map(|id| (*id).into()).collect();
+        query = query.filter(chats::endpoint_id.eq_any(ids));
+    }
+    query
+}
+
+pub(crate) async fn chats_by_ids(
+    c: &mut Conn,
+    account: AccountId,
+    ids: &[ChatId],
+) -> QueryResult<Vec<Chat>> {
+    let ids: Vec<Id> = ids.iter().map(|id| (*id).into()).collect();
+    let rows = of_account(account)
+        .filter(chats::id.eq_any(ids))
+        .select(ChatRow::as_select())
+        .load(c)
+        .await?;
+    convert(rows)
+}
+
+pub(crate) async fn chat_by_key(
+    c: &mut Conn,
+    account: AccountId,
+    key: &ChatKey,
+) -> QueryResult<Option<Chat>> {
+    let row = of_account(account)
+        .filter(chats::endpoint_id.eq(Id::from(key.endpoint)))
+        .filter(chats::own_number.eq(key.own_number.clone()))
+        .filter(chats::peer.eq(key.peer.clone()))
+        .select(ChatRow::as_select())
+        .first(c)
+        .await
+        .optional()?;
+    Ok(row.map(Chat::try_from).transpose()?)
+}
+
+pub(crate) async fn chats(
+    c: &mut Conn,
+    account: AccountId,
+    filter: &ChatFilter,
+    slice: &Slice,
+) -> QueryResult<Page<Chat>> {
+    let query = filtered(account, filter);
+    let rows = by_position!(query, chats::activity_seq, slice)
+        .select(ChatRow::as_select())
+        .load(c)
+        .await?;
+    Ok(page(slice, convert(rows)?))
+}
+
+pub(crate) async fn chats_count(
+    c: &mut Conn,
+    account: AccountId,
+    filter: &ChatFilter,
+) -> QueryResult<i64> {
+    filtered(account, filter).count().get_result(c).await
+}
+
+pub(crate) async fn unread_by_endpoints(
+    c: &mut Conn,
+    account: AccountId,
+    ids: &[EndpointId],
+) -> QueryResult<Vec<(EndpointId, i64)>> {
+    let ids: Vec<Id> = ids.iter().map(|id| (*id).into()).collect();
+    // The counts are small whole numbers, but their sum is of the type numeric on Postgres; so they are added here.
+    let rows: Vec<(Id, i64)> = chats::table
+        .filter(chats::account_id.eq(Id::from(account)))
+        .filter(chats::endpoint_id.eq_any(&ids))
+        .filter(chats::unread_count.gt(0))
+        .select((chats::endpoint_id, chats::unread_count))
+        .load(c)
+        .await?;
+    let mut counts = std::collections::BTreeMap::new();
+    for (endpoint, unread) in rows {
+        *counts.entry(endpoint).or_insert(0) += unread;
+    }
+    Ok(counts
+        .into_iter()
+        .map(|(id, unread)| (id.into(), unread))
+        .collect())
+}
+
+/// The id of the chat of one endpoint with another, by their addresses.
+async fn between_in_txn(
+    c: &mut Conn,
+    account: AccountId,
+    own: &Endpoint,
+    peer: &Endpoint,
+) -> QueryResult<Option<ChatId>> {
+    let id: Option<Id> = chats::table
+        .filter(chats::account_id.eq(Id::from(account)))
+        .filter(chats::endpoint_id.eq(Id::from(own.id)))
+        .filter(chats::own_number.eq(own.address()))
+        .filter(chats::peer.eq(peer.address()))
+        .select(chats::id)
+        .first(c)
+        .await
+        .optional()?;
+    Ok(id.map(Into::into))
+}
+
+/// What a send is decided on; one read transaction.
+pub(crate) async fn send_snapshot(
+    c: &mut Conn,
+    account: AccountId,
+    sender: &EndpointKey,
+    recipient: &EndpointKey,
+) -> QueryResult<SendSnapshot> {
+    let from = endpoints::endpoint(c, account, sender).await?;
+    let to = endpoints::endpoint(c, account, recipient).await?;
+    let record_internal = match &from {
+        Found::One(endpoint) => domain_table::table
+            .find((Id::from(account), Id::from(endpoint.domain)))
+            .select(domain_table::record_internal_messages)
+            .first(c)
+            .await
+            .optional()?
+            .unwrap_or(false),
+        Found::None | Found::Ambiguous => false,
+    };
+    let (sender_chat, recipient_chat) = match (&from, &to) {
+        (Found::One(from), Found::One(to)) => (
+            between_in_txn(c, account, from, to).await?,
+            between_in_txn(c, account, to, from).await?,
+        ),
+        _ => (None, None),
+    };
+    let recipient_domain_known = match recipient {
+        EndpointKey::Name {
+            domain: Some(domain),
+            ..
+        } => !domains::domain_names_taken(c, std::slice::from_ref(domain))
+            .await?
+            .is_empty(),
+        _ => false,
+    };
+    Ok(SendSnapshot {
+        sender: from,
+        recipient: to,
+        record_internal,
+        sender_chat,
+        recipient_chat,
+        recipient_domain_known,
+    })
+}

@@ -1,0 +1,155 @@
+//! Messages on their way and their attempts.
+
+use std::time::Duration;
+
+use diesel::{QueryResult, prelude::*};
+use diesel_async::RunQueryDsl;
+use sipgraph_core::{
+    AccountId, BindingId, EndpointId, ExchangeId, Timestamp,
+    delivery::{Delivery, Dispatch},
+};
+
+use super::{Conn, FOR_UPDATE_SKIP_LOCKED, claim_time, load_over, run_over};
+use crate::{
+    rows::{DeliveryRow, DispatchRow, convert},
+    schema::{deliveries, dispatches},
+    sql::columns,
+    types::{DbId, DbTime, Id, Time},
+};
+
+columns! {
+    /// A claim: when.
+    #[derive(Debug)]
+    struct Claim {
+        moment: DbTime => Time,
+    }
+
+    /// A claimed dispatch.
+    #[derive(Debug)]
+    struct Lease {
+        account_id: DbId => Id,
+        id: DbId => Id,
+        leased_until: DbTime => Time,
+    }
+}
+
+/// Claims what is due; one write transaction.
+pub(crate) async fn dispatches_claim(
+    c: &mut Conn,
+    now: Timestamp,
+    lease: Duration,
+    limit: u32,
+) -> QueryResult<Vec<Dispatch>> {
+    let moment = claim_time(c, now.into()).await?;
+    let leased_until = Time::from(Timestamp::from(moment).plus(lease));
+    // Raw because diesel has no SKIP LOCKED for both backends. It waits for nobody, so it takes no account row.
+    let text = format!(
+        "SELECT t.account_id, t.id FROM {{rows}} JOIN dispatches t ON t.due_at <= k.moment \
+         AND (t.leased_until IS NULL OR t.leased_until <= k.moment) \
+         ORDER BY t.created_at, t.id LIMIT {limit}{FOR_UPDATE_SKIP_LOCKED}"
+    );
+    let due: Vec<(Id, Id)> =
+        load_over::<_, (DbId, DbId), (Id, Id)>(c, &text, &[Claim { moment }]).await?;
+    let leases: Vec<Lease> = due
+        .iter()
+        .map(|&(account_id, id)| Lease {
+            account_id,
+            id,
+            leased_until,
+        })
+        .collect();
+    let text = "UPDATE dispatches AS t SET lease = t.lease + 1, leased_until = k.leased_until \
+                FROM {rows} WHERE t.account_id = k.account_id AND t.id = k.id";
+    run_over(c, text, &leases).await?;
+    let accounts: Vec<Id> = due.iter().map(|(account, _)| *account).collect();
+    let ids: Vec<Id> = due.iter().map(|(_, id)| *id).collect();
+    let rows = dispatches::table
+        .filter(dispatches::account_id.eq_any(&accounts))
+        .filter(dispatches::id.eq_any(&ids))
+        .order((dispatches::created_at, dispatches::id))
+        .select(DispatchRow::as_select())
+        .load(c)
+        .await?;
+    convert(rows)
+}
+
+pub(crate) async fn dispatches_unlease(c: &mut Conn) -> QueryResult<()> {
+    diesel::update(dispatches::table.filter(dispatches::leased_until.is_not_null()))
+        .set((
+            dispatches::leased_until.eq(None::<Time>),
+            dispatches::lease.eq(dispatches::lease + 1),
+        ))
+        .execute(c)
+        .await
+        .map(|_| ())
+}
+
+/// Makes dispatches due; one write transaction, which takes the account row first as every write of an account does.
+pub(crate) async fn dispatches_hurry(
+    c: &mut Conn,
+    account: AccountId,
+    recipient: EndpointId,
+    now: Timestamp,
+) -> QueryResult<()> {
+    super::account_lock(c, account).await?;
+    diesel::update(
+        dispatches::table
+            .filter(dispatches::account_id.eq(Id::from(account)))
+            .filter(dispatches::recipient_id.eq(Id::from(recipient)))
+            .filter(dispatches::due_at.gt(Time::from(now))),
+    )
+    .set(dispatches::due_at.eq(Time::from(now)))
+    .execute(c)
+    .await
+    .map(|_| ())
+}
+
+pub(crate) async fn dispatches_to(
+    c: &mut Conn,
+    account: AccountId,
+    recipient: EndpointId,
+    limit: u32,
+) -> QueryResult<Vec<Dispatch>> {
+    let rows = dispatches::table
+        .filter(dispatches::account_id.eq(Id::from(account)))
+        .filter(dispatches::recipient_id.eq(Id::from(recipient)))
+        .order((dispatches::created_at, dispatches::id))
+        .limit(limit.into())
+        .select(DispatchRow::as_select())
+        .load(c)
+        .await?;
+    convert(rows)
+}
+
+pub(crate) async fn deliveries(
+    c: &mut Conn,
+    account: AccountId,
+    exchange: ExchangeId,
+) -> QueryResult<Vec<Delivery>> {
+    let rows = deliveries::table
+        .filter(deliveries::account_id.eq(Id::from(account)))
+        .filter(deliveries::exchange_id.eq(Id::from(exchange)))
+        .order((deliveries::started_at, deliveries::id))
+        .select(DeliveryRow::as_select())
+        .load(c)
+        .await?;
+    convert(rows)
+}
+
+pub(crate) async fn delivery_latest(
+    c: &mut Conn,
+    account: AccountId,
+    exchange: ExchangeId,
+    binding: BindingId,
+) -> QueryResult<Option<Delivery>> {
+    let row = deliveries::table
+        .filter(deliveries::account_id.eq(Id::from(account)))
+        .filter(deliveries::exchange_id.eq(Id::from(exchange)))
+        .filter(deliveries::binding_id.eq(Id::from(binding)))
+        .order((deliveries::attempt.desc(), deliveries::started_at.desc()))
+        .select(DeliveryRow::as_select())
+        .first(c)
+        .await
+        .optional()?;
+    Ok(row.map(Delivery::try_from).transpose()?)
+}

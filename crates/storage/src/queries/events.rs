@@ -1,0 +1,112 @@
+//! The log: reading by number, and trimming.
+
+use diesel::{QueryResult, prelude::*};
+use diesel_async::RunQueryDsl;
+use sipgraph_core::{AccountId, Timestamp, event::Event};
+
+use super::{Conn, Db, account_lock};
+use crate::{
+    rows::{EventRow, convert},
+    schema::{accounts, events},
+    types::{Id, Time},
+};
+
+fn of_account(account: AccountId) -> events::BoxedQuery<'static, Db> {
+    events::table
+        .filter(events::account_id.eq(Id::from(account)))
+        .into_boxed()
+}
+
+pub(crate) async fn events_after(
+    c: &mut Conn,
+    account: AccountId,
+    after: i64,
+    limit: u32,
+) -> QueryResult<Vec<Event>> {
+    let rows = of_account(account)
+        .filter(events::seq.gt(after))
+        .order(events::seq.asc())
+        .limit(limit.into())
+        .select(EventRow::as_select())
+        .load(c)
+        .await?;
+    convert(rows)
+}
+
+pub(crate) async fn events_before(
+    c: &mut Conn,
+    account: AccountId,
+    before: i64,
+    limit: u32,
+) -> QueryResult<Vec<Event>> {
+    let rows = of_account(account)
+        .filter(events::seq.lt(before))
+        .order(events::seq.desc())
+        .limit(limit.into())
+        .select(EventRow::as_select())
+        .load(c)
+        .await?;
+    convert(rows)
+}
+
+/// At most so many accounts are trimmed in one go; the rest have their turn in the next.
+const TRIM_ACCOUNTS_MAX: i64 = 1000;
+
+/// Finds accounts whose oldest event is older than a time, or that still have rows which are marked as trimmed.
+pub(crate) async fn trim_candidates(
+    c: &mut Conn,
+    before: Timestamp,
+) -> QueryResult<Vec<AccountId>> {
+    let oldest = events::table
+        .filter(events::account_id.eq(accounts::id))
+        .filter(events::seq.le(accounts::trimmed_seq + 1))
+        .filter(events::happened_at.lt(Time::from(before)));
+    let ids: Vec<Id> = accounts::table
+        .filter(diesel::dsl::exists(oldest))
+        .order(accounts::id)
+        .limit(TRIM_ACCOUNTS_MAX)
+        .select(accounts::id)
+        .load(c)
+        .await?;
+    Ok(ids.into_iter().map(Into::into).collect())
+}
+
+/// Marks up to `limit` of an account's oldest events as trimmed where they are older than a time; one write transaction. The rows
+/// go later, outside the account's lock: from the mark on, readers take them for gone. Gives the last one marked.
+pub(crate) async fn trim_mark(
+    c: &mut Conn,
+    account: AccountId,
+    before: Timestamp,
+    limit: u32,
+) -> QueryResult<i64> {
+    let oldest: Vec<(i64, Time)> = of_account(account)
+        .order(events::seq.asc())
+        .limit(limit.into())
+        .select((events::seq, events::happened_at))
+        .load(c)
+        .await?;
+    let up_to = oldest
+        .into_iter()
+        .take_while(|(_, at)| *at < Time::from(before))
+        .last()
+        .map_or(0, |(seq, _)| seq);
+    account_lock(c, account).await?;
+    diesel::update(accounts::table.find(Id::from(account)))
+        .filter(accounts::trimmed_seq.lt(up_to))
+        .set(accounts::trimmed_seq.eq(up_to))
+        .execute(c)
+        .await?;
+    Ok(up_to)
+}
+
+/// Deletes the events up to and with a number that was marked as trimmed.
+pub(crate) async fn trim_delete(c: &mut Conn, account: AccountId, up_to: i64) -> QueryResult<u64> {
+    let gone = diesel::delete(
+        events::table
+            .filter(events::account_id.eq(Id::from(account)))
+            .filter(events::seq.le(up_to)),
+    )
+    .execute(c)
+    .await?;
+    Ok(u64::try_from(gone).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,30 @@
+//! Every read, and the few writes that are not commits. Noun-first names; each function is given the account first, and its
+//! filter stands in the one function that starts a query on the table, so that it can't be forgotten.
+
+pub(crate) mod accounts;
+pub(crate) mod bindings;
+pub(crate) mod chats;
+pub(crate) mod deliveries;
+pub(crate) mod domains;
+pub(crate) mod endpoints;
+pub(crate) mod events;
+pub(crate) mod instance;
+pub(crate) mod messages;
+pub(crate) mod tokens;
+
+use super::{Conn, Db, FOR_UPDATE, FOR_UPDATE_SKIP_LOCKED, claim_time, load_over, run_over};
+
+use diesel::QueryResult;
+use sipgraph_core::AccountId;
+
+use crate::{
+    rows::AccountKey,
+    types::{DbId, Id},
+};
+
+/// Takes an account's row, which orders all writes of the account.
+pub(crate) async fn account_lock(c: &mut Conn, account: AccountId) -> QueryResult<()> {
+    let key = [AccountKey { id: account.into() }];
+    let text = format!("SELECT t.id FROM {{rows}} JOIN accounts t ON t.id = k.id{FOR_UPDATE}");
+    load_over::<_, DbId, Id>(c, &text, &key).await.map(|_| ())
+}

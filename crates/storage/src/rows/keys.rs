@@ -1,0 +1,119 @@
+//! Keys and small changes that statements over many rows are given.
+
+use diesel::sql_types::{BigInt, Binary, SmallInt, Text};
+
+use super::Corrupt;
+use crate::{
+    sql::columns,
+    types::{DbId, DbTime, Id, Time},
+};
+
+columns! {
+    /// An account.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+    pub(crate) struct AccountKey {
+        id: DbId => Id,
+    }
+
+    /// Any object of an account.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+    pub(crate) struct ObjectKey {
+        account_id: DbId => Id,
+        id: DbId => Id,
+    }
+
+    /// A name in something: an endpoint's canonical name in its domain.
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+    pub(crate) struct NameKey {
+        account_id: DbId => Id,
+        id: DbId => Id,
+        name: Text => String,
+    }
+
+    /// The key of a chat.
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub(crate) struct ChatKeyRow {
+        account_id: DbId => Id,
+        endpoint_id: DbId => Id,
+        own_number: Text => String,
+        peer: Text => String,
+    }
+
+    /// The key of a call that may be repeated.
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub(crate) struct CallKey {
+        account_id: DbId => Id,
+        actor: DbId => Id,
+        operation: Text => String,
+        call_key: Text => String,
+    }
+
+    /// The record of a call that may be repeated.
+    #[derive(Debug)]
+    pub(crate) struct IdempotencyRow {
+        account_id: DbId => Id,
+        actor: DbId => Id,
+        operation: Text => String,
+        call_key: Text => String,
+        input: Binary => Vec<u8>,
+        result: Binary => Vec<u8>,
+        created_at: DbTime => Time,
+    }
+
+    /// An endpoint's new presence.
+    #[derive(Debug)]
+    pub(crate) struct StateChange {
+        account_id: DbId => Id,
+        id: DbId => Id,
+        state: SmallInt => i16,
+    }
+
+    /// By how much an endpoint's `bindings_revision` rises.
+    #[derive(Debug)]
+    pub(crate) struct RevisionRaise {
+        account_id: DbId => Id,
+        id: DbId => Id,
+        step: BigInt => i64,
+    }
+
+    /// When the messages on their way to an endpoint are due at the latest.
+    #[derive(Debug)]
+    pub(crate) struct Hurry {
+        account_id: DbId => Id,
+        recipient_id: DbId => Id,
+        due_at: DbTime => Time,
+    }
+
+    /// A refresh of a binding.
+    #[derive(Debug)]
+    pub(crate) struct Refresh {
+        account_id: DbId => Id,
+        id: DbId => Id,
+        cseq: BigInt => i64,
+        refreshed_at: DbTime => Time,
+        expires_at: DbTime => Time,
+    }
+
+    /// The end of a token.
+    #[derive(Debug)]
+    pub(crate) struct TokenRevocation {
+        account_id: DbId => Id,
+        id: DbId => Id,
+        revoked_at: DbTime => Time,
+    }
+}
+
+/// Writes ids one behind the other.
+pub(crate) fn ids_to_bytes(ids: impl Iterator<Item = [u8; 16]>) -> Vec<u8> {
+    ids.flatten().collect()
+}
+
+/// Reads what [`ids_to_bytes`] wrote.
+pub(crate) fn ids_from_bytes(bytes: &[u8]) -> Result<Vec<[u8; 16]>, Corrupt> {
+    let (ids, rest) = bytes.as_chunks::<16>();
+    if rest.is_empty() {
+        Ok(ids.to_vec())
+    } else {
+        Err(Corrupt::new("list of ids"))
+    }
+}

@@ -1,0 +1,224 @@
+//! Messages as endpoints keep them.
+
+use diesel::{
+    prelude::*,
+    sql_types::{BigInt, Bool, Integer, Nullable, SmallInt, Text},
+};
+use sipgraph_core::{
+    Timestamp,
+    commit::NewMessage,
+    message::{Failure, FailureCode, Message, MessageDirection, MessageOrigin, MessageStatus},
+};
+
+use super::{Corrupt, numbers, sip_status};
+use crate::{
+    schema::messages,
+    sql::columns,
+    types::{DbId, DbTime, Id, Time},
+};
+
+numbers! {
+    "message direction" MessageDirection: direction_number direction { In = 0, Out = 1 }
+    "message origin" MessageOrigin: origin_number origin { Api = 0, Sip = 1 }
+    "message status" MessageStatus: status_number status { Accepted = 0, Sent = 1, Failed = 2, Received = 3 }
+    "failure code" FailureCode: failure_number failure_code {
+        Expired = 0, Refused = 1, EndpointDisabled = 2, EndpointDeleted = 3,
+    }
+}
+
+columns! {
+    /// A message.
+    #[derive(Debug, Queryable, Selectable)]
+    #[diesel(table_name = messages)]
+    pub(crate) struct MessageRow {
+        account_id: DbId => Id,
+        id: DbId => Id,
+        exchange_id: DbId => Id,
+        endpoint_id: DbId => Id,
+        chat_id: DbId => Id,
+        seq: BigInt => i64,
+        log_seq: BigInt => i64,
+        direction: SmallInt => i16,
+        origin: SmallInt => i16,
+        sender_uri: Text => String,
+        recipient_uri: Text => String,
+        peer: Text => String,
+        body: Text => String,
+        content_type: Text => String,
+        status: SmallInt => i16,
+        failure_code: Nullable<SmallInt> => Option<i16>,
+        failure_sip_status: Nullable<Integer> => Option<i32>,
+        failure_reason: Nullable<Text> => Option<String>,
+        is_read: Bool => bool,
+        created_at: DbTime => Time,
+        status_at: DbTime => Time,
+        expires_at: Nullable<DbTime> => Option<Time>,
+    }
+
+    /// A new status.
+    #[derive(Debug)]
+    pub(crate) struct MessageStatusChange {
+        account_id: DbId => Id,
+        id: DbId => Id,
+        status: SmallInt => i16,
+        failure_code: Nullable<SmallInt> => Option<i16>,
+        failure_sip_status: Nullable<Integer> => Option<i32>,
+        failure_reason: Nullable<Text> => Option<String>,
+        status_at: DbTime => Time,
+    }
+
+    /// A new read mark.
+    #[derive(Debug)]
+    pub(crate) struct MessageRead {
+        account_id: DbId => Id,
+        id: DbId => Id,
+        is_read: Bool => bool,
+    }
+}
+
+impl MessageRow {
+    /// Makes the row of a new message with the numbers that the store allotted.
+    pub(crate) fn new(
+        account: Id,
+        at: Timestamp,
+        message: NewMessage,
+        seq: i64,
+        log_seq: i64,
+    ) -> Self {
+        let NewMessage {
+            id,
+            exchange,
+            endpoint,
+            chat,
+            direction,
+            origin,
+            from,
+            to,
+            peer,
+            body,
+            content_type,
+            status,
+            read,
+            expires_at,
+            first_event: _,
+            activity_event: _,
+        } = message;
+        Self {
+            account_id: account,
+            id: id.into(),
+            exchange_id: exchange.into(),
+            endpoint_id: endpoint.into(),
+            chat_id: chat.into(),
+            seq,
+            log_seq,
+            direction: direction_number(direction),
+            origin: origin_number(origin),
+            sender_uri: from,
+            recipient_uri: to,
+            peer,
+            body,
+            content_type,
+            status: status_number(status),
+            failure_code: None,
+            failure_sip_status: None,
+            failure_reason: None,
+            is_read: read,
+            created_at: at.into(),
+            status_at: at.into(),
+            expires_at: expires_at.map(Into::into),
+        }
+    }
+}
+
+impl MessageStatusChange {
+    /// Makes the change of a message's status.
+    pub(crate) fn new(
+        account: Id,
+        at: Timestamp,
+        id: Id,
+        status: MessageStatus,
+        failure: Option<Failure>,
+    ) -> Self {
+        let (failure_code, failure_sip_status, failure_reason) = match failure {
+            Some(Failure {
+                code,
+                sip_status,
+                reason,
+            }) => (
+                Some(failure_number(code)),
+                sip_status.map(Into::into),
+                reason,
+            ),
+            None => (None, None, None),
+        };
+        Self {
+            account_id: account,
+            id,
+            status: status_number(status),
+            failure_code,
+            failure_sip_status,
+            failure_reason,
+            status_at: at.into(),
+        }
+    }
+}
+
+impl TryFrom<MessageRow> for Message {
+    type Error = Corrupt;
+
+    fn try_from(row: MessageRow) -> Result<Self, Corrupt> {
+        let MessageRow {
+            account_id,
+            id,
+            exchange_id,
+            endpoint_id,
+            chat_id,
+            seq,
+            log_seq,
+            direction: direction_number,
+            origin: origin_number,
+            sender_uri,
+            recipient_uri,
+            peer: _,
+            body,
+            content_type,
+            status: status_number,
+            failure_code: code,
+            failure_sip_status,
+            failure_reason,
+            is_read,
+            created_at,
+            status_at,
+            expires_at,
+        } = row;
+        let failure = match code {
+            Some(code) => Some(Failure {
+                code: failure_code(code)?,
+                sip_status: sip_status(failure_sip_status)?,
+                reason: failure_reason,
+            }),
+            None => None,
+        };
+        Ok(Self {
+            id: id.into(),
+            account: account_id.into(),
+            exchange: exchange_id.into(),
+            endpoint: endpoint_id.into(),
+            chat: chat_id.into(),
+            seq,
+            log_seq,
+            direction: direction(direction_number)?,
+            origin: origin(origin_number)?,
+            from: sender_uri,
+            to: recipient_uri,
+            body,
+            content_type,
+            status: status(status_number)?,
+            failure,
+            read: is_read,
+            created_at: created_at.into(),
+            status_at: status_at.into(),
+            expires_at: expires_at.map(Into::into),
+        })
+    }
+}

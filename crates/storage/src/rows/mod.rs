@@ -1,0 +1,100 @@
+//! Rows as the tables hold them, and how they become core's types and back.
+//!
+//! Core's types are destructured without `..`, so that a new field stops the compiler here. Values
+//! of enumerations are numbers that are never reused.
+
+mod account;
+mod binding;
+mod chat;
+mod delivery;
+mod domain;
+mod endpoint;
+mod event;
+mod keys;
+mod message;
+mod token;
+
+pub(crate) use account::{AccountRow, LogRow};
+pub(crate) use binding::{BindingRow, transport_number};
+pub(crate) use chat::{ChatCounters, ChatRow};
+pub(crate) use delivery::{
+    DeliveryEnd, DeliveryRow, DispatchReleaseRow, DispatchRow, outcome_number,
+};
+pub(crate) use domain::{DomainNameRow, DomainRow, digest_algorithms};
+pub(crate) use endpoint::{
+    CredentialRow, EndpointRow, open_credentials, seal_credentials, state_number,
+};
+pub(crate) use event::EventRow;
+pub(crate) use keys::{
+    AccountKey, CallKey, ChatKeyRow, Hurry, IdempotencyRow, NameKey, ObjectKey, Refresh,
+    RevisionRaise, StateChange, TokenRevocation, ids_from_bytes, ids_to_bytes,
+};
+pub(crate) use message::{
+    MessageRead, MessageRow, MessageStatusChange, direction_number, status_number,
+};
+pub(crate) use token::TokenRow;
+
+use std::fmt;
+
+/// A row holds something that no version of ours writes.
+#[derive(Debug)]
+pub(crate) struct Corrupt(String);
+
+impl Corrupt {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
+    }
+}
+
+impl fmt::Display for Corrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the database holds an unknown {}", self.0)
+    }
+}
+
+impl std::error::Error for Corrupt {}
+
+impl From<Corrupt> for diesel::result::Error {
+    fn from(corrupt: Corrupt) -> Self {
+        Self::DeserializationError(Box::new(corrupt))
+    }
+}
+
+/// Reads an unsigned number that core keeps in 32 bits from its column.
+fn unsigned(what: &str, value: i64) -> Result<u32, Corrupt> {
+    u32::try_from(value).map_err(|_| Corrupt::new(format!("{what} {value}")))
+}
+
+/// Reads a SIP status from its column.
+fn sip_status(value: Option<i32>) -> Result<Option<u16>, Corrupt> {
+    value
+        .map(|value| u16::try_from(value).map_err(|_| Corrupt::new(format!("SIP status {value}"))))
+        .transpose()
+}
+
+/// Converts every row of a result.
+pub(crate) fn convert<R, T>(rows: Vec<R>) -> diesel::QueryResult<Vec<T>>
+where
+    T: TryFrom<R, Error = Corrupt>,
+{
+    rows.into_iter()
+        .map(|row| T::try_from(row).map_err(Into::into))
+        .collect()
+}
+
+/// Declares the numbers that stand for an enumeration's values.
+macro_rules! numbers {
+    ($($what:literal $enum:ty: $to:ident $from:ident { $($variant:ident = $number:literal),+ $(,)? })+) => {$(
+        pub(crate) fn $to(value: $enum) -> i16 {
+            match value { $(<$enum>::$variant => $number),+ }
+        }
+
+        pub(crate) fn $from(number: i16) -> Result<$enum, $crate::rows::Corrupt> {
+            match number {
+                $($number => Ok(<$enum>::$variant),)+
+                _ => Err($crate::rows::Corrupt::new(format!(concat!($what, " {}"), number))),
+            }
+        }
+    )+};
+}
+use numbers;

@@ -1,0 +1,141 @@
+//! Statements over many rows at once: written once as text, bound column by column.
+//!
+//! diesel's own multi-row insert makes a new text for each number of rows, which no statement
+//! cache keeps, and it has no `UPDATE ... FROM`. So a statement over rows is a text with `{rows}`
+//! where the rows come from: on Postgres `unnest` of one array a column, executed once; on SQLite
+//! a row of parameters, executed for each row. The dialects hold these two forms.
+
+use diesel::{
+    QueryResult,
+    backend::Backend,
+    pg::Pg,
+    query_builder::{AstPass, Query, QueryFragment, QueryId},
+    serialize::ToSql,
+    sql_types::{Array, HasSqlType},
+    sqlite::Sqlite,
+};
+use std::{fmt, marker::PhantomData};
+
+/// A value and the SQL type that it is bound as.
+pub(crate) trait Bind<DB: Backend>: Send {
+    /// Adds the value to the statement.
+    fn push<'b>(&'b self, out: AstPass<'_, 'b, DB>) -> QueryResult<()>;
+}
+
+struct Value<ST, V>(V, PhantomData<fn() -> ST>);
+
+impl<DB, ST, V> Bind<DB> for Value<ST, V>
+where
+    DB: Backend + HasSqlType<ST>,
+    V: ToSql<ST, DB> + Send,
+{
+    fn push<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.push_bind_param::<ST, V>(&self.0)
+    }
+}
+
+/// The values of one statement.
+pub(crate) type Binds<'a, DB> = Vec<Box<dyn Bind<DB> + 'a>>;
+
+/// Binds one value.
+pub(crate) fn bind<'a, DB, ST, V>(value: V) -> Box<dyn Bind<DB> + 'a>
+where
+    DB: Backend + HasSqlType<ST>,
+    ST: 'a,
+    V: ToSql<ST, DB> + Send + 'a,
+{
+    Box::new(Value::<ST, V>(value, PhantomData))
+}
+
+/// Binds one column of many rows as an array.
+pub(crate) fn column<'a, ST, T>(values: Vec<&'a T>) -> Box<dyn Bind<Pg> + 'a>
+where
+    Pg: HasSqlType<Array<ST>>,
+    ST: 'static,
+    T: Sync,
+    Vec<&'a T>: ToSql<Array<ST>, Pg>,
+{
+    bind::<Pg, Array<ST>, Vec<&'a T>>(values)
+}
+
+/// Rows that can be bound to a statement; made by [`columns!`].
+pub(crate) trait Columns: Sized + Sync {
+    /// The columns' names, in the order of the values.
+    const NAMES: &'static [&'static str];
+
+    /// The values of one row.
+    fn scalars(&self) -> Binds<'_, Sqlite>;
+
+    /// One array a column.
+    fn arrays(rows: &[Self]) -> Binds<'_, Pg>;
+}
+
+/// Declares a struct whose fields are columns: `field: SqlType => RustType`.
+macro_rules! columns {
+    ($($(#[$meta:meta])* $vis:vis struct $name:ident { $($field:ident: $sql:ty => $rust:ty,)+ })+) => {$(
+        $(#[$meta])*
+        $vis struct $name { $($vis $field: $rust,)+ }
+
+        impl $crate::sql::Columns for $name {
+            const NAMES: &'static [&'static str] = &[$(stringify!($field)),+];
+
+            fn scalars(&self) -> $crate::sql::Binds<'_, diesel::sqlite::Sqlite> {
+                vec![$($crate::sql::bind::<_, $sql, _>(&self.$field)),+]
+            }
+
+            fn arrays(rows: &[Self]) -> $crate::sql::Binds<'_, diesel::pg::Pg> {
+                vec![$($crate::sql::column::<$sql, _>(rows.iter().map(|row| &row.$field).collect())),+]
+            }
+        }
+    )+};
+}
+pub(crate) use columns;
+
+/// A text with `?` for each value in order; cached as a prepared statement, unlike `diesel::sql_query`.
+pub(crate) struct Sql<'a, DB: Backend, ST> {
+    text: String,
+    binds: Binds<'a, DB>,
+    row: PhantomData<fn() -> ST>,
+}
+
+impl<'a, DB: Backend, ST> Sql<'a, DB, ST> {
+    /// Makes a statement; `ST` is the SQL type of its rows.
+    pub(crate) fn new(text: String, binds: Binds<'a, DB>) -> Self {
+        Self {
+            text,
+            binds,
+            row: PhantomData,
+        }
+    }
+}
+
+impl<DB: Backend, ST> QueryFragment<DB> for Sql<'_, DB, ST> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        let mut pieces = self.text.split('?');
+        if let Some(first) = pieces.next() {
+            out.push_sql(first);
+        }
+        for (piece, bind) in pieces.zip(&self.binds) {
+            bind.push(out.reborrow())?;
+            out.push_sql(piece);
+        }
+        Ok(())
+    }
+}
+
+impl<DB: Backend, ST> QueryId for Sql<'_, DB, ST> {
+    type QueryId = ();
+    // The text is the key of the statement cache.
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<DB: Backend, ST> Query for Sql<'_, DB, ST> {
+    type SqlType = ST;
+}
+
+impl<DB: Backend, ST> fmt::Debug for Sql<'_, DB, ST> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Never the values: they are people's messages.
+        f.write_str(&self.text)
+    }
+}

@@ -1,0 +1,508 @@
+//! `impl Store for Storage`: picks the backend and the kind of transaction, and nothing else.
+
+use std::{path::Path, time::Duration};
+
+use sipgraph_core::{
+    AccountId, BindingId, ChatId, DomainId, EndpointId, Error, ExchangeId, MessageId, Timestamp,
+    TokenId,
+    account::{Account, LogHead},
+    binding::Binding,
+    chat::{Chat, ChatKey},
+    commit::{Answer, Commit, Idempotency},
+    delivery::{Delivery, Dispatch},
+    domain::Domain,
+    endpoint::Endpoint,
+    event::Event,
+    id::NodeId,
+    message::Message,
+    page::{Page, Slice},
+    ports::{
+        Store,
+        store::{
+            ChatFilter, Credentials, EndpointFilter, EndpointKey, Found, MessageFilter, Realm,
+            SendSnapshot, StoreFuture,
+        },
+    },
+    token::ApiToken,
+};
+
+use crate::{
+    PostgresConnector, StartError,
+    dialect::{
+        postgres::queries as on_postgres,
+        sqlite::{copy_into, queries as on_sqlite},
+    },
+    exec::{
+        postgres::Postgres,
+        sqlite::{Sqlite, once},
+    },
+    seal::Sealing,
+};
+
+/// A store on either database.
+pub struct Storage {
+    backend: Backend,
+    sealing: Sealing,
+}
+
+enum Backend {
+    Sqlite(Sqlite),
+    Postgres(Box<Postgres>),
+}
+
+/// Calls a function of `queries` on whichever backend is open: `run!(self, read(false), chats::chats(account, &filter))`.
+macro_rules! run {
+    ($self:ident, $how:ident($($mode:expr)?), $module:ident::$name:ident($($arg:expr),*)) => {
+        Box::pin(async move {
+            match &$self.backend {
+                Backend::Sqlite(sqlite) => {
+                    sqlite
+                        .$how($($mode,)? move |c| {
+                            Box::pin(async move { on_sqlite::$module::$name(c, $($arg),*).await })
+                        })
+                        .await
+                }
+                Backend::Postgres(postgres) => {
+                    postgres
+                        .$how($($mode,)? move |c| {
+                            Box::pin(async move { on_postgres::$module::$name(c, $($arg),*).await })
+                        })
+                        .await
+                }
+            }
+        })
+    };
+}
+
+/// A read of one statement.
+macro_rules! read {
+    ($self:ident, $($call:tt)+) => { run!($self, read(false), $($call)+) };
+}
+
+/// A read of several statements, which see one snapshot.
+macro_rules! snapshot {
+    ($self:ident, $($call:tt)+) => { run!($self, read(true), $($call)+) };
+}
+
+/// A write that is no commit, in a transaction of its own.
+macro_rules! write {
+    ($self:ident, $($call:tt)+) => { run!($self, write(), $($call)+) };
+}
+
+impl Storage {
+    pub(crate) fn on_sqlite(threads: Sqlite, sealing: Sealing) -> Self {
+        Self {
+            backend: Backend::Sqlite(threads),
+            sealing,
+        }
+    }
+
+    pub(crate) fn on_postgres(connections: Postgres, sealing: Sealing) -> Self {
+        Self {
+            backend: Backend::Postgres(Box::new(connections)),
+            sealing,
+        }
+    }
+
+    /// Whether several nodes may share this database; if not, this one is alone on it.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(self.backend, Backend::Postgres(_))
+    }
+
+    /// Makes connections to the same Postgres database, for the bus to listen on; `None` on SQLite.
+    #[must_use]
+    pub fn postgres_connector(&self) -> Option<PostgresConnector> {
+        match &self.backend {
+            Backend::Sqlite(_) => None,
+            Backend::Postgres(postgres) => Some(postgres.connector().clone()),
+        }
+    }
+
+    /// Copies an SQLite database, as of one moment and synced, to a file that must not exist yet. The instance key file belongs to it and is not copied.
+    ///
+    /// # Errors
+    /// The file can't be written; or the database is Postgres, which has its own tools (`pg_dump`, `pg_basebackup`).
+    pub async fn backup(&self, to: &Path) -> Result<(), StartError> {
+        let Backend::Sqlite(sqlite) = &self.backend else {
+            return Err(StartError::Database(
+                "a Postgres database is backed up with pg_dump or pg_basebackup".to_owned(),
+            ));
+        };
+        let path = to
+            .to_str()
+            .ok_or_else(|| StartError::Database(format!("{} is not UTF-8", to.display())))?
+            .to_owned();
+        let target = to.to_owned();
+        once(sqlite.path(), move |c| {
+            Box::pin(async move { copy_into(c, &path).await })
+        })
+        .await?;
+        // VACUUM INTO leaves the sync to the operating system.
+        let synced = tokio::task::spawn_blocking(move || {
+            std::fs::File::open(target).and_then(|file| file.sync_all())
+        });
+        synced
+            .await
+            .map_err(|error| StartError::Database(error.to_string()))?
+            .map_err(|error| StartError::Database(error.to_string()))
+    }
+
+    /// Finishes the commits that wait, refuses new work, and closes the connections.
+    pub async fn close(&self) {
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.close().await,
+            Backend::Postgres(postgres) => postgres.close().await,
+        }
+    }
+
+    /// Trims one account; gives how many events went.
+    async fn account_trim(
+        &self,
+        account: AccountId,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<u64, Error> {
+        let marked: StoreFuture<'_, i64> = write!(self, events::trim_mark(account, before, limit));
+        let up_to = marked.await?;
+        if up_to == 0 {
+            return Ok(0);
+        }
+        let deleted: StoreFuture<'_, u64> = write!(self, events::trim_delete(account, up_to));
+        deleted.await
+    }
+}
+
+impl std::fmt::Debug for Storage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.backend {
+            Backend::Sqlite(_) => "Storage(SQLite)",
+            Backend::Postgres(_) => "Storage(Postgres)",
+        })
+    }
+}
+
+impl Store for Storage {
+    fn commit(&self, commit: Commit) -> StoreFuture<'_, Answer> {
+        Box::pin(async move {
+            match &self.backend {
+                Backend::Sqlite(sqlite) => sqlite.commit(commit).await,
+                Backend::Postgres(postgres) => postgres.commit(commit).await,
+            }
+        })
+    }
+
+    fn idempotent_result(
+        &self,
+        account: AccountId,
+        key: Idempotency,
+    ) -> StoreFuture<'_, Option<Answer>> {
+        read!(self, accounts::idempotent_result(account, &key))
+    }
+
+    fn ready(&self) -> StoreFuture<'_, ()> {
+        read!(self, accounts::ready())
+    }
+
+    fn account_create(
+        &self,
+        id: AccountId,
+        name: String,
+        at: Timestamp,
+    ) -> StoreFuture<'_, Option<Account>> {
+        write!(self, accounts::account_create(id, &name, at))
+    }
+
+    fn account(&self, id: AccountId) -> StoreFuture<'_, Option<Account>> {
+        snapshot!(self, accounts::account(id))
+    }
+
+    fn account_by_name(&self, name: String) -> StoreFuture<'_, Option<Account>> {
+        snapshot!(self, accounts::account_by_name(&name))
+    }
+
+    fn numbers_assign(
+        &self,
+        account: AccountId,
+        numbers: Vec<String>,
+    ) -> StoreFuture<'_, Vec<String>> {
+        write!(self, accounts::numbers_assign(account, &numbers))
+    }
+
+    fn epoch_raise(&self) -> StoreFuture<'_, ()> {
+        write!(self, accounts::epoch_raise())
+    }
+
+    fn token_by_hash(&self, hash: [u8; 32]) -> StoreFuture<'_, Option<ApiToken>> {
+        read!(self, tokens::token_by_hash(hash))
+    }
+
+    fn token(&self, account: AccountId, id: TokenId) -> StoreFuture<'_, Option<ApiToken>> {
+        read!(self, tokens::token(account, id))
+    }
+
+    fn tokens(&self, account: AccountId, slice: Slice) -> StoreFuture<'_, Page<ApiToken>> {
+        read!(self, tokens::tokens(account, &slice))
+    }
+
+    fn tokens_count(&self, account: AccountId) -> StoreFuture<'_, i64> {
+        read!(self, tokens::tokens_count(account))
+    }
+
+    fn tokens_revoked_since(&self, at: Timestamp) -> StoreFuture<'_, Vec<TokenId>> {
+        read!(self, tokens::tokens_revoked_since(at))
+    }
+
+    fn realm(&self, name: String) -> StoreFuture<'_, Option<Realm>> {
+        read!(self, domains::realm(&name))
+    }
+
+    fn domains_by_ids(
+        &self,
+        account: AccountId,
+        ids: Vec<DomainId>,
+    ) -> StoreFuture<'_, Vec<Domain>> {
+        snapshot!(self, domains::domains_by_ids(account, &ids))
+    }
+
+    fn domain_by_name(&self, account: AccountId, name: String) -> StoreFuture<'_, Option<Domain>> {
+        snapshot!(self, domains::domain_by_name(account, &name))
+    }
+
+    fn domain_names_taken(&self, names: Vec<String>) -> StoreFuture<'_, Vec<String>> {
+        read!(self, domains::domain_names_taken(&names))
+    }
+
+    fn domains(&self, account: AccountId, slice: Slice) -> StoreFuture<'_, Page<Domain>> {
+        snapshot!(self, domains::domains(account, &slice))
+    }
+
+    fn domains_count(&self, account: AccountId) -> StoreFuture<'_, i64> {
+        read!(self, domains::domains_count(account))
+    }
+
+    fn endpoint(&self, account: AccountId, key: EndpointKey) -> StoreFuture<'_, Found<Endpoint>> {
+        snapshot!(self, endpoints::endpoint(account, &key))
+    }
+
+    fn endpoints_by_ids(
+        &self,
+        account: AccountId,
+        ids: Vec<EndpointId>,
+    ) -> StoreFuture<'_, Vec<Endpoint>> {
+        read!(self, endpoints::endpoints_by_ids(account, &ids))
+    }
+
+    fn endpoints(
+        &self,
+        account: AccountId,
+        filter: EndpointFilter,
+        slice: Slice,
+    ) -> StoreFuture<'_, Page<Endpoint>> {
+        read!(self, endpoints::endpoints(account, &filter, &slice))
+    }
+
+    fn endpoints_count(&self, account: AccountId, filter: EndpointFilter) -> StoreFuture<'_, i64> {
+        read!(self, endpoints::endpoints_count(account, &filter))
+    }
+
+    fn credentials(
+        &self,
+        domain: DomainId,
+        canonical: String,
+    ) -> StoreFuture<'_, Option<Credentials>> {
+        let sealing = self.sealing.clone();
+        snapshot!(
+            self,
+            endpoints::endpoint_credentials(&sealing, domain, &canonical)
+        )
+    }
+
+    fn endpoint_bindings(
+        &self,
+        account: AccountId,
+        id: EndpointId,
+    ) -> StoreFuture<'_, Option<(Endpoint, Vec<Binding>)>> {
+        snapshot!(self, bindings::endpoint_bindings(account, id))
+    }
+
+    fn bindings_by_endpoints(
+        &self,
+        account: AccountId,
+        ids: Vec<EndpointId>,
+    ) -> StoreFuture<'_, Vec<Binding>> {
+        read!(self, bindings::bindings_by_endpoints(account, &ids))
+    }
+
+    fn bindings_ended(&self, before: Timestamp, limit: u32) -> StoreFuture<'_, Vec<Binding>> {
+        read!(self, bindings::bindings_ended(before, limit))
+    }
+
+    fn bindings_of_connection(
+        &self,
+        node: NodeId,
+        connection: i64,
+    ) -> StoreFuture<'_, Vec<Binding>> {
+        read!(self, bindings::bindings_of_connection(node, connection))
+    }
+
+    fn bindings_suspend_streams(&self, node: NodeId, until: Timestamp) -> StoreFuture<'_, ()> {
+        write!(self, bindings::bindings_suspend_streams(node, until))
+    }
+
+    fn send_snapshot(
+        &self,
+        account: AccountId,
+        sender: EndpointKey,
+        recipient: EndpointKey,
+    ) -> StoreFuture<'_, SendSnapshot> {
+        snapshot!(self, chats::send_snapshot(account, &sender, &recipient))
+    }
+
+    fn messages_by_ids(
+        &self,
+        account: AccountId,
+        ids: Vec<MessageId>,
+    ) -> StoreFuture<'_, Vec<Message>> {
+        read!(self, messages::messages_by_ids(account, &ids))
+    }
+
+    fn messages(
+        &self,
+        account: AccountId,
+        filter: MessageFilter,
+        slice: Slice,
+    ) -> StoreFuture<'_, Page<Message>> {
+        read!(self, messages::messages(account, &filter, &slice))
+    }
+
+    fn messages_count(&self, account: AccountId, filter: MessageFilter) -> StoreFuture<'_, i64> {
+        read!(self, messages::messages_count(account, &filter))
+    }
+
+    fn chats_by_ids(&self, account: AccountId, ids: Vec<ChatId>) -> StoreFuture<'_, Vec<Chat>> {
+        read!(self, chats::chats_by_ids(account, &ids))
+    }
+
+    fn chat_by_key(&self, account: AccountId, key: ChatKey) -> StoreFuture<'_, Option<Chat>> {
+        read!(self, chats::chat_by_key(account, &key))
+    }
+
+    fn chats(
+        &self,
+        account: AccountId,
+        filter: ChatFilter,
+        slice: Slice,
+    ) -> StoreFuture<'_, Page<Chat>> {
+        read!(self, chats::chats(account, &filter, &slice))
+    }
+
+    fn chats_count(&self, account: AccountId, filter: ChatFilter) -> StoreFuture<'_, i64> {
+        read!(self, chats::chats_count(account, &filter))
+    }
+
+    fn unread_by_endpoints(
+        &self,
+        account: AccountId,
+        ids: Vec<EndpointId>,
+    ) -> StoreFuture<'_, Vec<(EndpointId, i64)>> {
+        read!(self, chats::unread_by_endpoints(account, &ids))
+    }
+
+    fn dispatches_claim(
+        &self,
+        now: Timestamp,
+        lease: Duration,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<Dispatch>> {
+        write!(self, deliveries::dispatches_claim(now, lease, limit))
+    }
+
+    fn dispatches_unlease(&self) -> StoreFuture<'_, ()> {
+        write!(self, deliveries::dispatches_unlease())
+    }
+
+    fn dispatches_hurry(
+        &self,
+        account: AccountId,
+        recipient: EndpointId,
+        now: Timestamp,
+    ) -> StoreFuture<'_, ()> {
+        write!(self, deliveries::dispatches_hurry(account, recipient, now))
+    }
+
+    fn dispatches_to(
+        &self,
+        account: AccountId,
+        recipient: EndpointId,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<Dispatch>> {
+        read!(self, deliveries::dispatches_to(account, recipient, limit))
+    }
+
+    fn deliveries(
+        &self,
+        account: AccountId,
+        exchange: ExchangeId,
+    ) -> StoreFuture<'_, Vec<Delivery>> {
+        read!(self, deliveries::deliveries(account, exchange))
+    }
+
+    fn delivery_latest(
+        &self,
+        account: AccountId,
+        exchange: ExchangeId,
+        binding: BindingId,
+    ) -> StoreFuture<'_, Option<Delivery>> {
+        read!(
+            self,
+            deliveries::delivery_latest(account, exchange, binding)
+        )
+    }
+
+    fn log_head(&self, account: AccountId) -> StoreFuture<'_, Option<LogHead>> {
+        read!(self, accounts::log_head(account))
+    }
+
+    fn log_heads(&self, accounts: Vec<AccountId>) -> StoreFuture<'_, Vec<(AccountId, i64)>> {
+        read!(self, accounts::log_heads(&accounts))
+    }
+
+    fn events_after(
+        &self,
+        account: AccountId,
+        after: i64,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<Event>> {
+        read!(self, events::events_after(account, after, limit))
+    }
+
+    fn events_before(
+        &self,
+        account: AccountId,
+        before: i64,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<Event>> {
+        read!(self, events::events_before(account, before, limit))
+    }
+
+    fn idempotency_trim(&self, before: Timestamp, limit: u32) -> StoreFuture<'_, u64> {
+        write!(self, accounts::idempotency_trim(before, limit))
+    }
+
+    fn events_trim(&self, before: Timestamp, limit: u32) -> StoreFuture<'_, u64> {
+        Box::pin(async move {
+            let candidates: StoreFuture<'_, Vec<AccountId>> =
+                read!(self, events::trim_candidates(before));
+            let mut gone = 0;
+            for account in candidates.await? {
+                let left = limit.saturating_sub(u32::try_from(gone).unwrap_or(u32::MAX));
+                if left == 0 {
+                    break;
+                }
+                gone += self.account_trim(account, before, left).await?;
+            }
+            Ok(gone)
+        })
+    }
+}

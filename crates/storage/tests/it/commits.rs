@@ -1,0 +1,416 @@
+//! Every kind of write and precondition.
+
+use sipgraph_core::{
+    BindingId, ChatId, DeliveryId, DomainId, EndpointId, ExchangeId, MessageId, Timestamp, TokenId,
+    access::Scope,
+    binding::Transport,
+    commit::{Answer, Precondition, Write},
+    delivery::{Delivery, DeliveryOutcome, Dispatch},
+    digest::{DigestAlgorithm, Ha1, PasswordCharset},
+    endpoint::EndpointState,
+    event::EventBody,
+    keyring::Secret,
+    message::{Failure, FailureCode, MessageStatus},
+    ports::{
+        Store as _,
+        store::{ChatFilter, EndpointFilter, EndpointKey, Found},
+    },
+    token::ApiToken,
+};
+use sipgraph_testkit::both_backends;
+
+use crate::world::{World, applied, first};
+
+/// Applies a commit that has only a precondition and says whether it held.
+async fn holds(world: &World, precondition: Precondition) -> bool {
+    let mut commit = world.commit(Vec::new());
+    commit.preconditions = vec![precondition];
+    match world.store.commit(commit).await.unwrap() {
+        Answer::Applied(_) => true,
+        Answer::Failed(0) => false,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn dispatch_of(world: &World, recipient: EndpointId) -> Dispatch {
+    let now = world.now();
+    Dispatch {
+        id: ExchangeId(world.bytes()),
+        account: world.account,
+        sender: EndpointId(world.bytes()),
+        recipient,
+        out_message: Some(MessageId(world.bytes())),
+        from: "sip:a@b".to_owned(),
+        to: "sip:c@d".to_owned(),
+        body: "text".to_owned(),
+        content_type: "text/plain".to_owned(),
+        taken: false,
+        rounds: 0,
+        created_at: now,
+        expires_at: Timestamp(now.0 + 1_000_000),
+        due_at: now,
+        lease: 0,
+    }
+}
+
+both_backends! {
+    async fn domains_are_kept_with_their_names(database: Database) {
+        let world = World::on(&database).await;
+        assert!(holds(&world, Precondition::DomainsBelow(1)).await);
+        assert!(holds(&world, Precondition::DomainNameFree("a.example".to_owned())).await);
+        let mut domain = world.domain_of("a.example");
+        domain.aliases = vec!["192.0.2.1".to_owned(), "a.test".to_owned()];
+        domain.description = Some("ä 'quoted' \"text\" ?".to_owned());
+        domain.digest_algorithms = vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5];
+        world.apply(world.commit(vec![Write::DomainInsert(domain.clone())])).await;
+        for name in ["a.example", "a.test", "192.0.2.1"] {
+            assert!(!holds(&world, Precondition::DomainNameFree(name.to_owned())).await, "{name}");
+            let found = world.store.domain_by_name(world.account, name.to_owned()).await.unwrap();
+            assert_eq!(found.as_ref(), Some(&domain), "{name}");
+            let realm = world.store.realm(name.to_owned()).await.unwrap().unwrap();
+            assert_eq!((realm.account, realm.domain, realm.name.as_str()), (world.account, domain.id, "a.example"));
+        }
+        assert!(!holds(&world, Precondition::DomainsBelow(1)).await);
+        assert!(holds(&world, Precondition::DomainsBelow(2)).await);
+        assert!(holds(&world, Precondition::DomainAt(domain.id, 1)).await);
+        assert!(!holds(&world, Precondition::DomainAt(domain.id, 2)).await);
+        assert!(!holds(&world, Precondition::DomainAt(DomainId([9; 16]), 1)).await);
+        assert!(holds(&world, Precondition::DomainEmpty(domain.id)).await);
+        world.phone(&domain, "alice").await;
+        assert!(!holds(&world, Precondition::DomainEmpty(domain.id)).await);
+        let taken = world.store.domain_names_taken(vec!["a.test".into(), "free.test".into()]).await.unwrap();
+        assert_eq!(taken, ["a.test"]);
+
+        let empty = world.domain("b.example").await;
+        assert_eq!(world.store.domains_count(world.account).await.unwrap(), 2);
+        let page = world.store.domains(world.account, first(10)).await.unwrap();
+        assert_eq!(page.items, [empty.clone(), domain.clone()]);
+        world.apply(world.commit(vec![Write::DomainDelete(empty.id)])).await;
+        assert!(holds(&world, Precondition::DomainNameFree("b.example".to_owned())).await);
+        let kept = world.store.domains_by_ids(world.account, vec![empty.id, domain.id]).await.unwrap();
+        assert_eq!(kept, [domain]);
+    }
+
+    async fn endpoints_are_kept_with_sealed_credentials(database: Database) {
+        let world = World::on(&database).await;
+        let domain = world.domain("a.example").await;
+        let mut phone = world.phone_of(&domain, "Alice");
+        phone.has_password = true;
+        phone.display_name = Some("Alice 🙂".to_owned());
+        let ha1 = |algorithm, charset, value: &str| Ha1 { algorithm, charset, value: Secret::new(value) };
+        let values = vec![
+            ha1(DigestAlgorithm::Sha256, PasswordCharset::Utf8, "aa"),
+            ha1(DigestAlgorithm::Md5, PasswordCharset::Utf8, "bb"),
+            ha1(DigestAlgorithm::Md5, PasswordCharset::Latin1, "cc"),
+        ];
+        assert!(holds(&world, Precondition::EndpointNameFree(domain.id, "alice".into())).await);
+        let made = world.apply(world.create(&phone, values.clone())).await;
+        assert_eq!(made.external_ids, [1]);
+        phone.external_id = 1;
+        assert!(!holds(&world, Precondition::EndpointNameFree(domain.id, "alice".into())).await);
+        assert!(holds(&world, Precondition::EndpointAt(phone.id, 1)).await);
+        assert!(!holds(&world, Precondition::EndpointAt(phone.id, 2)).await);
+        let opened = world.store.credentials(domain.id, "alice".into()).await.unwrap().unwrap();
+        assert_eq!((&opened.endpoint, &opened.ha1), (&phone, &values));
+        assert_eq!(world.store.credentials(domain.id, "Alice".into()).await.unwrap(), None);
+
+        let state = world.commit(vec![Write::EndpointStateSet(phone.id, EndpointState::Online)]);
+        world.apply(state).await;
+        phone.state = EndpointState::Online;
+        let found = world.store.endpoint(world.account, EndpointKey::Id(phone.id)).await.unwrap();
+        assert_eq!(found, Found::One(phone.clone()));
+        // Presence is no change of a field.
+        assert!(holds(&world, Precondition::EndpointAt(phone.id, 1)).await);
+        let other = world.phone(&domain, "bob").await;
+        assert_eq!(other.external_id, 2);
+    }
+
+    async fn an_endpoint_goes_with_all_that_is_its(database: Database) {
+        let world = World::on(&database).await;
+        let domain = world.domain("a.example").await;
+        let (alice, bob) = (world.phone(&domain, "alice").await, world.phone(&domain, "bob").await);
+        let (hers, his) = (world.chat(&alice, "x").await, world.chat(&bob, "x").await);
+        world.apply(world.receive(&alice, hers, "secret")).await;
+        world.apply(world.receive(&bob, his, "kept")).await;
+        world.apply(world.commit(vec![Write::BindingPut(world.binding_of(&alice))])).await;
+
+        let mut delete = world.commit(vec![Write::EndpointDelete(alice.id)]);
+        delete.preconditions = vec![Precondition::EndpointAt(alice.id, 1)];
+        delete.events = vec![world.told(alice.id, EventBody::EndpointDeleted)];
+        world.apply(delete).await;
+
+        assert_eq!(world.store.endpoint(world.account, EndpointKey::Id(alice.id)).await.unwrap(), Found::None);
+        assert_eq!(world.store.credentials(domain.id, "alice".into()).await.unwrap(), None);
+        assert_eq!(world.store.bindings_by_endpoints(world.account, vec![alice.id]).await.unwrap(), []);
+        assert_eq!(world.store.chats_count(world.account, ChatFilter::default()).await.unwrap(), 1);
+        assert_eq!(world.store.endpoints_count(world.account, EndpointFilter::default()).await.unwrap(), 1);
+        let events = world.store.events_after(world.account, 0, 100).await.unwrap();
+        let texts: Vec<Option<String>> = events
+            .into_iter()
+            .filter_map(|event| match event.body {
+                EventBody::MessageIn { text, .. } => Some(text),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(texts, [None, Some("kept".to_owned())]);
+        // The name is free again, its number is not.
+        assert_eq!(world.phone(&domain, "alice").await.external_id, 3);
+    }
+
+    async fn messages_are_counted_in_their_chat(database: Database) {
+        let world = World::on(&database).await;
+        let domain = world.domain("a.example").await;
+        let alice = world.phone(&domain, "alice").await;
+        let key = world.key(&alice, "peer@elsewhere.example");
+        assert!(holds(&world, Precondition::ChatKeyFree(key.clone())).await);
+        let chat = world.chat(&alice, &key.peer).await;
+        assert!(!holds(&world, Precondition::ChatKeyFree(key.clone())).await);
+        assert!(holds(&world, Precondition::ChatThere(chat)).await);
+        assert!(!holds(&world, Precondition::ChatThere(ChatId([9; 16]))).await);
+
+        let (one, two) = (world.receive(&alice, chat, "one"), world.receive(&alice, chat, ""));
+        let (first_id, second_id) = (World::message_of(&one), World::message_of(&two));
+        let (at, head) = (two.at, world.seqs().await.len());
+        assert_eq!(world.apply(one).await.message_seqs, [(1, i64::try_from(head).unwrap() + 1)]);
+        let second = world.apply(two).await;
+        assert_eq!(second.message_seqs, [(2, i64::try_from(head).unwrap() + 3)]);
+        let found = world.store.chat_by_key(world.account, key).await.unwrap().unwrap();
+        assert_eq!(
+            (found.last_seq, found.last_message, found.unread_count, found.message_count, found.activity_seq, found.updated_at),
+            (2, Some(second_id), 2, 2, second.head, at)
+        );
+        // The event tells the counts after its commit, whatever the commit said.
+        let told = world.store.events_before(world.account, second.head + 1, 1).await.unwrap();
+        assert_eq!(told[0].body, EventBody::ChatUpdated { unread_count: 2, last_message: Some(second_id) });
+        assert_eq!(world.store.unread_by_endpoints(world.account, vec![alice.id]).await.unwrap(), [(alice.id, 2)]);
+
+        let at_received = |read| Precondition::MessageAt(first_id, MessageStatus::Received, read);
+        assert!(holds(&world, at_received(false)).await);
+        let mut mark = world.commit(vec![Write::MessageReadSet { id: first_id, chat, read: true }]);
+        mark.preconditions = vec![at_received(false)];
+        world.apply(mark.clone()).await;
+        assert_eq!(world.store.commit(mark).await.unwrap(), Answer::Failed(0));
+        let message = world.store.messages_by_ids(world.account, vec![first_id]).await.unwrap().pop().unwrap();
+        assert!(message.read && message.body == "one" && message.chat == chat);
+        let chats = world.store.chats_by_ids(world.account, vec![chat]).await.unwrap();
+        assert_eq!((chats[0].unread_count, chats[0].message_count), (1, 2));
+    }
+
+    async fn a_status_is_kept_with_its_failure(database: Database) {
+        let world = World::on(&database).await;
+        let domain = world.domain("a.example").await;
+        let alice = world.phone(&domain, "alice").await;
+        let chat = world.chat(&alice, "x").await;
+        let receive = world.receive(&alice, chat, "one");
+        let id = World::message_of(&receive);
+        world.apply(receive).await;
+        let failure = Failure {
+            code: FailureCode::Refused,
+            sip_status: Some(603),
+            reason: Some("Decline".to_owned()),
+        };
+        let set = world.commit(vec![Write::MessageStatusSet {
+            id,
+            status: MessageStatus::Failed,
+            failure: Some(failure.clone()),
+        }]);
+        let at = set.at;
+        world.apply(set).await;
+        let message = world.store.messages_by_ids(world.account, vec![id]).await.unwrap().pop().unwrap();
+        assert_eq!((message.status, message.failure, message.status_at), (MessageStatus::Failed, Some(failure), at));
+    }
+
+    async fn bindings_raise_the_revision_and_hurry_what_waits(database: Database) {
+        let world = World::on(&database).await;
+        let domain = world.domain("a.example").await;
+        let alice = world.phone(&domain, "alice").await;
+        let mut waiting = dispatch_of(&world, alice.id);
+        waiting.due_at = Timestamp(world.now().0 + 60_000_000);
+        world.apply(world.commit(vec![Write::DispatchInsert(waiting)])).await;
+        assert!(holds(&world, Precondition::BindingsAt(alice.id, 0)).await);
+        let mut binding = world.binding_of(&alice);
+        world.apply(world.commit(vec![Write::BindingPut(binding.clone())])).await;
+        assert!(!holds(&world, Precondition::BindingsAt(alice.id, 0)).await);
+        assert!(holds(&world, Precondition::BindingsAt(alice.id, 1)).await);
+        let waiting = world.store.dispatches_to(world.account, alice.id, 10).await.unwrap();
+        assert_eq!(waiting[0].due_at, binding.refreshed_at);
+
+        binding.contact_uri = "sip:alice@198.51.100.7".to_owned();
+        binding.flow.transport = Transport::Tcp;
+        binding.flow.connection = 17;
+        let second = world.binding_of(&alice);
+        world.apply(world.commit(vec![
+            Write::BindingPut(binding.clone()),
+            Write::BindingPut(second.clone()),
+        ])).await;
+        let (endpoint, bindings) = world.store.endpoint_bindings(world.account, alice.id).await.unwrap().unwrap();
+        assert_eq!(endpoint.bindings_revision, 3);
+        assert_eq!(bindings, [binding.clone(), second.clone()]);
+        let of_connection = world.store.bindings_of_connection(binding.flow.node, 17).await.unwrap();
+        assert_eq!(of_connection, [binding.clone()]);
+
+        let refresh = |refreshed_at, expires_at| Write::BindingRefresh { id: second.id, cseq: 5, refreshed_at, expires_at };
+        let later = Timestamp(second.refreshed_at.0 + 10);
+        world.apply(world.commit(vec![refresh(later, Timestamp(later.0 + 5))])).await;
+        // One that came before the last change is dropped, and so is one for a binding that is gone.
+        world.apply(world.commit(vec![refresh(second.refreshed_at, second.expires_at)])).await;
+        world.apply(world.commit(vec![Write::BindingRefresh {
+            id: BindingId([9; 16]), cseq: 1, refreshed_at: later, expires_at: later,
+        }])).await;
+        let ended = world.store.bindings_ended(Timestamp(later.0 + 6), 10).await.unwrap();
+        assert_eq!(ended.len(), 1);
+        assert_eq!((ended[0].id, ended[0].cseq, ended[0].refreshed_at), (second.id, 5, later));
+
+        let until = Timestamp(binding.registered_at.0 + 120_000_000);
+        world.store.bindings_suspend_streams(sipgraph_core::id::NodeId([2; 16]), until).await.unwrap();
+        let (_, bindings) = world.store.endpoint_bindings(world.account, alice.id).await.unwrap().unwrap();
+        assert_eq!(bindings[0].expires_at, until);
+        world.apply(world.commit(vec![Write::BindingDelete(alice.id, binding.id)])).await;
+        let (endpoint, bindings) = world.store.endpoint_bindings(world.account, alice.id).await.unwrap().unwrap();
+        assert_eq!((endpoint.bindings_revision, bindings.len()), (4, 1));
+    }
+
+    async fn dispatches_are_claimed_in_order_and_by_lease(database: Database) {
+        let world = World::on(&database).await;
+        let recipient = EndpointId(world.bytes());
+        assert!(holds(&world, Precondition::WaitingFor(recipient, 0)).await);
+        let dispatches: Vec<Dispatch> = (0..3).map(|_| dispatch_of(&world, recipient)).collect();
+        // Stored in another order than accepted.
+        for dispatch in dispatches.iter().rev() {
+            world.apply(world.commit(vec![Write::DispatchInsert(dispatch.clone())])).await;
+        }
+        assert!(holds(&world, Precondition::WaitingFor(recipient, 3)).await);
+        let lease = std::time::Duration::from_secs(60);
+        let now = world.now();
+        let claimed = world.store.dispatches_claim(now, lease, 2).await.unwrap();
+        assert_eq!(claimed.iter().map(|d| (d.id, d.lease)).collect::<Vec<_>>(), [(dispatches[0].id, 1), (dispatches[1].id, 1)]);
+        assert_eq!(claimed[0].body, "text");
+        let rest = world.store.dispatches_claim(now, lease, 2).await.unwrap();
+        assert_eq!(rest.iter().map(|d| d.id).collect::<Vec<_>>(), [dispatches[2].id]);
+        assert_eq!(world.store.dispatches_claim(now, lease, 2).await.unwrap(), []);
+
+        let leased = |lease| Precondition::DispatchLeased(dispatches[0].id, lease);
+        assert!(holds(&world, leased(1)).await);
+        let release = world.commit(vec![Write::DispatchRelease { id: dispatches[0].id, taken: false, rounds: 1, due_at: now }]);
+        world.apply(release).await;
+        assert!(!holds(&world, leased(1)).await);
+        let again = world.store.dispatches_claim(now, lease, 2).await.unwrap();
+        assert_eq!((again.len(), again[0].id, again[0].rounds), (1, dispatches[0].id, 1));
+        assert!(again[0].lease > 1);
+        world.apply(world.commit(vec![Write::DispatchTaken(dispatches[1].id), Write::DispatchDelete(dispatches[2].id)])).await;
+        let waiting = world.store.dispatches_to(world.account, recipient, 10).await.unwrap();
+        assert_eq!(waiting.iter().map(|d| (d.id, d.taken)).collect::<Vec<_>>(), [(dispatches[0].id, false), (dispatches[1].id, true)]);
+
+        world.store.dispatches_unlease().await.unwrap();
+        assert_eq!(world.store.dispatches_claim(now, lease, 9).await.unwrap().len(), 2);
+        world.apply(world.commit(vec![Write::DispatchRelease {
+            id: dispatches[0].id, taken: false, rounds: 2, due_at: Timestamp(now.0 + 90_000_000),
+        }])).await;
+        world.store.dispatches_hurry(world.account, recipient, now).await.unwrap();
+        let hurried = world.store.dispatches_to(world.account, recipient, 1).await.unwrap();
+        assert_eq!(hurried[0].due_at, now);
+    }
+
+    async fn attempts_are_traced(database: Database) {
+        let world = World::on(&database).await;
+        let (exchange, binding) = (ExchangeId(world.bytes()), BindingId(world.bytes()));
+        let attempt = |number| Delivery {
+            id: DeliveryId(world.bytes()),
+            account: world.account,
+            exchange,
+            binding,
+            contact_uri: "sip:a@192.0.2.1".to_owned(),
+            transport: Transport::Udp,
+            call_id: "call".to_owned(),
+            from_tag: "tag".to_owned(),
+            cseq: u32::MAX,
+            branch: format!("z9hG4bK{number}"),
+            attempt: number,
+            started_at: world.now(),
+            finished_at: None,
+            sip_status: None,
+            reason: None,
+            outcome: DeliveryOutcome::Pending,
+        };
+        let (one, mut two) = (attempt(1), attempt(2));
+        world.apply(world.commit(vec![Write::DeliveryInsert(one.clone()), Write::DeliveryInsert(two.clone())])).await;
+        let finish = world.commit(vec![Write::DeliveryFinish {
+            id: two.id,
+            outcome: DeliveryOutcome::Refused,
+            sip_status: Some(486),
+            reason: Some("Busy Here".to_owned()),
+        }]);
+        two.finished_at = Some(finish.at);
+        two.sip_status = Some(486);
+        two.reason = Some("Busy Here".to_owned());
+        two.outcome = DeliveryOutcome::Refused;
+        world.apply(finish).await;
+        assert_eq!(world.store.deliveries(world.account, exchange).await.unwrap(), [one, two.clone()]);
+        assert_eq!(world.store.delivery_latest(world.account, exchange, binding).await.unwrap(), Some(two));
+    }
+
+    async fn tokens_are_found_by_their_hash_and_revoked(database: Database) {
+        let world = World::on(&database).await;
+        let token = ApiToken {
+            id: TokenId(world.bytes()),
+            account: world.account,
+            name: "browser".to_owned(),
+            scopes: vec![Scope::EndpointsRead, Scope::MessagesCreate],
+            endpoints: Some(vec![EndpointId([1; 16]), EndpointId([2; 16])]),
+            created_at: world.now(),
+            expires_at: Some(world.now()),
+            revoked_at: None,
+        };
+        world.apply(world.commit(vec![Write::TokenInsert { token: token.clone(), hash: [3; 32] }])).await;
+        assert_eq!(world.store.token_by_hash([3; 32]).await.unwrap(), Some(token.clone()));
+        assert_eq!(world.store.token_by_hash([4; 32]).await.unwrap(), None);
+        assert!(holds(&world, Precondition::TokenLive(token.id)).await);
+        let revoke = world.commit(vec![Write::TokenRevoke(token.id)]);
+        let at = revoke.at;
+        world.apply(revoke).await;
+        assert!(!holds(&world, Precondition::TokenLive(token.id)).await);
+        let revoked = world.store.token(world.account, token.id).await.unwrap().unwrap();
+        assert_eq!(revoked.revoked_at, Some(at));
+        assert_eq!(world.store.tokens_revoked_since(at).await.unwrap(), [token.id]);
+        assert_eq!(world.store.tokens_revoked_since(Timestamp(at.0 + 1)).await.unwrap(), []);
+        assert_eq!(world.store.tokens_count(world.account).await.unwrap(), 1);
+    }
+
+    async fn a_failed_precondition_is_named_and_nothing_is_written(database: Database) {
+        let world = World::on(&database).await;
+        let domain = world.domain("a.example").await;
+        let phone = world.phone_of(&domain, "alice");
+        let mut commit = world.create(&phone, Vec::new());
+        commit.preconditions.push(Precondition::DomainAt(domain.id, 5));
+        assert_eq!(world.store.commit(commit).await.unwrap(), Answer::Failed(1));
+        assert!(world.seqs().await.is_empty());
+        assert_eq!(world.phone(&domain, "alice").await.external_id, 1);
+    }
+
+    async fn one_account_neither_sees_nor_changes_another(database: Database) {
+        let world = World::on(&database).await;
+        let other = world.other("other").await;
+        let domain = world.domain("a.example").await;
+        let alice = world.phone(&domain, "alice").await;
+        let chat = world.chat(&alice, "x").await;
+        world.apply(world.receive(&alice, chat, "mine")).await;
+        assert!(!holds(&other, Precondition::EndpointAt(alice.id, 1)).await);
+        assert!(!holds(&other, Precondition::ChatThere(chat)).await);
+        assert!(!holds(&other, Precondition::DomainAt(domain.id, 1)).await);
+        // The name of a domain is the instance's.
+        assert!(!holds(&other, Precondition::DomainNameFree("a.example".into())).await);
+        other.apply(other.commit(vec![
+            Write::EndpointStateSet(alice.id, EndpointState::Online),
+            Write::EndpointDelete(alice.id),
+        ])).await;
+        let found = world.store.endpoint(world.account, EndpointKey::Id(alice.id)).await.unwrap();
+        assert_eq!(found, Found::One(alice.clone()));
+        assert_eq!(other.store.endpoint(other.account, EndpointKey::Id(alice.id)).await.unwrap(), Found::None);
+        assert_eq!(other.store.domain_by_name(other.account, "a.example".into()).await.unwrap(), None);
+        assert_eq!(other.store.chats_by_ids(other.account, vec![chat]).await.unwrap(), []);
+        let answer = other.store.commit(other.receive(&alice, chat, "theirs")).await.unwrap();
+        assert_eq!(answer, Answer::Failed(0));
+        assert_eq!(world.seqs().await.len(), 3);
+        assert_eq!(applied(other.store.commit(other.commit(Vec::new())).await.unwrap()).head, 0);
+    }
+}

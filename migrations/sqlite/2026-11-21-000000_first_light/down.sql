@@ -1,0 +1,15 @@
+DROP TABLE tokens;
+DROP TABLE idempotency;
+DROP TABLE events;
+DROP TABLE deliveries;
+DROP TABLE dispatches;
+DROP TABLE messages;
+DROP TABLE chats;
+DROP TABLE bindings;
+DROP TABLE credentials;
+DROP TABLE endpoints;
+DROP TABLE domain_names;
+DROP TABLE domains;
+DROP TABLE account_numbers;
+DROP TABLE accounts;
+DROP TABLE instance;
