@@ -2,11 +2,12 @@
 //!
 //! Unknown users and wrong passwords get the same answer after the same work.
 
+use sha2::{Digest as _, Sha256};
 use sip_validate::{SipUri, aor_user};
 use sipgraph_core::endpoint::Endpoint;
 use sipgraph_core::ports::store::Realm;
 
-use crate::digest::{Challenge, Verdict};
+use crate::digest::{self, Challenge, Verdict};
 use crate::edge::Edge;
 use crate::reply::Reply;
 use crate::transport::Flow;
@@ -70,10 +71,13 @@ pub(crate) async fn authenticate(
         Err(_) => None,
     };
     let ha1 = found.as_ref().map_or(&[][..], |found| &found.ha1);
-    let method = request.method().unwrap_or_default();
+    let given = digest::Request {
+        method: request.method().unwrap_or_default(),
+        identity: identity(request),
+    };
     let verdict = edge
         .authenticator
-        .check(&credentials, &challenge, method, ha1);
+        .check(&credentials, &challenge, &given, ha1);
     match (verdict, found) {
         (Verdict::Right, Some(found)) if same_target(&credentials.uri, request) => {
             edge.transports.authenticated(flow);
@@ -95,6 +99,24 @@ pub(crate) async fn authenticate(
             Err(ask(false))
         }
     }
+}
+
+/// What a MESSAGE is known by. It may come again with the same digest, from a proxy or a device that lost its
+/// transaction: it is stored once. A REGISTER may not: it would bind again what was unbound meanwhile.
+fn identity(request: &Message) -> Option<u64> {
+    if request.method() != Some("MESSAGE") {
+        return None;
+    }
+    let mut hash = Sha256::new();
+    for name in [Name::CallId, Name::CSeq, Name::From] {
+        hash.update(request.get(name).unwrap_or_default());
+        hash.update([0]);
+    }
+    hash.update(request.uri().unwrap_or_default());
+    hash.update([0]);
+    hash.update(&request.body);
+    let hash = hash.finalize();
+    hash.first_chunk().map(|first| u64::from_be_bytes(*first))
 }
 
 /// Whether the digest's `uri` and the Request-URI have the same user and host; proxies and phones differ in

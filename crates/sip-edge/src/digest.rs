@@ -56,6 +56,16 @@ pub(crate) struct Challenge<'a> {
     pub(crate) now_s: u64,
 }
 
+/// The request that carries an answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request<'a> {
+    /// Its method.
+    pub(crate) method: &'a str,
+    /// What it is known by, when it may come again with the same answer: doing it twice does nothing more.
+    /// `None` where every use of a count must be the first.
+    pub(crate) identity: Option<u64>,
+}
+
 /// Makes and checks nonces.
 pub(crate) struct Authenticator {
     keyring: Keyring,
@@ -121,9 +131,10 @@ impl Authenticator {
         &self,
         credentials: &Credentials<'_>,
         challenge: &Challenge<'_>,
-        method: &str,
+        request: &Request<'_>,
         ha1: &[Ha1],
     ) -> Verdict {
+        let method = request.method;
         let algorithm = match credentials.algorithm.as_deref() {
             None => Some(DigestAlgorithm::Md5),
             Some(name) => {
@@ -171,10 +182,16 @@ impl Authenticator {
             return Verdict::Wrong;
         }
         match self.open(&credentials.nonce, challenge) {
-            Some((nonce, time)) if self.first_use(nonce, time, count, challenge.now_s) => {
-                Verdict::Right
+            Some((nonce, time)) => {
+                let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+                used.expire(challenge.now_s);
+                if used.allows(nonce, time, count, request.identity) {
+                    Verdict::Right
+                } else {
+                    Verdict::Stale
+                }
             }
-            _ => Verdict::Stale,
+            None => Verdict::Stale,
         }
     }
 
@@ -189,12 +206,6 @@ impl Authenticator {
         let is_fresh =
             time <= challenge.now_s + NONCE_SKEW_S_MAX && time + NONCE_S_MAX > challenge.now_s;
         (is_ours && is_fresh).then_some((mac, time))
-    }
-
-    fn first_use(&self, nonce: [u8; MAC_BYTES], time: u64, count: Option<u32>, now_s: u64) -> bool {
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        used.expire(now_s);
-        used.first_use(nonce, time, count)
     }
 }
 
@@ -241,7 +252,12 @@ struct Used {
 struct Window {
     highest: u32,
     seen: u64,
+    /// The latest counts whose request may come again, with what it is known by; places by count.
+    repeatable: [Option<(u32, u64)>; REPEATABLE],
 }
+
+/// How many of the latest requests with a nonce may come again: a device has one or two under way.
+const REPEATABLE: usize = 4;
 
 impl Used {
     /// Forgets nonces that are refused by their age already.
@@ -261,31 +277,54 @@ impl Used {
         }
     }
 
-    /// Marks a count as used and returns whether it was not used before; `None` uses the nonce up.
-    fn first_use(&mut self, nonce: [u8; MAC_BYTES], time: u64, count: Option<u32>) -> bool {
-        let Some(window) = self.windows.get_mut(&nonce) else {
+    /// Marks a count as used and returns whether it may be: it was not used before, or by this same request.
+    /// Without a count (no qop) the first request uses the nonce up.
+    fn allows(
+        &mut self,
+        nonce: [u8; MAC_BYTES],
+        time: u64,
+        count: Option<u32>,
+        identity: Option<u64>,
+    ) -> bool {
+        if !self.windows.contains_key(&nonce) {
             if self.order.len() == NONCES_MAX {
                 self.drop_oldest();
             }
-            let window = Window {
-                highest: count.unwrap_or(u32::MAX),
-                seen: count.map_or(u64::MAX, |_| 1),
-            };
-            self.windows.insert(nonce, window);
             self.order.push_back((time, nonce));
-            return true;
+        }
+        let window = self.windows.entry(nonce).or_insert(Window {
+            highest: 0,
+            seen: 0,
+            repeatable: [None; REPEATABLE],
+        });
+        let is_first = window.first_use(count);
+        let count = count.unwrap_or(0);
+        let place = usize::try_from(count).unwrap_or(0) % REPEATABLE;
+        if is_first {
+            window.repeatable[place] = identity.map(|identity| (count, identity));
+        }
+        is_first
+            || identity.is_some_and(|identity| window.repeatable[place] == Some((count, identity)))
+    }
+}
+
+impl Window {
+    fn first_use(&mut self, count: Option<u32>) -> bool {
+        let Some(count) = count else {
+            let is_unused = self.highest == 0;
+            (self.highest, self.seen) = (u32::MAX, u64::MAX);
+            return is_unused;
         };
-        let Some(count) = count else { return false };
-        if let Some(ahead) = count.checked_sub(window.highest).filter(|ahead| *ahead > 0) {
-            window.highest = count;
-            window.seen = window.seen.checked_shl(ahead).unwrap_or(0) | 1;
+        if let Some(ahead) = count.checked_sub(self.highest).filter(|ahead| *ahead > 0) {
+            self.highest = count;
+            self.seen = self.seen.checked_shl(ahead).unwrap_or(0) | 1;
             return true;
         }
-        let Some(bit) = 1_u64.checked_shl(window.highest - count) else {
+        let Some(bit) = 1_u64.checked_shl(self.highest - count) else {
             return false;
         };
-        let is_first = window.seen & bit == 0;
-        window.seen |= bit;
+        let is_first = self.seen & bit == 0;
+        self.seen |= bit;
         is_first
     }
 }
@@ -299,6 +338,11 @@ mod tests {
     use sipgraph_core::keyring::Secret;
 
     const BOTH: &[DigestAlgorithm] = &[DigestAlgorithm::Sha256, DigestAlgorithm::Md5];
+
+    const REGISTER: Request<'static> = Request {
+        method: "REGISTER",
+        identity: None,
+    };
 
     fn authenticator() -> Authenticator {
         Authenticator::new(Keyring::new([7; 32]), [0; 8])
@@ -415,7 +459,7 @@ mod tests {
                     authenticator.check(
                         &answer(&header, password, count),
                         &challenge(1000),
-                        "REGISTER",
+                        &REGISTER,
                         ha1,
                     )
                 };
@@ -426,7 +470,7 @@ mod tests {
                 let header = &authenticator.challenge(&challenge(1000), false)[at];
                 let credentials = answer(header, "Secret1", count);
                 let check =
-                    || authenticator.check(&credentials, &challenge(1000), "REGISTER", &known());
+                    || authenticator.check(&credentials, &challenge(1000), &REGISTER, &known());
                 assert_eq!((check(), check()), (Verdict::Right, Verdict::Stale));
             }
         }
@@ -440,7 +484,7 @@ mod tests {
             authenticator.check(
                 &answer(header, "Secret1", Some(count)),
                 challenge,
-                "REGISTER",
+                &REGISTER,
                 &known(),
             )
         };
@@ -493,13 +537,25 @@ mod tests {
     #[test]
     fn each_count_passes_once_in_a_window_of_64() {
         let mut used = Used::default();
-        let mut first = |count| used.first_use([1; MAC_BYTES], 1000, Some(count));
+        let mut first = |count| used.allows([1; MAC_BYTES], 1000, Some(count), None);
         assert!(first(1) && first(2) && !first(1) && !first(2));
         assert!(first(70) && first(69) && !first(69) && first(7) && !first(6) && !first(2));
         assert!(first(u32::MAX) && !first(u32::MAX));
-        assert!(!used.first_use([1; MAC_BYTES], 1000, None));
+        assert!(!used.allows([1; MAC_BYTES], 1000, None, None));
         used.expire(1300);
         assert!(used.windows.is_empty() && used.order.is_empty());
+    }
+
+    #[test]
+    fn the_same_request_may_come_again_and_no_other() {
+        let mut used = Used::default();
+        let mut allows = |count, identity| used.allows([1; MAC_BYTES], 1000, count, identity);
+        assert!(allows(Some(1), Some(7)) && allows(Some(1), Some(7)));
+        assert!(!allows(Some(1), Some(8)) && !allows(Some(1), None) && allows(Some(1), Some(7)));
+        assert!(allows(Some(5), Some(9)) && !allows(Some(1), Some(7)) && allows(Some(5), Some(9)));
+        let mut allows = |count, identity| used.allows([2; MAC_BYTES], 1000, count, identity);
+        assert!(allows(None, Some(7)) && allows(None, Some(7)));
+        assert!(!allows(None, Some(8)) && !allows(Some(1), Some(7)));
     }
 
     #[test]
@@ -508,7 +564,7 @@ mod tests {
         for n in 0..=NONCES_MAX {
             let mut nonce = [0; MAC_BYTES];
             nonce[..8].copy_from_slice(&n.to_be_bytes());
-            assert!(used.first_use(nonce, 1000, Some(1)));
+            assert!(used.allows(nonce, 1000, Some(1), None));
         }
         assert_eq!(
             (used.windows.len(), used.order.len()),
@@ -534,7 +590,7 @@ mod tests {
         )
         .into();
         assert_eq!(
-            authenticator.check(&credentials, &challenge(1000), "REGISTER", &ha1),
+            authenticator.check(&credentials, &challenge(1000), &REGISTER, &ha1),
             Verdict::Right
         );
     }

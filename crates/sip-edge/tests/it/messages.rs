@@ -130,6 +130,17 @@ async fn a_repeated_message_is_stored_once() {
         alice.send(text.as_bytes()).await;
         assert_eq!(alice.response().await.status(), 202);
     }
+    // With another branch: the device has lost its transaction.
+    alice
+        .send(text.replace("branch=z9hG4bK", "branch=z9hG4bKx").as_bytes())
+        .await;
+    assert_eq!(alice.response().await.status(), 202);
+    // Another message with the same digest is a theft.
+    let stolen = text
+        .replace("branch=z9hG4bK", "branch=z9hG4bKy")
+        .replace("hello", "jello");
+    alice.send(stolen.as_bytes()).await;
+    assert_eq!(alice.response().await.status(), 401);
     // The same message over another transport, with the same Call-ID, CSeq and From tag.
     let mut again = Phone::tcp(harness.tcp, "alice", "example.com", PASSWORD).await;
     let challenge = again.ask("MESSAGE", uri, "", "hello").await;
