@@ -100,6 +100,13 @@ pub enum Precondition {
 pub enum Write {
     /// Inserts a domain with its aliases.
     DomainInsert(Domain),
+    /// Inserts another alias of a domain and raises its version.
+    DomainAliasInsert {
+        /// The domain.
+        domain: DomainId,
+        /// The alias in canonical form.
+        name: String,
+    },
     /// Deletes a domain with its aliases.
     DomainDelete(DomainId),
     /// Inserts an endpoint; its `external_id` is allotted by the store.

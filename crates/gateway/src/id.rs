@@ -48,6 +48,14 @@ fn parse(id: &ID) -> Option<(u8, [u8; 16])> {
     Some((*kind, rest.try_into().ok()?))
 }
 
+/// Reads the id of an endpoint as clients see it, for the command line; `None` for anything else.
+#[must_use]
+pub fn endpoint_id(text: &str) -> Option<EndpointId> {
+    parse(&ID::from(text))
+        .filter(|(kind, _)| *kind == EndpointId::KIND)
+        .map(|(_, bytes)| EndpointId(bytes))
+}
+
 /// Returns the letter of an id's kind.
 pub(crate) fn kind(id: &ID) -> Option<u8> {
     parse(id).map(|(kind, _)| kind)
@@ -91,6 +99,8 @@ mod tests {
         let endpoint = EndpointId([7; 16]);
         assert_eq!(EndpointId::of(&endpoint.to_id()), endpoint);
         assert_eq!(ChatId::of(&endpoint.to_id()), ChatId([0; 16]));
+        assert_eq!(endpoint_id(&endpoint.to_id()), Some(endpoint));
+        assert_eq!(endpoint_id(&ChatId([7; 16]).to_id()), None);
         for text in ["", "alice", "AAAA", "%%%", "../../etc"] {
             assert_eq!(
                 EndpointId::of(&ID::from(text)),

@@ -30,6 +30,7 @@ mod token;
 mod view;
 
 pub use config::Config;
+pub use id::endpoint_id;
 pub use routes::router;
 pub use schema::sdl;
 pub use sipgraph_graphql_transport::{Drain, Hosts, InvalidOrigin, Origins, loopback_hosts_only};

@@ -3,7 +3,7 @@
 use super::{App, Outcome, contended, key_reused};
 use crate::access::{Caller, Scope};
 use crate::commit::Answer;
-use crate::decide::domains::{DomainSnapshot, NewDomain, create, delete, names};
+use crate::decide::domains::{DomainSnapshot, NewDomain, alias_add, create, delete, names};
 use crate::domain::Domain;
 use crate::error::{Problem, ProblemCode};
 use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest};
@@ -71,6 +71,47 @@ impl App {
             value: value.ok_or_else(|| Error::not_found("domain"))?,
             replayed: true,
         })
+    }
+
+    /// Adds an alias to a domain and returns the domain; an alias that it has already changes nothing. Scope:
+    /// `domains.update`; not for a token bound to endpoints.
+    ///
+    /// # Errors
+    /// `NotFound`; all that is wrong with the alias.
+    pub async fn domain_alias_add(
+        &self,
+        caller: &Caller,
+        id: DomainId,
+        alias: &str,
+    ) -> Result<Domain, Fault> {
+        require_whole(caller, Scope::DomainsUpdate)?;
+        let canonical = sip_validate::domain(alias).ok();
+        for _ in 0..super::ATTEMPTS {
+            let domain = self
+                .store
+                .domains_by_ids(caller.account, vec![id])
+                .await?
+                .into_iter()
+                .next()
+                .ok_or_else(|| Fault::from(Problem::not_found("id", "domain")))?;
+            let is_taken = match &canonical {
+                Some(name) if domain.aliases.iter().any(|alias| alias == name) => {
+                    return Ok(domain);
+                }
+                Some(name) => {
+                    let names = vec![name.clone().into_owned()];
+                    !self.store.domain_names_taken(names).await?.is_empty()
+                }
+                None => false,
+            };
+            let (commit, changed) =
+                alias_add(&self.mint(), &domain, alias, is_taken).map_err(Fault::Refused)?;
+            match self.commit(commit).await? {
+                Answer::Applied(_) => return Ok(changed),
+                Answer::Replayed(_) | Answer::KeyReused | Answer::Failed(_) => {}
+            }
+        }
+        Err(contended().into())
     }
 
     /// Deletes a domain without endpoints. Scope: `domains.delete`; not for a token bound to endpoints.

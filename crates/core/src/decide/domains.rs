@@ -147,6 +147,54 @@ pub fn create(
     Ok((commit, domain))
 }
 
+/// Decides on another alias of a domain; `is_taken` says whether any domain of the instance has the name.
+///
+/// # Errors
+/// All that is wrong with it, at `alias`.
+pub fn alias_add(
+    mint: &Mint<'_>,
+    domain: &Domain,
+    alias: &str,
+    is_taken: bool,
+) -> Result<(Commit, Domain), Vec<Problem>> {
+    let name = match sip_validate::domain(alias) {
+        Ok(name) => name.into_owned(),
+        Err(v) => return Err(vec![violation("alias", alias, &v)]),
+    };
+    if is_taken {
+        return Err(vec![Problem::new(
+            ProblemCode::Conflict,
+            "alias",
+            format!("The domain name {name} is taken."),
+        )]);
+    }
+    let mut aliases = domain.aliases.clone();
+    aliases.push(name.clone());
+    if aliases.len() > ALIASES_MAX {
+        return Err(vec![limit("alias", ALIASES_MAX, aliases.len())]);
+    }
+    let commit = Commit {
+        account: domain.account,
+        at: mint.now,
+        idempotency: None,
+        preconditions: vec![
+            Precondition::DomainAt(domain.id, domain.version),
+            Precondition::DomainNameFree(name.clone()),
+        ],
+        writes: vec![Write::DomainAliasInsert {
+            domain: domain.id,
+            name,
+        }],
+        events: Vec::new(),
+    };
+    let changed = Domain {
+        aliases: sorted(aliases),
+        version: domain.version + 1,
+        ..domain.clone()
+    };
+    Ok((commit, changed))
+}
+
 /// Decides on deleting an empty domain.
 #[must_use]
 pub fn delete(mint: &Mint<'_>, domain: &Domain) -> Commit {

@@ -86,7 +86,7 @@ pub(super) struct Plan {
     pub(super) idempotency: Vec<IdempotencyRow>,
     domains: Vec<DomainRow>,
     domain_names: Vec<DomainNameRow>,
-    domain_raises: Vec<ObjectKey>,
+    domain_changes: Vec<ObjectKey>,
     endpoints: Vec<EndpointRow>,
     credentials: Vec<CredentialRow>,
     states: Vec<StateChange>,
@@ -165,7 +165,7 @@ impl Plan {
                     domain_id: (*domain).into(),
                     is_alias: true,
                 });
-                self.domain_raises.push(object((*domain).into()));
+                self.domain_changes.push(object((*domain).into()));
             }
             Write::EndpointStateSet(id, state) => self.states.push(StateChange {
                 account_id,
@@ -337,7 +337,13 @@ impl Plan {
             chats,
         )
         .await?;
-        update(c, "domains", "version = t.version + 1", &self.domain_raises).await?;
+        update(
+            c,
+            "domains",
+            "version = t.version + 1",
+            &self.domain_changes,
+        )
+        .await?;
         update(c, "endpoints", "state = k.state", &self.states).await?;
         update(
             c,
