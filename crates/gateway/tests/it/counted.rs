@@ -1,0 +1,120 @@
+//! A store that notes which reads it was asked for. Every one noted is one statement (`read!` in the storage crate) but
+//! for those that say they are several.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use sipgraph_core::{
+    AccountId, BindingId, ChatId, DomainId, EndpointId, ExchangeId, MessageId, Timestamp, TokenId,
+    account::{Account, LogHead},
+    binding::Binding,
+    chat::{Chat, ChatKey},
+    commit::{Answer, Commit, Idempotency},
+    delivery::{Delivery, Dispatch},
+    domain::Domain,
+    endpoint::Endpoint,
+    event::Event,
+    id::NodeId,
+    message::Message,
+    page::{Page, Slice},
+    ports::{
+        Store,
+        store::{
+            ChatFilter, Credentials, EndpointFilter, EndpointKey, Found, MessageFilter, Realm,
+            SendSnapshot, StoreFuture,
+        },
+    },
+    token::ApiToken,
+};
+use sipgraph_storage::Storage;
+
+/// The real store, with a list of the calls since [`Counted::take`].
+pub(crate) struct Counted {
+    inner: Storage,
+    calls: Mutex<Vec<&'static str>>,
+}
+
+impl Counted {
+    pub(crate) fn new(inner: Storage) -> Self {
+        Self {
+            inner,
+            calls: Mutex::default(),
+        }
+    }
+
+    /// Returns the names of the calls so far and forgets them.
+    pub(crate) fn take(&self) -> Vec<&'static str> {
+        std::mem::take(&mut self.calls.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note(&self, name: &'static str) {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.push(name);
+    }
+}
+
+macro_rules! forward {
+    ($($name:ident($($arg:ident: $ty:ty),*) -> $answer:ty;)*) => {
+        impl Store for Counted {
+            $(fn $name(&self, $($arg: $ty),*) -> StoreFuture<'_, $answer> {
+                self.note(stringify!($name));
+                self.inner.$name($($arg),*)
+            })*
+        }
+    };
+}
+
+forward! {
+    commit(commit: Commit) -> Answer;
+    idempotent_result(account: AccountId, key: Idempotency) -> Option<Answer>;
+    ready() -> ();
+    account_create(id: AccountId, name: String, at: Timestamp) -> Option<Account>;
+    account(id: AccountId) -> Option<Account>;
+    account_by_name(name: String) -> Option<Account>;
+    numbers_assign(account: AccountId, numbers: Vec<String>) -> Vec<String>;
+    epoch_raise() -> ();
+    token_by_hash(hash: [u8; 32]) -> Option<ApiToken>;
+    token(account: AccountId, id: TokenId) -> Option<ApiToken>;
+    tokens(account: AccountId, slice: Slice) -> Page<ApiToken>;
+    tokens_count(account: AccountId) -> i64;
+    tokens_revoked_since(at: Timestamp) -> Vec<TokenId>;
+    realm(name: String) -> Option<Realm>;
+    domains_by_ids(account: AccountId, ids: Vec<DomainId>) -> Vec<Domain>;
+    domain_by_name(account: AccountId, name: String) -> Option<Domain>;
+    domain_names_taken(names: Vec<String>) -> Vec<String>;
+    domains(account: AccountId, slice: Slice) -> Page<Domain>;
+    domains_count(account: AccountId) -> i64;
+    endpoint(account: AccountId, key: EndpointKey) -> Found<Endpoint>;
+    endpoints_by_ids(account: AccountId, ids: Vec<EndpointId>) -> Vec<Endpoint>;
+    endpoints(account: AccountId, filter: EndpointFilter, slice: Slice) -> Page<Endpoint>;
+    endpoints_count(account: AccountId, filter: EndpointFilter) -> i64;
+    credentials(domain: DomainId, canonical: String) -> Option<Credentials>;
+    endpoint_bindings(account: AccountId, id: EndpointId) -> Option<(Endpoint, Vec<Binding>)>;
+    bindings_by_endpoints(account: AccountId, ids: Vec<EndpointId>) -> Vec<Binding>;
+    bindings_ended(before: Timestamp, limit: u32) -> Vec<Binding>;
+    bindings_of_connection(node: NodeId, connection: i64) -> Vec<Binding>;
+    bindings_suspend_streams(node: NodeId, until: Timestamp) -> ();
+    send_snapshot(account: AccountId, sender: EndpointKey, recipient: EndpointKey) -> SendSnapshot;
+    messages_by_ids(account: AccountId, ids: Vec<MessageId>) -> Vec<Message>;
+    messages(account: AccountId, filter: MessageFilter, slice: Slice) -> Page<Message>;
+    messages_count(account: AccountId, filter: MessageFilter) -> i64;
+    chats_by_ids(account: AccountId, ids: Vec<ChatId>) -> Vec<Chat>;
+    chat_by_key(account: AccountId, key: ChatKey) -> Option<Chat>;
+    chats(account: AccountId, filter: ChatFilter, slice: Slice) -> Page<Chat>;
+    chats_count(account: AccountId, filter: ChatFilter) -> i64;
+    unread_by_endpoints(account: AccountId, ids: Vec<EndpointId>) -> Vec<(EndpointId, i64)>;
+    dispatches_claim(now: Timestamp, lease: Duration, limit: u32) -> Vec<Dispatch>;
+    dispatches_unlease() -> ();
+    dispatches_hurry(account: AccountId, recipient: EndpointId, now: Timestamp) -> ();
+    dispatches_to(account: AccountId, recipient: EndpointId, limit: u32) -> Vec<Dispatch>;
+    deliveries(account: AccountId, exchange: ExchangeId) -> Vec<Delivery>;
+    delivery_latest(account: AccountId, exchange: ExchangeId, binding: BindingId) -> Option<Delivery>;
+    log_head(account: AccountId) -> Option<LogHead>;
+    log_heads(accounts: Vec<AccountId>) -> Vec<(AccountId, i64)>;
+    events_after(account: AccountId, after: i64, limit: u32) -> Vec<Event>;
+    events_before(account: AccountId, before: i64, limit: u32) -> Vec<Event>;
+    events_trim(before: Timestamp, limit: u32) -> u64;
+    idempotency_trim(before: Timestamp, limit: u32) -> u64;
+}
