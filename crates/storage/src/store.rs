@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use sipgraph_core::{
-    AccountId, BindingId, ChatId, DomainId, EndpointId, Error, ExchangeId, MessageId, Timestamp,
+    AccountId, ChatId, DomainId, EndpointId, Error, ExchangeId, MessageId, Timestamp,
     TokenId,
     account::{Account, LogHead},
     binding::Binding,
@@ -443,22 +443,11 @@ impl Store for Storage {
     fn deliveries(
         &self,
         account: AccountId,
-        exchange: ExchangeId,
+        exchanges: Vec<ExchangeId>,
     ) -> StoreFuture<'_, Vec<Delivery>> {
-        read!(self, deliveries::deliveries(account, exchange))
+        read!(self, deliveries::deliveries(account, &exchanges))
     }
 
-    fn delivery_latest(
-        &self,
-        account: AccountId,
-        exchange: ExchangeId,
-        binding: BindingId,
-    ) -> StoreFuture<'_, Option<Delivery>> {
-        read!(
-            self,
-            deliveries::delivery_latest(account, exchange, binding)
-        )
-    }
 
     fn log_head(&self, account: AccountId) -> StoreFuture<'_, Option<LogHead>> {
         read!(self, accounts::log_head(account))

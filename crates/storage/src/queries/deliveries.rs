@@ -5,7 +5,7 @@ use std::time::Duration;
 use diesel::{QueryResult, prelude::*};
 use diesel_async::RunQueryDsl;
 use sipgraph_core::{
-    AccountId, BindingId, EndpointId, ExchangeId, Timestamp,
+    AccountId, EndpointId, ExchangeId, Timestamp,
     delivery::{Delivery, Dispatch},
 };
 
@@ -124,32 +124,15 @@ pub(crate) async fn dispatches_to(
 pub(crate) async fn deliveries(
     c: &mut Conn,
     account: AccountId,
-    exchange: ExchangeId,
+    exchanges: &[ExchangeId],
 ) -> QueryResult<Vec<Delivery>> {
+    let exchanges: Vec<Id> = exchanges.iter().copied().map(Id::from).collect();
     let rows = deliveries::table
         .filter(deliveries::account_id.eq(Id::from(account)))
-        .filter(deliveries::exchange_id.eq(Id::from(exchange)))
+        .filter(deliveries::exchange_id.eq_any(exchanges))
         .order((deliveries::started_at, deliveries::id))
         .select(DeliveryRow::as_select())
         .load(c)
         .await?;
     convert(rows)
-}
-
-pub(crate) async fn delivery_latest(
-    c: &mut Conn,
-    account: AccountId,
-    exchange: ExchangeId,
-    binding: BindingId,
-) -> QueryResult<Option<Delivery>> {
-    let row = deliveries::table
-        .filter(deliveries::account_id.eq(Id::from(account)))
-        .filter(deliveries::exchange_id.eq(Id::from(exchange)))
-        .filter(deliveries::binding_id.eq(Id::from(binding)))
-        .order((deliveries::attempt.desc(), deliveries::started_at.desc()))
-        .select(DeliveryRow::as_select())
-        .first(c)
-        .await
-        .optional()?;
-    Ok(row.map(Delivery::try_from).transpose()?)
 }
