@@ -1,0 +1,208 @@
+//! The loops with timers around the steps of `core::app`. They decide nothing: each calls a step, logs its failure
+//! once, and calls it again.
+
+use crate::failure::Failure;
+use futures_util::StreamExt as _;
+use sipgraph_core::ports::{Bus, Technology};
+use sipgraph_core::{App, Error};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+/// The most rounds of delivery at once. A round waits for a phone, up to 64 s when that is gone, and takes a few KiB;
+/// and its text up to 60 KiB; so many dead phones can be waited for before a living one has to.
+const ROUNDS_MAX: usize = 1024;
+/// How often to look for due messages that no wake told of: retries, other nodes' messages, the command line's.
+const DELIVERY_TICK: Duration = Duration::from_secs(1);
+/// How often ended bindings are removed: a phone shows offline within this time of its expiry.
+const PRESENCE_TICK: Duration = Duration::from_secs(1);
+/// How often refreshes are written; core promises 30 s at most.
+const FLUSH_TICK: Duration = Duration::from_secs(10);
+/// How often revoked tokens are looked for: their sockets must close within two seconds.
+const SESSIONS_TICK: Duration = Duration::from_secs(1);
+/// How often the heads of followed logs are looked at, for wakes that the bus lost.
+const LOGS_TICK: Duration = Duration::from_secs(1);
+/// How often old events and idempotency keys are trimmed.
+const RETENTION_TICK: Duration = Duration::from_secs(60);
+
+/// The running loops.
+pub(crate) struct Workers {
+    loops: JoinSet<&'static str>,
+    stop: CancellationToken,
+}
+
+impl Workers {
+    /// Starts every loop. They end when they are stopped or dropped.
+    pub(crate) fn start(
+        app: &Arc<App>,
+        bus: &Arc<dyn Bus>,
+        technology: Arc<dyn Technology>,
+    ) -> Self {
+        let stop = CancellationToken::new();
+        let mut workers = Self {
+            loops: JoinSet::new(),
+            stop: stop.clone(),
+        };
+        let wakes = bus.wakes();
+        let woken = app.clone();
+        workers.spawn("bus", async move {
+            wakes
+                .take_until(stop.clone().cancelled_owned())
+                .for_each(|wake| {
+                    woken.logs_wake(wake);
+                    std::future::ready(())
+                })
+                .await;
+        });
+        workers.spawn(
+            "delivery",
+            deliver(app.clone(), technology, workers.stop.clone()),
+        );
+        workers.every("presence", PRESENCE_TICK, app, |app| async move {
+            while app.presence_sweep().await? {}
+            Ok(())
+        });
+        workers.every("refreshes", FLUSH_TICK, app, |app| async move {
+            app.presence_flush().await
+        });
+        workers.every("sessions", SESSIONS_TICK, app, |app| async move {
+            app.sessions_sweep().await
+        });
+        workers.every("logs", LOGS_TICK, app, |app| async move {
+            app.logs_tick().await
+        });
+        workers.every("retention", RETENTION_TICK, app, |app| async move {
+            while app.retention_step().await? {
+                // Between two steps others get the writer.
+                tokio::task::yield_now().await;
+            }
+            Ok(())
+        });
+        workers
+    }
+
+    /// Waits until a loop ends, which it does by itself only when it panicked: the program must not go on without it.
+    pub(crate) async fn failed(&mut self) -> Failure {
+        match self.loops.join_next().await {
+            Some(Ok(name)) => Failure::Failed(format!("The worker {name} ended.")),
+            Some(Err(error)) => Failure::failed("A worker failed", error),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends every loop after the step that it is in.
+    pub(crate) async fn stop(mut self) {
+        self.stop.cancel();
+        while self.loops.join_next().await.is_some() {}
+    }
+
+    fn spawn(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        self.loops.spawn(async move {
+            work.await;
+            name
+        });
+    }
+
+    fn every<F, Fut>(&mut self, name: &'static str, period: Duration, app: &Arc<App>, step: F)
+    where
+        F: Fn(Arc<App>) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<(), Error>> + Send,
+    {
+        let (app, stop) = (app.clone(), self.stop.clone());
+        self.spawn(name, async move {
+            let mut ticks = tokio::time::interval(period);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut health = Health::new(name);
+            while running(&stop, ticks.tick()).await {
+                health.note(&step(app.clone()).await);
+            }
+        });
+    }
+}
+
+/// Waits for `event`; gives whether it came before the stop.
+async fn running<T>(stop: &CancellationToken, event: impl Future<Output = T>) -> bool {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => false,
+        _ = event => true,
+    }
+}
+
+/// Logs when a loop begins to fail and when it works again, not each time between.
+struct Health {
+    name: &'static str,
+    is_failing: bool,
+}
+
+impl Health {
+    fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            is_failing: false,
+        }
+    }
+
+    fn note<T>(&mut self, result: &Result<T, Error>) {
+        match (result, self.is_failing) {
+            (Err(error), false) => {
+                tracing::warn!(worker = self.name, %error, "a worker fails; it goes on trying")
+            }
+            (Ok(_), true) => tracing::info!(worker = self.name, "a worker works again"),
+            (Err(_), true) | (Ok(_), false) => {}
+        }
+        self.is_failing = result.is_err();
+    }
+}
+
+/// Claims due messages and runs their rounds, each in a task of its own.
+async fn deliver(app: Arc<App>, technology: Arc<dyn Technology>, stop: CancellationToken) {
+    let mut rounds = JoinSet::new();
+    let mut health = Health::new("delivery");
+    while !stop.is_cancelled() {
+        // Listening begins before the look, so that what becomes due in between is not slept through.
+        let due = app.delivery_due();
+        let room = u32::try_from(ROUNDS_MAX.saturating_sub(rounds.len())).unwrap_or(u32::MAX);
+        let begun = app.delivery_step(&technology, room).await;
+        health.note(&begun);
+        let found = begun.unwrap_or_default();
+        let is_idle = found.is_none();
+        for round in found.into_iter().flatten() {
+            rounds.spawn(round);
+        }
+        while let Some(ended) = rounds.try_join_next() {
+            note_panic(ended);
+        }
+        while rounds.len() >= ROUNDS_MAX && !stop.is_cancelled() {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                Some(ended) = rounds.join_next() => note_panic(ended),
+            }
+        }
+        if is_idle {
+            let wake = async {
+                tokio::select! {
+                    () = due => {}
+                    () = tokio::time::sleep(DELIVERY_TICK) => {}
+                }
+            };
+            running(&stop, wake).await;
+        }
+    }
+    // What a phone answers from now on is not waited for; the lease of its message ends, and the device recognises
+    // the repeated attempt. What is answered already is stored.
+    let _ = tokio::time::timeout(crate::shutdown::ROUNDS, async {
+        while let Some(ended) = rounds.join_next().await {
+            note_panic(ended);
+        }
+    })
+    .await;
+}
+
+fn note_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a round of delivery failed");
+    }
+}
