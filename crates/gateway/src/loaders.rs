@@ -151,11 +151,12 @@ impl BatchFn<EndpointId, Answer<i64>> for Batch {
 impl BatchFn<ExchangeId, Answer<Vec<Delivery>>> for Batch {
     async fn load(&mut self, keys: &[ExchangeId]) -> HashMap<ExchangeId, Answer<Vec<Delivery>>> {
         let read = async {
-            let mut traces = Vec::with_capacity(keys.len());
-            for key in keys {
-                traces.push((*key, self.app.deliveries(&self.caller, *key).await?));
+            let mut traces: HashMap<ExchangeId, Vec<Delivery>> =
+                keys.iter().map(|key| (*key, Vec::new())).collect();
+            for delivery in self.app.deliveries(&self.caller, keys.to_vec()).await? {
+                traces.entry(delivery.exchange).or_default().push(delivery);
             }
-            Ok(traces)
+            Ok(traces.into_iter().collect())
         };
         answers(keys, read).await
     }

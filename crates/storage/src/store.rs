@@ -3,8 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use sipgraph_core::{
-    AccountId, ChatId, DomainId, EndpointId, Error, ExchangeId, MessageId, Timestamp,
-    TokenId,
+    AccountId, ChatId, DomainId, EndpointId, Error, ExchangeId, MessageId, Timestamp, TokenId,
     account::{Account, LogHead},
     binding::Binding,
     chat::{Chat, ChatKey},
@@ -447,7 +446,6 @@ impl Store for Storage {
     ) -> StoreFuture<'_, Vec<Delivery>> {
         read!(self, deliveries::deliveries(account, &exchanges))
     }
-
 
     fn log_head(&self, account: AccountId) -> StoreFuture<'_, Option<LogHead>> {
         read!(self, accounts::log_head(account))

@@ -114,7 +114,10 @@ impl App {
         if recipient.simulation == Some(Simulation::Echo) && recipient.enabled {
             return Ok(Some(Begun::Echo(Box::new(dispatch))));
         }
-        let trace = self.store.deliveries(dispatch.account, dispatch.id).await?;
+        let trace = self
+            .store
+            .deliveries(dispatch.account, vec![dispatch.id])
+            .await?;
         let mint = self.mint();
         match plan(&mint, self.node, &dispatch, &recipient, &bindings, &trace) {
             Plan::Attempt {

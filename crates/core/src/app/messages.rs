@@ -342,7 +342,8 @@ impl App {
         Err(contended().into())
     }
 
-    /// Marks a received message read or unread. Scope: `messages.update`. Marking it as it is changes nothing.
+    /// Marks a received message read or unread. Scopes: `messages.update`, and `messages.read` because the message comes
+    /// back. Marking it as it is changes nothing.
     ///
     /// # Errors
     /// `NotFound`; `Validation` when a sent message is to be unread.
@@ -354,6 +355,7 @@ impl App {
         key: Option<&str>,
     ) -> Result<Outcome<Message>, Fault> {
         caller.require(Scope::MessagesUpdate)?;
+        caller.require(Scope::MessagesRead)?;
         let idempotency =
             self.idempotency(caller, "markMessage", key, &[&id.0, &[u8::from(read)]])?;
         let mut replayed = false;
@@ -497,17 +499,18 @@ impl App {
         self.store.messages_count(caller.account, filter).await
     }
 
-    /// Returns the trace of a message that the caller was given: each attempt, oldest first. Scope: `messages.read`.
+    /// Returns the traces of messages that the caller was given: each attempt, oldest first within a message. Scope:
+    /// `messages.read`.
     ///
     /// # Errors
     /// `Forbidden`.
     pub async fn deliveries(
         &self,
         caller: &Caller,
-        exchange: ExchangeId,
+        exchanges: Vec<ExchangeId>,
     ) -> Result<Vec<Delivery>, Error> {
         caller.require(Scope::MessagesRead)?;
-        self.store.deliveries(caller.account, exchange).await
+        self.store.deliveries(caller.account, exchanges).await
     }
 
     /// Returns the sender's copy of a message on its way, with the sender, if both are there.

@@ -15,7 +15,7 @@ use crate::message::{Message, MessageDirection, MessageStatus};
 use crate::page::{Page, Slice};
 use crate::token::ApiToken;
 use crate::{
-    AccountId, BindingId, ChatId, DomainId, EndpointId, Error, ExchangeId, MessageId, Timestamp,
+    AccountId, ChatId, DomainId, EndpointId, Error, ExchangeId, MessageId, Timestamp,
     TokenId,
 };
 use std::time::Duration;
@@ -374,20 +374,12 @@ pub trait Store: Send + Sync {
         limit: u32,
     ) -> StoreFuture<'_, Vec<Dispatch>>;
 
-    /// Returns the attempts of an exchange, oldest first.
+    /// Returns the attempts of several exchanges, oldest first within each.
     fn deliveries(
         &self,
         account: AccountId,
-        exchange: ExchangeId,
+        exchanges: Vec<ExchangeId>,
     ) -> StoreFuture<'_, Vec<Delivery>>;
-
-    /// Returns the latest attempt of an exchange at a binding.
-    fn delivery_latest(
-        &self,
-        account: AccountId,
-        exchange: ExchangeId,
-        binding: BindingId,
-    ) -> StoreFuture<'_, Option<Delivery>>;
 
     // --- the log
 

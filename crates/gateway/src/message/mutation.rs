@@ -39,7 +39,7 @@ impl MessageMutation {
         }))
     }
 
-    /// Marks a received message read or unread. Needs the scope messages.update.
+    /// Marks a received message read or unread. Needs the scopes messages.update and messages.read.
     async fn mark_message(
         &self,
         ctx: &Context<'_>,

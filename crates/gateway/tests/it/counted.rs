@@ -7,7 +7,7 @@ use std::{
 };
 
 use sipgraph_core::{
-    AccountId, BindingId, ChatId, DomainId, EndpointId, ExchangeId, MessageId, Timestamp, TokenId,
+    AccountId, ChatId, DomainId, EndpointId, ExchangeId, MessageId, Timestamp, TokenId,
     account::{Account, LogHead},
     binding::Binding,
     chat::{Chat, ChatKey},
@@ -109,8 +109,7 @@ forward! {
     dispatches_unlease() -> ();
     dispatches_hurry(account: AccountId, recipient: EndpointId, now: Timestamp) -> ();
     dispatches_to(account: AccountId, recipient: EndpointId, limit: u32) -> Vec<Dispatch>;
-    deliveries(account: AccountId, exchange: ExchangeId) -> Vec<Delivery>;
-    delivery_latest(account: AccountId, exchange: ExchangeId, binding: BindingId) -> Option<Delivery>;
+    deliveries(account: AccountId, exchanges: Vec<ExchangeId>) -> Vec<Delivery>;
     log_head(account: AccountId) -> Option<LogHead>;
     log_heads(accounts: Vec<AccountId>) -> Vec<(AccountId, i64)>;
     events_after(account: AccountId, after: i64, limit: u32) -> Vec<Event>;
