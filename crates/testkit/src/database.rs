@@ -89,6 +89,20 @@ impl Database {
         }
     }
 
+    /// The same Postgres database by another address, as a relay in front of it has; it owns nothing.
+    #[must_use]
+    pub fn through(&self, relay: std::net::SocketAddr) -> Self {
+        let (_, name) = self
+            .url
+            .rsplit_once('/')
+            .expect("an address names a database");
+        Self {
+            backend: self.backend,
+            url: format!("postgres://postgres@{relay}/{name}"),
+            folder: None,
+        }
+    }
+
     /// Which of the two it is.
     #[must_use]
     pub fn backend(&self) -> Backend {

@@ -95,9 +95,10 @@ impl managed::Manager for Manager {
     }
 }
 
-struct Job {
-    commit: Commit,
-    reply: oneshot::Sender<Outcome>,
+enum Job {
+    Commit(Box<Commit>, oneshot::Sender<Outcome>),
+    /// Ends the writer; what was queued before is finished.
+    Stop,
 }
 
 /// The connections to one database.
@@ -149,7 +150,7 @@ impl Postgres {
         let (reply, answer) = oneshot::channel();
         let writer = self.writer_of(commit.account);
         writer
-            .try_send(Job { commit, reply })
+            .try_send(Job::Commit(Box::new(commit), reply))
             .map_err(|error| match error {
                 mpsc::error::TrySendError::Full(_) => overloaded(),
                 mpsc::error::TrySendError::Closed(_) => unavailable("the store is shutting down"),
@@ -239,12 +240,13 @@ impl Postgres {
             .unwrap_or_else(|error| Err(Error::internal(format!("a database task ended: {error}"))))
     }
 
-    /// Finishes the batches that run, refuses what comes, and closes the connections.
+    /// Finishes what waits, refuses what comes, and closes the connections.
     pub(crate) async fn close(&self) {
         self.pool.close();
         for writer in &self.writers {
-            // Reserving every place waits until the writer has taken all that was queued.
-            let _ = timeout(WORK_DEADLINE, writer.reserve_many(QUEUE_MAX)).await;
+            // An error means that the writer is gone.
+            let _ = writer.send(Job::Stop).await;
+            writer.closed().await;
         }
     }
 }
@@ -270,14 +272,22 @@ struct Writer {
 
 impl Writer {
     async fn serve(mut self, mut jobs: mpsc::Receiver<Job>) {
-        while let Some(Job { commit, reply }) = jobs.recv().await {
-            let mut commits = vec![commit];
+        let mut stopped = false;
+        while !stopped && let Some(Job::Commit(commit, reply)) = jobs.recv().await {
+            let mut commits = vec![*commit];
             let mut replies = vec![reply];
-            while commits.len() < self.batch_max
-                && let Ok(Job { commit, reply }) = jobs.try_recv()
-            {
-                commits.push(commit);
-                replies.push(reply);
+            while commits.len() < self.batch_max {
+                match jobs.try_recv() {
+                    Ok(Job::Commit(commit, reply)) => {
+                        commits.push(*commit);
+                        replies.push(reply);
+                    }
+                    Ok(Job::Stop) => {
+                        stopped = true;
+                        break;
+                    }
+                    Err(_) => break,
+                }
             }
             let outcomes = self.batch(&commits).await;
             for (reply, outcome) in replies.into_iter().zip(outcomes) {

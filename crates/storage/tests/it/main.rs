@@ -5,6 +5,13 @@
 
 mod batches;
 mod commits;
+mod doubt;
 mod keys;
 mod log;
+mod outage;
+mod queues;
+mod reads;
+mod schema;
+mod sqlite;
+mod tls;
 mod world;

@@ -1,0 +1,134 @@
+//! What is special to SQLite: a full file in the middle of a group, backups, other processes on the file.
+
+use futures_util::future::join_all;
+use sipgraph_core::{
+    ErrorKind, Timestamp,
+    keyring::Keyring,
+    ports::{Store as _, store::MessageFilter},
+};
+use sipgraph_storage::{Address, Options, SqliteOptions, Storage};
+use sipgraph_testkit::{Backend, Database, SeededEntropy, block_on, database::TEST_KEY, run};
+
+use crate::world::World;
+
+async fn count(world: &World) -> i64 {
+    world
+        .store
+        .messages_count(world.account, MessageFilter::default())
+        .await
+        .unwrap()
+}
+
+/// The file may grow by a few pages more; the group wants many. None of it is stored, also not what came before the statement
+/// that failed, and the next group is.
+#[test]
+fn a_full_file_in_the_middle_of_a_group() {
+    run(Backend::Sqlite, async |database: Database| {
+        let first = database.store().await;
+        first.close().await;
+        let file = database.file().unwrap();
+        let connection = rusqlite::Connection::open(&file).unwrap();
+        let pages: u32 = connection
+            .query_row("PRAGMA page_count", [], |row| row.get(0))
+            .unwrap();
+        let options = Options {
+            sqlite: SqliteOptions {
+                pages_max: Some(pages + 60),
+                ..SqliteOptions::default()
+            },
+            ..Options::default()
+        };
+        let world = World::with(&database, &options).await;
+        let domain = world.domain("a.example").await;
+        let alice = world.phone(&domain, "alice").await;
+        let chat = world.chat(&alice, "x").await;
+        world.apply(world.receive(&alice, chat, "small")).await;
+        let seqs = world.seqs().await;
+
+        // While another process has the lock, a group gathers behind a job that waits for it and is never in a group.
+        connection
+            .execute_batch("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE")
+            .unwrap();
+        let waiting = world.store.epoch_raise();
+        let text = "x".repeat(8 * 1024);
+        let group: Vec<_> = (0..40)
+            .map(|n| world.receive(&alice, chat, if n < 3 { "first" } else { &text }))
+            .collect();
+        let group = join_all(group.into_iter().map(|commit| world.store.commit(commit)));
+        let release = async {
+            // The futures above have put their commits into the queue when they were first polled.
+            tokio::task::yield_now().await;
+            connection.execute_batch("ROLLBACK").unwrap();
+        };
+        let (waited, outcomes, ()) = futures_util::future::join3(waiting, group, release).await;
+        waited.unwrap();
+        for outcome in outcomes {
+            assert_eq!(outcome.unwrap_err().kind, ErrorKind::StorageFull);
+        }
+        assert_eq!(count(&world).await, 1);
+        assert_eq!(world.seqs().await, seqs);
+        let next = world.receive(&alice, chat, "the next group works");
+        assert_eq!(world.apply(next).await.message_seqs[0].0, 2);
+        assert_eq!(count(&world).await, 2);
+        let chats = world
+            .store
+            .chats_by_ids(world.account, vec![chat])
+            .await
+            .unwrap();
+        assert_eq!((chats[0].last_seq, chats[0].unread_count), (2, 2));
+    });
+}
+
+#[test]
+fn a_backup_is_a_whole_database() {
+    run(Backend::Sqlite, async |database: Database| {
+        let world = World::on(&database).await;
+        let domain = world.domain("a.example").await;
+        world.phone(&domain, "alice").await;
+        let path = database.folder().unwrap().join("it's a backup.db");
+        world.store.backup(&path).await.unwrap();
+        assert!(
+            world.store.backup(&path).await.is_err(),
+            "a file is never overwritten"
+        );
+        world.phone(&domain, "later").await;
+        let copy = Storage::open(
+            &Address::Sqlite(path),
+            Keyring::new(TEST_KEY),
+            std::sync::Arc::new(SeededEntropy::new(2)),
+            Timestamp(0),
+            &Options::default(),
+        )
+        .await
+        .unwrap();
+        let events = copy.events_after(world.account, 0, 10).await.unwrap();
+        assert_eq!(events.len(), 1);
+    });
+}
+
+/// The command line writes from another process while the server runs.
+#[test]
+fn two_stores_on_one_file_see_each_other() {
+    block_on(async {
+        let database = Database::sqlite();
+        let world = World::on(&database).await;
+        let beside = database.store().await;
+        let domain = world.domain("a.example").await;
+        assert!(
+            beside
+                .domain_by_name(world.account, domain.name.clone())
+                .await
+                .unwrap()
+                .is_some()
+        );
+        assert!(
+            beside
+                .numbers_assign(world.account, vec!["+1".into()])
+                .await
+                .unwrap()
+                .is_empty()
+        );
+        let account = world.store.account(world.account).await.unwrap().unwrap();
+        assert_eq!(account.numbers, ["+1"]);
+    });
+}
