@@ -299,7 +299,7 @@ impl Config {
         let known = keys_of(&defaults);
         let mut layers = defaults;
         if let Some(path) = file {
-            if !path.is_file() {
+            if !path.exists() {
                 return Err(Failure::key(
                     "--config",
                     format_args!("there is no file {}", path.display()),

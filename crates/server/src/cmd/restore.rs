@@ -9,7 +9,6 @@ use sipgraph_storage::Address;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What to restore.
 #[derive(Debug, clap::Args)]
@@ -132,11 +131,10 @@ fn put_in_place(copy: &Path, target: &Path) -> io::Result<Option<PathBuf>> {
         ));
     }
     let kept = if target.exists() {
-        let seconds = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs();
-        let kept = beside(target, &format!(".replaced-{seconds}"));
+        let kept = (1_u32..)
+            .map(|number| beside(target, &format!(".replaced-{number}")))
+            .find(|path| !path.exists())
+            .ok_or_else(|| io::Error::other("there is no free name for the replaced database"))?;
         let log = beside(target, WAL);
         if log.exists() {
             std::fs::rename(&log, beside(&kept, WAL))?;
