@@ -2,6 +2,8 @@
 //!
 //! Unknown users and wrong passwords get the same answer after the same work.
 
+use std::net::IpAddr;
+
 use sha2::{Digest as _, Sha256};
 use sip_validate::{SipUri, aor_user};
 use sipgraph_core::endpoint::Endpoint;
@@ -10,7 +12,7 @@ use sipgraph_core::ports::store::Realm;
 use crate::digest::{self, Challenge, Verdict};
 use crate::edge::Edge;
 use crate::reply::Reply;
-use crate::transport::Flow;
+use crate::transport::{Flow, local_towards};
 use crate::wire::{Credentials, Message, Name};
 
 /// The SIP URI of an address, or 400 that says where it stands.
@@ -79,7 +81,7 @@ pub(crate) async fn authenticate(
         .authenticator
         .check(&credentials, &challenge, &given, ha1);
     match (verdict, found) {
-        (Verdict::Right, Some(found)) if same_target(&credentials.uri, request) => {
+        (Verdict::Right, Some(found)) if same_target(&credentials.uri, request, flow) => {
             edge.transports.authenticated(flow);
             Ok(found.endpoint)
         }
@@ -119,15 +121,33 @@ fn identity(request: &Message) -> Option<u64> {
     hash.first_chunk().map(|first| u64::from_be_bytes(*first))
 }
 
-/// Whether the digest's `uri` and the Request-URI have the same user and host; proxies and phones differ in
-/// the parameters.
-fn same_target(uri: &str, request: &Message) -> bool {
+/// Whether the digest's `uri` means the Request-URI: the same host, or this listener's address, and the same user, if it
+/// names one. Proxies and phones differ in the parameters, and sipp signs the address that it sends to.
+fn same_target(uri: &str, request: &Message, flow: &Flow) -> bool {
     let request_uri = request.uri().unwrap_or_default();
     match (
         SipUri::parse_received(uri),
         SipUri::parse_received(request_uri),
     ) {
-        (Ok(a), Ok(b)) => a.host.same(&b.host) && a.user.map(aor_user) == b.user.map(aor_user),
+        (Ok(signed), Ok(asked)) => {
+            let host = signed.host.same(&asked.host)
+                || signed
+                    .host
+                    .address()
+                    .is_some_and(|address| Some(address) == here(flow));
+            let user =
+                signed.user.is_none() || signed.user.map(aor_user) == asked.user.map(aor_user);
+            host && user
+        }
         _ => uri == request_uri,
+    }
+}
+
+/// The address at which a device reaches us.
+fn here(flow: &Flow) -> Option<IpAddr> {
+    if flow.local.ip().is_unspecified() {
+        local_towards(flow.remote)
+    } else {
+        Some(flow.local.ip())
     }
 }
