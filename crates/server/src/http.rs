@@ -133,3 +133,55 @@ async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) 
         tracing::debug!(%error, "a connection ended");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::sync::Notify;
+    use tokio::time::timeout;
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn a_stop_closes_the_listener_and_lets_the_running_request_end() {
+        let (entered, released) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (enter, release) = (entered.clone(), released.clone());
+        let router = Router::new().route(
+            "/",
+            get(async move || {
+                enter.notify_one();
+                release.notified().await;
+                "done"
+            }),
+        );
+        let listener = Listener::open(SocketAddr::from(([127, 0, 0, 1], 0)))
+            .await
+            .unwrap();
+        let address = listener.address;
+        assert!(Listener::open(address).await.is_err(), "it is taken");
+
+        let connections = Connections::new(10);
+        connections.accept(listener, router);
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        entered.notified().await;
+
+        connections.stop();
+        released.notify_one();
+        let mut answer = String::new();
+        // The connection is kept alive by HTTP/1.1 and closed by the stop alone.
+        timeout(DEADLINE, client.read_to_string(&mut answer))
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.1 200") && answer.ends_with("done"),
+            "{answer}"
+        );
+        timeout(DEADLINE, connections.finished()).await.unwrap();
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+}

@@ -160,7 +160,9 @@ fn instructions(
     line(&format!("  {:<10} {alice:<26} {bob}", "Password"));
     line(&format!("  {:<10} {}", "Domain", phone.domain()));
     line(&format!("  {:<10} {}", "Transport", phone.transports()));
-    if lan.is_some() {
+    // The address of whoever wrote names the domain alone: a phone that is elsewhere, or must use another port, finds
+    // the way back for its answer only by a proxy.
+    if lan.is_some() || phone.port() != 5060 {
         line(&format!("  {:<10} {}", "Proxy", phone.proxy()));
     }
     line("");
@@ -269,6 +271,8 @@ mod tests {
             assert!(local.contains(part), "{part}: {local}");
         }
         assert!(!local.contains("192.0.2.7") && !local.contains('█'));
+        assert!(!local.contains("Proxy"));
+        assert!(text(None, 5070).contains("Proxy      sip:127.0.0.1:5070\n"));
 
         let lan = text(Some(IpAddr::from([192, 0, 2, 7])), 5070);
         for part in [
