@@ -59,7 +59,7 @@ where
 }
 
 /// Rows that can be bound to a statement; made by [`columns!`].
-pub(crate) trait Columns: Sized + Sync {
+pub(crate) trait Columns: Sized + Send + Sync + 'static {
     /// The columns' names, in the order of the values.
     const NAMES: &'static [&'static str];
 
@@ -93,14 +93,14 @@ pub(crate) use columns;
 
 /// A text with `?` for each value in order; cached as a prepared statement, unlike `diesel::sql_query`.
 pub(crate) struct Sql<'a, DB: Backend, ST> {
-    text: String,
+    text: &'a str,
     binds: Binds<'a, DB>,
     row: PhantomData<fn() -> ST>,
 }
 
 impl<'a, DB: Backend, ST> Sql<'a, DB, ST> {
     /// Makes a statement; `ST` is the SQL type of its rows.
-    pub(crate) fn new(text: String, binds: Binds<'a, DB>) -> Self {
+    pub(crate) fn new(text: &'a str, binds: Binds<'a, DB>) -> Self {
         Self {
             text,
             binds,
@@ -133,9 +133,11 @@ impl<DB: Backend, ST> Query for Sql<'_, DB, ST> {
     type SqlType = ST;
 }
 
+impl<DB: Backend, ST, C> diesel::RunQueryDsl<C> for Sql<'_, DB, ST> {}
+
 impl<DB: Backend, ST> fmt::Debug for Sql<'_, DB, ST> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Never the values: they are people's messages.
-        f.write_str(&self.text)
+        f.write_str(self.text)
     }
 }

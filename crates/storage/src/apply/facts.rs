@@ -191,7 +191,7 @@ impl Facts {
         let text = "SELECT t.account_id, t.id, t.version FROM {rows} \
                     JOIN domains t ON t.account_id = k.account_id AND t.id = k.id";
         for (account, id, version) in
-            load_over::<_, (DbId, DbId, BigInt), (Id, Id, i64)>(c, text, &keys).await?
+            load_over::<_, (DbId, DbId, BigInt), (Id, Id, i64)>(c, text, keys).await?
         {
             self.domains.insert((account, id), version);
         }
@@ -202,7 +202,7 @@ impl Facts {
         let text = "SELECT k.account_id, k.id FROM {rows} WHERE EXISTS \
                     (SELECT 1 FROM endpoints t WHERE t.domain_id = k.id)";
         self.domains_with_endpoints
-            .extend(load_over::<_, (DbId, DbId), Place>(c, text, &keys).await?);
+            .extend(load_over::<_, (DbId, DbId), Place>(c, text, keys).await?);
         self.load_endpoints(c, rows(wanted.endpoint_names), rows(wanted.endpoints))
             .await?;
         self.load_chats(c, rows(wanted.chat_keys), rows(wanted.chats))
@@ -216,8 +216,7 @@ impl Facts {
         let text = "SELECT t.account_id, t.id, t.status, t.is_read FROM {rows} \
                     JOIN messages t ON t.account_id = k.account_id AND t.id = k.id";
         for (account, id, status, read) in
-            load_over::<_, (DbId, DbId, SmallInt, Bool), (Id, Id, i16, bool)>(c, text, &keys)
-                .await?
+            load_over::<_, (DbId, DbId, SmallInt, Bool), (Id, Id, i16, bool)>(c, text, keys).await?
         {
             self.messages.insert((account, id), (status, read));
         }
@@ -229,7 +228,7 @@ impl Facts {
                     JOIN tokens t ON t.account_id = k.account_id AND t.id = k.id \
                     WHERE t.revoked_at IS NULL";
         self.live_tokens
-            .extend(load_over::<_, (DbId, DbId), Place>(c, text, &keys).await?);
+            .extend(load_over::<_, (DbId, DbId), Place>(c, text, keys).await?);
         Ok(())
     }
 
@@ -246,7 +245,7 @@ impl Facts {
         type Sql = (DbId, DbId, Text, Text, Binary, Binary);
         type Row = (Id, Id, String, String, Vec<u8>, Vec<u8>);
         for (account_id, actor, operation, call_key, input, result) in
-            load_over::<_, Sql, Row>(c, text, &keys).await?
+            load_over::<_, Sql, Row>(c, text, keys).await?
         {
             let key = CallKey {
                 account_id,
@@ -276,12 +275,12 @@ impl Facts {
         }
         let text = "SELECT t.name FROM {rows} JOIN domain_names t ON t.name = k.name";
         self.domain_names
-            .extend(load_over::<_, Text, String>(c, text, &names).await?);
+            .extend(load_over::<_, Text, String>(c, text, names).await?);
         let counts: Vec<AccountKey> = counts.iter().copied().collect();
         let text =
             "SELECT k.id, (SELECT count(*) FROM domains t WHERE t.account_id = k.id) FROM {rows}";
         self.domain_counts
-            .extend(load_over::<_, (DbId, BigInt), (Id, i64)>(c, text, &counts).await?);
+            .extend(load_over::<_, (DbId, BigInt), (Id, i64)>(c, text, counts).await?);
         Ok(())
     }
 
@@ -299,7 +298,7 @@ impl Facts {
                     JOIN endpoints t ON t.account_id = k.account_id \
                     AND t.canonical_name = k.name AND t.domain_id = k.id";
         for (account, domain, name) in
-            load_over::<_, (DbId, DbId, Text), (Id, Id, String)>(c, text, &names).await?
+            load_over::<_, (DbId, DbId, Text), (Id, Id, String)>(c, text, names).await?
         {
             self.endpoint_names.insert(((account, domain), name));
         }
@@ -309,7 +308,7 @@ impl Facts {
         let text = "SELECT t.account_id, t.id, t.version, t.bindings_revision FROM {rows} \
                     JOIN endpoints t ON t.account_id = k.account_id AND t.id = k.id";
         for (account, id, version, revision) in
-            load_over::<_, (DbId, DbId, BigInt, BigInt), (Id, Id, i64, i64)>(c, text, &keys).await?
+            load_over::<_, (DbId, DbId, BigInt, BigInt), (Id, Id, i64, i64)>(c, text, keys).await?
         {
             self.endpoints.insert((account, id), (version, revision));
         }
@@ -329,7 +328,7 @@ impl Facts {
                     JOIN chats t ON t.account_id = k.account_id AND t.endpoint_id = k.endpoint_id \
                     AND t.own_number = k.own_number AND t.peer = k.peer";
         for (account_id, endpoint_id, own_number, peer) in
-            load_over::<_, (DbId, DbId, Text, Text), (Id, Id, String, String)>(c, text, &chat_keys)
+            load_over::<_, (DbId, DbId, Text, Text), (Id, Id, String, String)>(c, text, chat_keys)
                 .await?
         {
             self.chat_keys.insert(ChatKeyRow {
@@ -356,7 +355,7 @@ impl Facts {
             DbTime,
         );
         type Row = (Id, Id, i64, Option<Id>, i64, i64, i64, Time);
-        for row in load_over::<_, Sql, Row>(c, text, &keys).await? {
+        for row in load_over::<_, Sql, Row>(c, text, keys).await? {
             let (
                 account_id,
                 id,
@@ -396,7 +395,7 @@ impl Facts {
         let text = "SELECT k.account_id, k.id, (SELECT COUNT(*) FROM dispatches t \
                     WHERE t.account_id = k.account_id AND t.recipient_id = k.id) FROM {rows}";
         for (account, id, count) in
-            load_over::<_, (DbId, DbId, BigInt), (Id, Id, i64)>(c, text, &awaited).await?
+            load_over::<_, (DbId, DbId, BigInt), (Id, Id, i64)>(c, text, awaited).await?
         {
             self.awaited.insert((account, id), count);
         }
@@ -406,7 +405,7 @@ impl Facts {
         let text = "SELECT t.account_id, t.id, t.lease FROM {rows} \
                     JOIN dispatches t ON t.account_id = k.account_id AND t.id = k.id";
         for (account, id, lease) in
-            load_over::<_, (DbId, DbId, BigInt), (Id, Id, i64)>(c, text, &leases).await?
+            load_over::<_, (DbId, DbId, BigInt), (Id, Id, i64)>(c, text, leases).await?
         {
             self.leases.insert((account, id), lease);
         }
@@ -526,7 +525,7 @@ pub(super) async fn lock_accounts(
          JOIN accounts t ON t.id = k.id ORDER BY t.id{FOR_UPDATE}"
     );
     let found =
-        load_over::<_, (DbId, BigInt, BigInt, BigInt), (Id, i64, i64, i64)>(c, &text, &rows(ids))
+        load_over::<_, (DbId, BigInt, BigInt, BigInt), (Id, i64, i64, i64)>(c, &text, rows(ids))
             .await?;
     Ok(found
         .into_iter()

@@ -24,7 +24,7 @@ use self::{
     facts::Facts,
     plan::{Plan, Touched},
 };
-use super::{Conn, FOR_UPDATE, insert, load_over, run_over};
+use super::{Conn, FOR_UPDATE, Statements, insert_text, load_over, run_over};
 use crate::{
     rows::{ChatCounters, EventRow, IdempotencyRow, MessageRow, ids_to_bytes},
     seal::Sealing,
@@ -277,7 +277,7 @@ impl Batch {
             .iter()
             .filter_map(|(account, chat)| self.facts.chat(*account, *chat).cloned())
             .collect();
-        plan.write(c, &self.accounts, &counters).await
+        plan.write(c, &self.accounts, counters).await
     }
 }
 

@@ -10,7 +10,7 @@ use sipgraph_core::{
     endpoint::Endpoint,
 };
 
-use super::{AccountState, Conn, Row, Set, change_of, insert, read_of, run_over};
+use super::{AccountState, Conn, Row, Set, Statements, change_of, insert_text, read_of, run_over};
 use crate::{
     rows::{
         BindingRow, ChatCounters, ChatRow, CredentialRow, DeliveryEnd, DeliveryRow,
@@ -19,7 +19,7 @@ use crate::{
         RevisionRaise, StateChange, TokenRevocation, TokenRow, outcome_number, state_number,
     },
     seal::Sealing,
-    sql::columns,
+    sql::{Columns, columns},
     types::{DbId, Id},
 };
 use diesel::sql_types::BigInt;
@@ -255,51 +255,19 @@ impl Plan {
         *self.revisions.entry((account, endpoint)).or_default() += 1;
     }
 
-    /// Writes all rows: inserts before changes before deletions, so that a foreign key's parent is there first.
+    /// Writes all rows. What depends on another's effect waits for it: rows before those that refer to them, a binding's old row
+    /// before its new one. All the rest, and so all that a message writes, is sent at once.
     pub(super) async fn write(
         self,
         c: &mut Conn,
         accounts: &BTreeMap<AccountId, AccountState>,
-        chats: &[ChatCounters],
+        chats: Vec<ChatCounters>,
     ) -> QueryResult<()> {
-        insert(c, "domains", &self.domains).await?;
-        insert(c, "domain_names", &self.domain_names).await?;
-        insert(c, "endpoints", &self.endpoints).await?;
-        insert(c, "credentials", &self.credentials).await?;
-        insert(c, "tokens", &self.tokens).await?;
-        insert(c, "chats", &self.chats).await?;
-        insert(c, "messages", &self.messages).await?;
-        insert(c, "dispatches", &self.dispatches).await?;
-        insert(c, "deliveries", &self.deliveries).await?;
-        insert(c, "events", &self.events).await?;
-        insert(c, "idempotency", &self.idempotency).await?;
-        // A binding that is put again is replaced.
-        let keys: Vec<ObjectKey> = self
-            .binding_puts
-            .iter()
-            .map(|row| ObjectKey {
-                account_id: row.account_id,
-                id: row.id,
-            })
-            .collect();
-        delete(c, "bindings", &keys).await?;
-        insert(c, "bindings", &self.binding_puts).await?;
-        let hurries: Vec<Hurry> = self
-            .binding_puts
-            .iter()
-            .map(|row| Hurry {
-                account_id: row.account_id,
-                recipient_id: row.endpoint_id,
-                due_at: row.refreshed_at,
-            })
-            .collect();
-        let text = "UPDATE dispatches AS t SET due_at = k.due_at FROM {rows} \
-                    WHERE t.account_id = k.account_id AND t.recipient_id = k.recipient_id \
-                    AND t.due_at > k.due_at";
-        run_over(c, text, &hurries).await?;
-        self.write_changes(c, chats).await?;
-        delete(c, "bindings", &self.binding_deletes).await?;
-        delete(c, "dispatches", &self.dispatch_deletes).await?;
+        insert(c, "domains", self.domains).await?;
+        insert(c, "domain_names", self.domain_names).await?;
+        insert(c, "endpoints", self.endpoints).await?;
+        insert(c, "credentials", self.credentials).await?;
+        insert(c, "chats", self.chats).await?;
         let counters: Vec<AccountCounters> = self
             .accounts
             .iter()
@@ -312,13 +280,6 @@ impl Plan {
                 })
             })
             .collect();
-        let text = "UPDATE accounts AS t SET head_seq = k.head_seq, head_check = k.head_check, \
-                    last_external_id = k.last_external_id FROM {rows} WHERE t.id = k.id";
-        run_over(c, text, &counters).await?;
-        Ok(())
-    }
-
-    async fn write_changes(&self, c: &mut Conn, chats: &[ChatCounters]) -> QueryResult<()> {
         let revisions: Vec<RevisionRaise> = self
             .revisions
             .iter()
@@ -328,89 +289,118 @@ impl Plan {
                 step,
             })
             .collect();
-        update(
-            c,
-            "chats",
-            "last_seq = k.last_seq, last_message_id = k.last_message_id, \
+
+        let mut all = Statements::default();
+        all.add(&insert_text::<MessageRow>("messages"), self.messages);
+        all.add(&insert_text::<DispatchRow>("dispatches"), self.dispatches);
+        all.add(&insert_text::<DeliveryRow>("deliveries"), self.deliveries);
+        all.add(&insert_text::<EventRow>("events"), self.events);
+        all.add(
+            &insert_text::<IdempotencyRow>("idempotency"),
+            self.idempotency,
+        );
+        all.add(&insert_text::<TokenRow>("tokens"), self.tokens);
+        all.add(
+            "UPDATE accounts AS t SET head_seq = k.head_seq, head_check = k.head_check, \
+             last_external_id = k.last_external_id FROM {rows} WHERE t.id = k.id",
+            counters,
+        );
+        let chat_counts = "last_seq = k.last_seq, last_message_id = k.last_message_id, \
             unread_count = k.unread_count, message_count = k.message_count, \
-            activity_seq = k.activity_seq, updated_at = k.updated_at",
-            chats,
-        )
-        .await?;
-        update(
-            c,
-            "domains",
-            "version = t.version + 1",
-            &self.domain_changes,
-        )
-        .await?;
-        update(c, "endpoints", "state = k.state", &self.states).await?;
-        update(
-            c,
-            "endpoints",
-            "bindings_revision = t.bindings_revision + k.step",
-            &revisions,
-        )
-        .await?;
-        update(
-            c,
-            "messages",
-            "status = k.status, failure_code = k.failure_code, \
+            activity_seq = k.activity_seq, updated_at = k.updated_at";
+        all.add(&update_text("chats", chat_counts), chats);
+        all.add(
+            &update_text("domains", "version = t.version + 1"),
+            self.domain_changes,
+        );
+        all.add(&update_text("endpoints", "state = k.state"), self.states);
+        all.add(
+            &update_text(
+                "endpoints",
+                "bindings_revision = t.bindings_revision + k.step",
+            ),
+            revisions,
+        );
+        let status = "status = k.status, failure_code = k.failure_code, \
             failure_sip_status = k.failure_sip_status, failure_reason = k.failure_reason, \
-            status_at = k.status_at",
-            &self.message_statuses,
-        )
-        .await?;
-        update(c, "messages", "is_read = k.is_read", &self.message_reads).await?;
+            status_at = k.status_at";
+        all.add(&update_text("messages", status), self.message_statuses);
+        all.add(
+            &update_text("messages", "is_read = k.is_read"),
+            self.message_reads,
+        );
         // The lease's number rises, so that a result that still comes for it is dropped.
-        update(
-            c,
-            "dispatches",
-            "taken = k.taken, rounds = k.rounds, due_at = k.due_at, \
-            lease = t.lease + 1, leased_until = NULL",
-            &self.dispatch_releases,
-        )
-        .await?;
-        update(c, "dispatches", "taken = TRUE", &self.dispatches_taken).await?;
-        update(
-            c,
-            "deliveries",
-            "finished_at = k.finished_at, sip_status = k.sip_status, \
-            reason = k.reason, outcome = k.outcome",
-            &self.delivery_ends,
-        )
-        .await?;
+        let release = "taken = k.taken, rounds = k.rounds, due_at = k.due_at, \
+            lease = t.lease + 1, leased_until = NULL";
+        all.add(&update_text("dispatches", release), self.dispatch_releases);
+        all.add(
+            &update_text("dispatches", "taken = TRUE"),
+            self.dispatches_taken,
+        );
+        let end = "finished_at = k.finished_at, sip_status = k.sip_status, \
+            reason = k.reason, outcome = k.outcome";
+        all.add(&update_text("deliveries", end), self.delivery_ends);
         // A refresh that was written behind must not undo a newer change of its binding.
-        let text = "UPDATE bindings AS t SET cseq = k.cseq, refreshed_at = k.refreshed_at, \
-                    expires_at = k.expires_at FROM {rows} WHERE t.account_id = k.account_id \
-                    AND t.id = k.id AND t.refreshed_at <= k.refreshed_at";
-        run_over(c, text, &self.binding_refreshes).await?;
-        update(
-            c,
-            "tokens",
-            "revoked_at = k.revoked_at",
-            &self.token_revocations,
-        )
-        .await
+        let refresh = update_text(
+            "bindings",
+            "cseq = k.cseq, refreshed_at = k.refreshed_at, expires_at = k.expires_at",
+        );
+        all.add(
+            &format!("{refresh} AND t.refreshed_at <= k.refreshed_at"),
+            self.binding_refreshes,
+        );
+        all.add(
+            &update_text("tokens", "revoked_at = k.revoked_at"),
+            self.token_revocations,
+        );
+        all.run(c).await?;
+
+        write_bindings(c, self.binding_puts).await?;
+        delete(c, "bindings", self.binding_deletes).await?;
+        delete(c, "dispatches", self.dispatch_deletes).await
     }
 }
 
-/// Changes the rows with the given keys.
-async fn update<K: crate::sql::Columns>(
-    c: &mut Conn,
-    table: &str,
-    changes: &str,
-    rows: &[K],
-) -> QueryResult<()> {
-    let text = format!(
+/// Puts bindings, in place of those that are there, and makes what waits for their endpoints due.
+async fn write_bindings(c: &mut Conn, puts: Vec<BindingRow>) -> QueryResult<()> {
+    let keys: Vec<ObjectKey> = puts
+        .iter()
+        .map(|row| ObjectKey {
+            account_id: row.account_id,
+            id: row.id,
+        })
+        .collect();
+    let hurries: Vec<Hurry> = puts
+        .iter()
+        .map(|row| Hurry {
+            account_id: row.account_id,
+            recipient_id: row.endpoint_id,
+            due_at: row.refreshed_at,
+        })
+        .collect();
+    delete(c, "bindings", keys).await?;
+    insert(c, "bindings", puts).await?;
+    let text = "UPDATE dispatches AS t SET due_at = k.due_at FROM {rows} \
+                WHERE t.account_id = k.account_id AND t.recipient_id = k.recipient_id \
+                AND t.due_at > k.due_at";
+    run_over(c, text, hurries).await?;
+    Ok(())
+}
+
+/// The text that changes the rows with the given keys.
+fn update_text(table: &str, changes: &str) -> String {
+    format!(
         "UPDATE {table} AS t SET {changes} FROM {{rows}} WHERE t.account_id = k.account_id AND t.id = k.id"
-    );
-    run_over(c, &text, rows).await?;
+    )
+}
+
+async fn insert<K: Columns>(c: &mut Conn, table: &str, rows: Vec<K>) -> QueryResult<()> {
+    run_over(c, &insert_text::<K>(table), rows).await?;
     Ok(())
 }
 
 /// Deletes the rows with the given keys.
-async fn delete(c: &mut Conn, table: &str, keys: &[ObjectKey]) -> QueryResult<()> {
+async fn delete(c: &mut Conn, table: &str, keys: Vec<ObjectKey>) -> QueryResult<()> {
     let text = format!(
         "DELETE FROM {table} WHERE (account_id, id) IN (SELECT k.account_id, k.id FROM {{rows}})"
     );
@@ -420,24 +410,24 @@ async fn delete(c: &mut Conn, table: &str, keys: &[ObjectKey]) -> QueryResult<()
 
 /// Deletes an endpoint with its credentials, bindings, chats and messages, and blanks the text in its events.
 pub(super) async fn endpoint_delete(c: &mut Conn, account_id: Id, id: Id) -> QueryResult<()> {
-    let key = [ObjectKey { account_id, id }];
+    let key = ObjectKey { account_id, id };
     for table in ["credentials", "bindings", "messages", "chats"] {
         let text = format!(
             "DELETE FROM {table} WHERE (account_id, endpoint_id) IN (SELECT k.account_id, k.id FROM {{rows}})"
         );
-        run_over(c, &text, &key).await?;
+        run_over(c, &text, vec![key]).await?;
     }
     let text = "UPDATE events AS t SET text = NULL FROM {rows} \
                 WHERE t.account_id = k.account_id AND t.endpoint_id = k.id AND t.text IS NOT NULL";
-    run_over(c, text, &key).await?;
-    delete(c, "endpoints", &key).await
+    run_over(c, text, vec![key]).await?;
+    delete(c, "endpoints", vec![key]).await
 }
 
 /// Deletes a domain with its names.
 pub(super) async fn domain_delete(c: &mut Conn, account_id: Id, id: Id) -> QueryResult<()> {
-    let key = [ObjectKey { account_id, id }];
+    let key = ObjectKey { account_id, id };
     let text = "DELETE FROM domain_names WHERE (account_id, domain_id) IN \
                 (SELECT k.account_id, k.id FROM {rows})";
-    run_over(c, text, &key).await?;
-    delete(c, "domains", &key).await
+    run_over(c, text, vec![key]).await?;
+    delete(c, "domains", vec![key]).await
 }

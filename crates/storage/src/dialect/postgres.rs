@@ -3,7 +3,8 @@
 use diesel::{
     QueryResult, deserialize::FromSqlRow, expression::QueryMetadata, query_dsl::CompatibleType,
 };
-use diesel_async::RunQueryDsl;
+use diesel_async::methods::LoadQuery;
+use futures_util::future::{BoxFuture, join_all};
 
 use crate::{
     sql::{Columns, Sql},
@@ -29,8 +30,8 @@ pub(crate) const FOR_UPDATE_SKIP_LOCKED: &str = " FOR UPDATE OF t SKIP LOCKED";
 
 /// The time that claims go by: the database's, because the clocks of nodes differ.
 pub(crate) async fn claim_time(c: &mut Conn, _caller: Time) -> QueryResult<Time> {
-    let query: Sql<'_, Db, DbTime> = Sql::new("SELECT now()".to_owned(), Vec::new());
-    query.get_result(c).await
+    let query: Sql<'_, Db, DbTime> = Sql::new("SELECT now()", Vec::new());
+    diesel_async::RunQueryDsl::get_result(query, c).await
 }
 
 fn rows_of<K: Columns>() -> String {
@@ -42,18 +43,22 @@ fn rows_of<K: Columns>() -> String {
 pub(crate) async fn run_over<K: Columns>(
     c: &mut Conn,
     text: &str,
-    rows: &[K],
+    rows: Vec<K>,
 ) -> QueryResult<usize> {
     if rows.is_empty() {
         return Ok(0);
     }
     let text = text.replace("{rows}", &rows_of::<K>());
-    let statement: Sql<'_, Db, ()> = Sql::new(text, K::arrays(rows));
-    statement.execute(c).await
+    let statement: Sql<'_, Db, ()> = Sql::new(&text, K::arrays(&rows));
+    diesel_async::RunQueryDsl::execute(statement, c).await
 }
 
 /// Runs a query over rows, as [`run_over`]; `ST` is the SQL type of what it selects.
-pub(crate) async fn load_over<K, ST, U>(c: &mut Conn, text: &str, rows: &[K]) -> QueryResult<Vec<U>>
+pub(crate) async fn load_over<K, ST, U>(
+    c: &mut Conn,
+    text: &str,
+    rows: Vec<K>,
+) -> QueryResult<Vec<U>>
 where
     K: Columns,
     ST: CompatibleType<U, Db> + 'static,
@@ -65,21 +70,65 @@ where
         return Ok(Vec::new());
     }
     let text = text.replace("{rows}", &rows_of::<K>());
-    let query: Sql<'_, Db, ST> = Sql::new(text, K::arrays(rows));
-    query.load(c).await
+    let query: Sql<'_, Db, ST> = Sql::new(&text, K::arrays(&rows));
+    diesel_async::RunQueryDsl::load(query, c).await
 }
 
-/// Inserts rows into a table.
-pub(crate) async fn insert<K: Columns>(
-    c: &mut Conn,
-    table: &str,
-    rows: &[K],
-) -> QueryResult<usize> {
+/// The text of an insert of rows.
+pub(crate) fn insert_text<K: Columns>(table: &str) -> String {
     let names = K::NAMES.join(", ");
-    run_over(
-        c,
-        &format!("INSERT INTO {table} ({names}) SELECT {names} FROM {{rows}}"),
-        rows,
-    )
-    .await
+    format!("INSERT INTO {table} ({names}) SELECT {names} FROM {{rows}}")
+}
+
+/// Loads the rows of a query of the DSL. The future is boxed, because the compiler can't prove of one that names such a query's
+/// type that it may move between threads.
+pub(crate) fn load<'c, Q, U>(c: &'c mut Conn, query: Q) -> BoxFuture<'c, QueryResult<Vec<U>>>
+where
+    Q: LoadQuery<'static, Conn, U> + Send + 'static,
+    U: Send + 'c,
+{
+    Box::pin(diesel_async::RunQueryDsl::load(query, c))
+}
+
+/// Statements over rows that do not depend on each other's effect. They are sent without waiting for each other's answers: a batch
+/// then waits for the network once and not once a table.
+#[derive(Default)]
+pub(crate) struct Statements(Vec<Box<dyn Pending>>);
+
+trait Pending: Send + Sync {
+    fn statement(&self) -> Sql<'_, Db, ()>;
+}
+
+struct OverRows<K> {
+    text: String,
+    rows: Vec<K>,
+}
+
+impl<K: Columns> Pending for OverRows<K> {
+    fn statement(&self) -> Sql<'_, Db, ()> {
+        Sql::new(&self.text, K::arrays(&self.rows))
+    }
+}
+
+impl Statements {
+    /// Adds a statement, as for [`run_over`]; without rows there is nothing to run.
+    pub(crate) fn add<K: Columns>(&mut self, text: &str, rows: Vec<K>) {
+        if !rows.is_empty() {
+            let text = text.replace("{rows}", &rows_of::<K>());
+            self.0.push(Box::new(OverRows { text, rows }));
+        }
+    }
+
+    /// Runs them; the first error in their order is the cause of those behind it.
+    pub(crate) async fn run(self, c: &mut Conn) -> QueryResult<()> {
+        let c: &Conn = c;
+        let running = self.0.iter().map(|pending| async move {
+            let mut shared = c;
+            diesel_async::RunQueryDsl::execute(pending.statement(), &mut shared).await
+        });
+        for result in join_all(running).await {
+            result?;
+        }
+        Ok(())
+    }
 }

@@ -1,9 +1,11 @@
 //! SQLite: a statement over many rows is a prepared statement run for each; there is no network between.
 
 use diesel::{
-    QueryResult, deserialize::FromSqlRow, expression::QueryMetadata, query_dsl::CompatibleType,
+    Connection as _, QueryResult, SqliteConnection,
+    deserialize::FromSqlRow,
+    expression::QueryMetadata,
+    query_dsl::{CompatibleType, LoadQuery},
 };
-use diesel_async::RunQueryDsl;
 
 use crate::{
     sql::{Columns, Sql},
@@ -41,19 +43,31 @@ fn row_of<K: Columns>() -> String {
 pub(crate) async fn run_over<K: Columns>(
     c: &mut Conn,
     text: &str,
-    rows: &[K],
+    rows: Vec<K>,
 ) -> QueryResult<usize> {
+    if rows.is_empty() {
+        return Ok(0);
+    }
     let text = text.replace("{rows}", &row_of::<K>());
+    c.spawn_blocking(move |c| run_each(c, &text, &rows)).await
+}
+
+/// The wrapper would copy the values of each statement first; on the connection itself they are bound where they are.
+fn run_each<K: Columns>(c: &mut SqliteConnection, text: &str, rows: &[K]) -> QueryResult<usize> {
     let mut changed = 0;
     for row in rows {
-        let statement: Sql<'_, Db, ()> = Sql::new(text.clone(), row.scalars());
-        changed += statement.execute(c).await?;
+        let statement: Sql<'_, Db, ()> = Sql::new(text, row.scalars());
+        changed += c.execute_returning_count(&statement)?;
     }
     Ok(changed)
 }
 
 /// Runs a query over rows, as [`run_over`]; `ST` is the SQL type of what it selects.
-pub(crate) async fn load_over<K, ST, U>(c: &mut Conn, text: &str, rows: &[K]) -> QueryResult<Vec<U>>
+pub(crate) async fn load_over<K, ST, U>(
+    c: &mut Conn,
+    text: &str,
+    rows: Vec<K>,
+) -> QueryResult<Vec<U>>
 where
     K: Columns,
     ST: CompatibleType<U, Db> + 'static,
@@ -61,34 +75,74 @@ where
     U: FromSqlRow<ST::SqlType, Db> + Send + 'static,
     Db: QueryMetadata<ST>,
 {
-    let text = text.replace("{rows}", &row_of::<K>());
-    let mut found = Vec::with_capacity(rows.len());
-    for row in rows {
-        let query: Sql<'_, Db, ST> = Sql::new(text.clone(), row.scalars());
-        found.append(&mut query.load(c).await?);
+    if rows.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(found)
+    let text = text.replace("{rows}", &row_of::<K>());
+    c.spawn_blocking(move |c| {
+        let mut found = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let query: Sql<'_, Db, ST> = Sql::new(&text, row.scalars());
+            found.append(&mut diesel::RunQueryDsl::load(query, c)?);
+        }
+        Ok(found)
+    })
+    .await
 }
 
-/// Inserts rows into a table.
-pub(crate) async fn insert<K: Columns>(
-    c: &mut Conn,
-    table: &str,
-    rows: &[K],
-) -> QueryResult<usize> {
+/// The text of an insert of rows.
+pub(crate) fn insert_text<K: Columns>(table: &str) -> String {
     let names = K::NAMES.join(", ");
     let marks = vec!["?"; K::NAMES.len()].join(", ");
-    run_over(
-        c,
-        &format!("INSERT INTO {table} ({names}) VALUES ({marks})"),
-        rows,
-    )
-    .await
+    format!("INSERT INTO {table} ({names}) VALUES ({marks})")
+}
+
+/// Loads the rows of a query of the DSL. The wrapper would copy each value out of SQLite before it is read; on the connection
+/// itself it is read where it is.
+pub(crate) async fn load<Q, U>(c: &mut Conn, query: Q) -> QueryResult<Vec<U>>
+where
+    Q: diesel::RunQueryDsl<SqliteConnection>
+        + LoadQuery<'static, SqliteConnection, U>
+        + Send
+        + 'static,
+    U: Send + 'static,
+{
+    c.spawn_blocking(move |c| diesel::RunQueryDsl::load(query, c))
+        .await
+}
+
+type Run = Box<dyn FnOnce(&mut SqliteConnection) -> QueryResult<usize> + Send>;
+
+/// Statements over rows that do not depend on each other's effect.
+#[derive(Default)]
+pub(crate) struct Statements(Vec<Run>);
+
+impl Statements {
+    /// Adds a statement, as for [`run_over`]; without rows there is nothing to run.
+    pub(crate) fn add<K: Columns>(&mut self, text: &str, rows: Vec<K>) {
+        if !rows.is_empty() {
+            let text = text.replace("{rows}", &row_of::<K>());
+            self.0.push(Box::new(move |c| run_each(c, &text, &rows)));
+        }
+    }
+
+    /// Runs them.
+    pub(crate) async fn run(self, c: &mut Conn) -> QueryResult<()> {
+        c.spawn_blocking(move |c| {
+            for run in self.0 {
+                run(c)?;
+            }
+            Ok(())
+        })
+        .await
+    }
 }
 
 /// Copies the database as of this moment into a new file.
 pub(crate) async fn copy_into(c: &mut Conn, path: &str) -> QueryResult<()> {
     let path = crate::sql::bind::<Db, diesel::sql_types::Text, _>(path);
-    let statement: Sql<'_, Db, ()> = Sql::new("VACUUM INTO ?".to_owned(), vec![path]);
-    statement.execute(c).await.map(|_| ())
+    let statement: Sql<'_, Db, ()> = Sql::new("VACUUM INTO ?", vec![path]);
+    diesel_async::RunQueryDsl::execute(statement, c)
+        .await
+        .map(|_| ())
 }

@@ -203,6 +203,6 @@ pub(crate) async fn idempotency_trim(
         .collect();
     let text = "DELETE FROM idempotency WHERE (account_id, actor, operation, call_key) IN \
                 (SELECT k.account_id, k.actor, k.operation, k.call_key FROM {rows})";
-    let gone = super::run_over(c, text, &keys).await?;
+    let gone = super::run_over(c, text, keys).await?;
     Ok(u64::try_from(gone).unwrap_or(u64::MAX))
 }

@@ -10,7 +10,7 @@ use sipgraph_core::{
     ports::store::{ChatFilter, EndpointKey, Found, SendSnapshot},
 };
 
-use super::{Conn, Db, domains, endpoints};
+use super::{Conn, Db, domains, endpoints, load};
 use crate::{
     page::{by_position, page},
     rows::{ChatRow, convert},
@@ -60,11 +60,13 @@ pub(crate) async fn chats_by_ids(
     ids: &[ChatId],
 ) -> QueryResult<Vec<Chat>> {
     let ids: Vec<Id> = ids.iter().map(|id| (*id).into()).collect();
-    let rows = of_account(account)
-        .filter(chats::id.eq_any(ids))
-        .select(ChatRow::as_select())
-        .load(c)
-        .await?;
+    let rows = load(
+        c,
+        of_account(account)
+            .filter(chats::id.eq_any(ids))
+            .select(ChatRow::as_select()),
+    )
+    .await?;
     convert(rows)
 }
 
@@ -91,10 +93,11 @@ pub(crate) async fn chats(
     slice: &Slice,
 ) -> QueryResult<Page<Chat>> {
     let query = filtered(account, filter);
-    let rows = by_position!(query, chats::activity_seq, slice)
-        .select(ChatRow::as_select())
-        .load(c)
-        .await?;
+    let rows = load(
+        c,
+        by_position!(query, chats::activity_seq, slice).select(ChatRow::as_select()),
+    )
+    .await?;
     Ok(page(slice, convert(rows)?))
 }
 

@@ -49,7 +49,7 @@ pub(crate) async fn dispatches_claim(
          ORDER BY t.created_at, t.id LIMIT {limit}{FOR_UPDATE_SKIP_LOCKED}"
     );
     let due: Vec<(Id, Id)> =
-        load_over::<_, (DbId, DbId), (Id, Id)>(c, &text, &[Claim { moment }]).await?;
+        load_over::<_, (DbId, DbId), (Id, Id)>(c, &text, vec![Claim { moment }]).await?;
     let leases: Vec<Lease> = due
         .iter()
         .map(|&(account_id, id)| Lease {
@@ -60,7 +60,7 @@ pub(crate) async fn dispatches_claim(
         .collect();
     let text = "UPDATE dispatches AS t SET lease = t.lease + 1, leased_until = k.leased_until \
                 FROM {rows} WHERE t.account_id = k.account_id AND t.id = k.id";
-    run_over(c, text, &leases).await?;
+    run_over(c, text, leases).await?;
     let accounts: Vec<Id> = due.iter().map(|(account, _)| *account).collect();
     let ids: Vec<Id> = due.iter().map(|(_, id)| *id).collect();
     let rows = dispatches::table

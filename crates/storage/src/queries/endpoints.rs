@@ -9,7 +9,7 @@ use sipgraph_core::{
     ports::store::{Credentials, EndpointFilter, EndpointKey, Found},
 };
 
-use super::{Conn, Db, domains};
+use super::{Conn, Db, domains, load};
 use crate::{
     page::{by_creation, page},
     rows::{CredentialRow, EndpointRow, convert, state_number},
@@ -61,11 +61,13 @@ fn only_one(mut rows: Vec<EndpointRow>) -> QueryResult<Found<Endpoint>> {
 }
 
 async fn by_id_in_txn(c: &mut Conn, account: AccountId, id: Id) -> QueryResult<Found<Endpoint>> {
-    let rows = of_account(account)
-        .filter(endpoints::id.eq(id))
-        .select(EndpointRow::as_select())
-        .load(c)
-        .await?;
+    let rows = load(
+        c,
+        of_account(account)
+            .filter(endpoints::id.eq(id))
+            .select(EndpointRow::as_select()),
+    )
+    .await?;
     only_one(rows)
 }
 
@@ -83,11 +85,7 @@ async fn by_name_in_txn(
         query = query.filter(endpoints::domain_id.eq(id));
     }
     // Two are enough to know that the name is not unique.
-    let rows = query
-        .limit(2)
-        .select(EndpointRow::as_select())
-        .load(c)
-        .await?;
+    let rows = load(c, query.limit(2).select(EndpointRow::as_select())).await?;
     only_one(rows)
 }
 
@@ -136,11 +134,13 @@ pub(crate) async fn endpoints_by_ids(
     account: AccountId,
     ids: &[EndpointId],
 ) -> QueryResult<Vec<Endpoint>> {
-    let rows = of_account(account)
-        .filter(endpoints::id.eq_any(ids_of(ids)))
-        .select(EndpointRow::as_select())
-        .load(c)
-        .await?;
+    let rows = load(
+        c,
+        of_account(account)
+            .filter(endpoints::id.eq_any(ids_of(ids)))
+            .select(EndpointRow::as_select()),
+    )
+    .await?;
     convert(rows)
 }
 
@@ -151,10 +151,12 @@ pub(crate) async fn endpoints(
     slice: &Slice,
 ) -> QueryResult<Page<Endpoint>> {
     let query = filtered(account, filter);
-    let rows = by_creation!(query, endpoints::created_at, endpoints::id, slice)
-        .select(EndpointRow::as_select())
-        .load(c)
-        .await?;
+    let rows = load(
+        c,
+        by_creation!(query, endpoints::created_at, endpoints::id, slice)
+            .select(EndpointRow::as_select()),
+    )
+    .await?;
     Ok(page(slice, convert(rows)?))
 }
 

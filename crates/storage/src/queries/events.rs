@@ -4,7 +4,7 @@ use diesel::{QueryResult, prelude::*};
 use diesel_async::RunQueryDsl;
 use sipgraph_core::{AccountId, Timestamp, event::Event};
 
-use super::{Conn, Db, account_lock};
+use super::{Conn, Db, account_lock, load};
 use crate::{
     rows::{EventRow, convert},
     schema::{accounts, events},
@@ -23,13 +23,15 @@ pub(crate) async fn events_after(
     after: i64,
     limit: u32,
 ) -> QueryResult<Vec<Event>> {
-    let rows = of_account(account)
-        .filter(events::seq.gt(after))
-        .order(events::seq.asc())
-        .limit(limit.into())
-        .select(EventRow::as_select())
-        .load(c)
-        .await?;
+    let rows = load(
+        c,
+        of_account(account)
+            .filter(events::seq.gt(after))
+            .order(events::seq.asc())
+            .limit(limit.into())
+            .select(EventRow::as_select()),
+    )
+    .await?;
     convert(rows)
 }
 
@@ -39,13 +41,15 @@ pub(crate) async fn events_before(
     before: i64,
     limit: u32,
 ) -> QueryResult<Vec<Event>> {
-    let rows = of_account(account)
-        .filter(events::seq.lt(before))
-        .order(events::seq.desc())
-        .limit(limit.into())
-        .select(EventRow::as_select())
-        .load(c)
-        .await?;
+    let rows = load(
+        c,
+        of_account(account)
+            .filter(events::seq.lt(before))
+            .order(events::seq.desc())
+            .limit(limit.into())
+            .select(EventRow::as_select()),
+    )
+    .await?;
     convert(rows)
 }
 

@@ -9,7 +9,7 @@ use sipgraph_core::{
     ports::store::MessageFilter,
 };
 
-use super::{Conn, Db};
+use super::{Conn, Db, load};
 use crate::{
     page::{by_position, page},
     rows::{MessageRow, convert, direction_number, status_number},
@@ -73,11 +73,13 @@ pub(crate) async fn messages_by_ids(
     ids: &[MessageId],
 ) -> QueryResult<Vec<Message>> {
     let ids: Vec<Id> = ids.iter().map(|id| (*id).into()).collect();
-    let rows = of_account(account)
-        .filter(messages::id.eq_any(ids))
-        .select(MessageRow::as_select())
-        .load(c)
-        .await?;
+    let rows = load(
+        c,
+        of_account(account)
+            .filter(messages::id.eq_any(ids))
+            .select(MessageRow::as_select()),
+    )
+    .await?;
     convert(rows)
 }
 
@@ -94,7 +96,7 @@ pub(crate) async fn messages(
     } else {
         by_position!(query, messages::log_seq, slice)
     };
-    let rows = query.select(MessageRow::as_select()).load(c).await?;
+    let rows = load(c, query.select(MessageRow::as_select())).await?;
     Ok(page(slice, convert(rows)?))
 }
 

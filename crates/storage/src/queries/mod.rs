@@ -12,7 +12,7 @@ pub(crate) mod instance;
 pub(crate) mod messages;
 pub(crate) mod tokens;
 
-use super::{Conn, Db, FOR_UPDATE, FOR_UPDATE_SKIP_LOCKED, claim_time, load_over, run_over};
+use super::{Conn, Db, FOR_UPDATE, FOR_UPDATE_SKIP_LOCKED, claim_time, load, load_over, run_over};
 
 use diesel::QueryResult;
 use sipgraph_core::AccountId;
@@ -24,7 +24,7 @@ use crate::{
 
 /// Takes an account's row, which orders all writes of the account.
 pub(crate) async fn account_lock(c: &mut Conn, account: AccountId) -> QueryResult<()> {
-    let key = [AccountKey { id: account.into() }];
+    let key = vec![AccountKey { id: account.into() }];
     let text = format!("SELECT t.id FROM {{rows}} JOIN accounts t ON t.id = k.id{FOR_UPDATE}");
-    load_over::<_, DbId, Id>(c, &text, &key).await.map(|_| ())
+    load_over::<_, DbId, Id>(c, &text, key).await.map(|_| ())
 }
