@@ -2,9 +2,10 @@
 //!
 //! It must not decide what is sent again: it reports how an attempt ended.
 
+use std::borrow::Cow;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -225,9 +226,19 @@ impl Edge {
             .field("Max-Forwards", 70)
             .field(
                 "From",
-                format_args!("<{}>;tag={}", attempt.from, attempt.from_tag),
+                format_args!(
+                    "<{}>;tag={}",
+                    answerable(&attempt.from, flow.remote.ip(), || self.our_host(flow)),
+                    attempt.from_tag
+                ),
             )
-            .field("To", format_args!("<{}>", attempt.to))
+            .field(
+                "To",
+                format_args!(
+                    "<{}>",
+                    answerable(&attempt.to, flow.remote.ip(), || self.our_host(flow))
+                ),
+            )
             .field("Call-ID", &attempt.call_id)
             .field("CSeq", format_args!("{} MESSAGE", attempt.cseq))
             .field("Date", date(self.app.now()))
@@ -237,17 +248,24 @@ impl Edge {
     }
 
     fn sent_by(&self, flow: &Flow) -> String {
-        let port = flow.local.port();
+        format!("{}:{}", self.our_host(flow), flow.local.port())
+    }
+
+    /// Our host towards a device, as a URI spells it.
+    fn our_host(&self, flow: &Flow) -> String {
         if let Some(host) = &self.config.advertised_host {
-            return format!("{host}:{port}");
+            return host.clone();
         }
         let bound = flow.local.ip();
-        let host = if bound.is_unspecified() {
-            local_towards(flow.remote)
+        let address = if bound.is_unspecified() {
+            local_towards(flow.remote).unwrap_or(bound)
         } else {
-            None
+            bound
         };
-        SocketAddr::new(host.unwrap_or(bound), port).to_string()
+        match address {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("[{address}]"),
+        }
     }
 
     /// Takes a response: it counts when it comes back over the flow of its request (on UDP: from its
@@ -295,6 +313,21 @@ impl Edge {
     }
 }
 
+/// An address of ours as a device can answer to it: a domain that is named by a loopback address means us only on this
+/// machine, so elsewhere our address stands in its place.
+fn answerable(uri: &str, device: IpAddr, our_host: impl FnOnce() -> String) -> Cow<'_, str> {
+    let Ok(parsed) = SipUri::parse_received(uri) else {
+        return Cow::Borrowed(uri);
+    };
+    let is_loopback = parsed.host.address().is_some_and(|host| host.is_loopback());
+    match parsed.user {
+        Some(user) if is_loopback && !device.is_loopback() => {
+            Cow::Owned(format!("sip:{user}@{}", our_host()))
+        }
+        _ => Cow::Borrowed(uri),
+    }
+}
+
 /// The Request-URI that a contact asks for: its URI without headers and without `method`
 /// (RFC 3261 sections 19.1.1 table 1 and 19.1.5).
 fn request_uri(contact: &str) -> Option<String> {
@@ -336,6 +369,22 @@ fn retry_after(text: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_elsewhere_can_answer_to_a_domain_named_by_loopback() {
+        let here = || "192.0.2.1".to_owned();
+        for (uri, device, seen) in [
+            ("sip:bob@127.0.0.1", "192.0.2.9", "sip:bob@192.0.2.1"),
+            ("sip:bob@127.0.0.1", "127.0.0.1", "sip:bob@127.0.0.1"),
+            ("sip:bob@example.com", "192.0.2.9", "sip:bob@example.com"),
+        ] {
+            assert_eq!(
+                answerable(uri, device.parse().unwrap(), here),
+                seen,
+                "{uri} {device}"
+            );
+        }
+    }
     use sipgraph_core::Timestamp;
 
     #[test]
