@@ -1,1 +1,0 @@
-//! Benchmarks and load programs of sipgraph.

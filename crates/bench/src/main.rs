@@ -1,0 +1,140 @@
+//! The benchmarks of sipgraph, one subcommand each.
+//!
+//! Each prints figures, a ratio against a yardstick that is measured in the same run, the limit that the ratio has to keep,
+//! and PASS or FAIL. Times of a shared machine are noise; ratios of one run are not. Nothing here is a test: a FAIL ends the
+//! program with exit code 1 only under `--strict`. The figures of a known machine are in docs/MEASURED.md.
+//!
+//! What is measured is what ships: the use cases of `sipgraph-core`, the store of `sipgraph-storage`, and the binary
+//! `sipgraph`, which is expected beside this one. Only the yardsticks are our own code.
+
+mod chat_list;
+mod idle_memory;
+mod meter;
+mod million;
+mod open;
+mod program;
+mod read_page;
+mod report;
+mod send_postgres;
+mod send_sqlite;
+mod senders;
+mod world;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use report::Report;
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Why a benchmark could not be run; it is only ever printed.
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// Measures sipgraph against yardsticks of the same run.
+#[derive(Debug, Parser)]
+#[command(name = "sipgraph-bench", version)]
+struct Arguments {
+    /// How much to do.
+    #[arg(long, global = true, value_enum, default_value_t = Size::Small)]
+    size: Size,
+    /// End with exit code 1 when a limit is not kept.
+    #[arg(long, global = true)]
+    strict: bool,
+    /// Where SQLite databases are made; a folder on the disk that is to be measured. The system's temporary folder by default.
+    #[arg(long, global = true, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+    #[command(subcommand)]
+    program: Program,
+}
+
+/// How much to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Size {
+    /// Seconds: shows that the program works; its ratios are rough.
+    Small,
+    /// Minutes: what docs/MEASURED.md is filled with.
+    Full,
+}
+
+impl Size {
+    /// Picks one of two numbers.
+    fn pick<T>(self, small: T, full: T) -> T {
+        match self {
+            Self::Small => small,
+            Self::Full => full,
+        }
+    }
+}
+
+/// What to measure.
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum Program {
+    /// Sends on SQLite: FULL against NORMAL, group commit against one commit per send.
+    SendSqlite,
+    /// Sends on Postgres: batches against one transaction per send, one account against a hundred.
+    SendPostgres,
+    /// A page of chats through GraphQL: how many SQL statements it takes, and its CPU.
+    ChatList,
+    /// A page of messages out of many, through the store and through the drivers alone.
+    ReadPage,
+    /// The resident memory of an idle server.
+    IdleMemory,
+    /// All of them, one after another.
+    All,
+}
+
+impl Program {
+    const EACH: [Self; 5] = [
+        Self::SendSqlite,
+        Self::SendPostgres,
+        Self::ChatList,
+        Self::ReadPage,
+        Self::IdleMemory,
+    ];
+
+    async fn run(self, arguments: &Arguments, report: &mut Report) -> Result<(), Failure> {
+        let size = arguments.size;
+        let folder = arguments.folder.clone().unwrap_or_else(std::env::temp_dir);
+        match self {
+            Self::SendSqlite => send_sqlite::run(size, &folder, report).await,
+            Self::SendPostgres => send_postgres::run(size, report).await,
+            Self::ChatList => chat_list::run(size, &folder, report).await,
+            Self::ReadPage => read_page::run(size, &folder, report).await,
+            Self::IdleMemory => idle_memory::run(&folder, report).await,
+            Self::All => {
+                for program in Self::EACH {
+                    Box::pin(program.run(arguments, report)).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("The runtime can't be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut report = Report::default();
+    report.machine();
+    match runtime.block_on(arguments.program.run(&arguments, &mut report)) {
+        Ok(()) if arguments.strict && report.failed() => ExitCode::FAILURE,
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                eprintln!("  because: {error}");
+                cause = error.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}

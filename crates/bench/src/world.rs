@@ -1,0 +1,170 @@
+//! Accounts with endpoints that write to each other, made by the use cases themselves.
+
+use crate::Failure;
+use crate::open::{Instance, System};
+use sipgraph_core::access::{Caller, Scope};
+use sipgraph_core::app::messages::NewMessage;
+use sipgraph_core::commit::{Answer, Commit};
+use sipgraph_core::decide::Mint;
+use sipgraph_core::decide::domains::NewDomain;
+use sipgraph_core::decide::endpoints::{NewEndpoint, NewPassword};
+use sipgraph_core::decide::messages::{Outgoing, parties, send};
+use sipgraph_core::decide::tokens::NewToken;
+use sipgraph_core::message::MessageOrigin;
+use sipgraph_core::ports::store::{EndpointKey, SendSnapshot};
+use sipgraph_core::ports::{Clock as _, Store};
+use sipgraph_core::{EndpointId, Fault};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What is sent: of the length of an ordinary text message.
+pub(crate) const BODY: &str =
+    "The parcel is at the gate; could you open for the driver before half past three? Thanks!";
+
+/// An account with endpoints.
+pub(crate) struct World {
+    /// A token of the account with every scope.
+    pub(crate) caller: Caller,
+    /// Its endpoints; each has a chat with the next, and the last with the first.
+    pub(crate) endpoints: Vec<EndpointId>,
+    /// What a send from each to the next is decided on.
+    pub(crate) snapshots: Vec<SendSnapshot>,
+}
+
+impl World {
+    /// Makes an account with a domain and endpoints, and sends one message from each to the next.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(crate) async fn make(
+        instance: &Instance,
+        name: &str,
+        endpoints: usize,
+    ) -> Result<Self, Failure> {
+        let app = &instance.app;
+        let account = app.account_create(name).await.map_err(refused)?;
+        let scopes = Scope::ALL
+            .iter()
+            .map(|scope| scope.as_str().to_owned())
+            .collect();
+        let token = NewToken {
+            name: "bench".to_owned(),
+            scopes,
+            endpoints: None,
+            expires_in_s: None,
+        };
+        let token = app.token_issue(account.id, &token).await.map_err(refused)?;
+        let secret = token.secret.ok_or("a new token has no secret")?;
+        let caller = app.token_check(secret.expose()).await?;
+        let domain = NewDomain {
+            name: format!("{name}.example"),
+            aliases: Vec::new(),
+            description: None,
+            digest_algorithms: None,
+            record_internal_messages: true,
+        };
+        let domain = app
+            .domain_create(&caller, &domain, None)
+            .await
+            .map_err(refused)?;
+        let mut ids = Vec::with_capacity(endpoints);
+        for number in 0..endpoints {
+            let new = NewEndpoint {
+                domain: domain.value.id,
+                name: format!("phone{number}"),
+                password: NewPassword::Generate,
+                display_name: None,
+                description: None,
+                enabled: true,
+                simulation: None,
+            };
+            let created = app
+                .endpoint_create(&caller, &new, None)
+                .await
+                .map_err(refused)?;
+            ids.push(created.value.endpoint.id);
+        }
+        let mut snapshots = Vec::with_capacity(endpoints);
+        for (from, to) in neighbours(&ids) {
+            app.message_send(&caller, &message(from, to), None)
+                .await
+                .map_err(refused)?;
+        }
+        for (from, to) in neighbours(&ids) {
+            let snapshot = instance
+                .store
+                .send_snapshot(caller.account, EndpointKey::Id(from), EndpointKey::Id(to))
+                .await?;
+            snapshots.push(snapshot);
+        }
+        Ok(Self {
+            caller,
+            endpoints: ids,
+            snapshots,
+        })
+    }
+
+    /// Whom an endpoint writes to; numbers beyond the last begin again.
+    pub(crate) fn pair(&self, number: usize) -> (EndpointId, EndpointId) {
+        let count = self.endpoints.len();
+        (
+            self.endpoints[number % count],
+            self.endpoints[(number + 1) % count],
+        )
+    }
+
+    /// Decides on a send from an endpoint to the next, as `sendMessage` does.
+    pub(crate) fn decide(&self, number: usize) -> Result<Commit, Failure> {
+        let snapshot = &self.snapshots[number % self.snapshots.len()];
+        let (sender, recipient) = parties(snapshot).map_err(|problems| format!("{problems:?}"))?;
+        let mint = Mint::new(System.now(), &System);
+        let outgoing = Outgoing {
+            origin: MessageOrigin::Api,
+            body: BODY.to_owned(),
+            content_type: "text/plain".to_owned(),
+            expires_at: mint.now.plus(Duration::from_secs(3 * 24 * 3600)),
+        };
+        Ok(send(&mint, snapshot, sender, recipient, &outgoing).0)
+    }
+}
+
+/// Applies commits one after another and gives how many there were.
+///
+/// # Errors
+/// The store failed, or did not apply one.
+pub(crate) async fn commit_each(
+    store: Arc<dyn Store>,
+    commits: Vec<Commit>,
+) -> Result<u32, Failure> {
+    let mut sent = 0;
+    for commit in commits {
+        match store.commit(commit).await? {
+            Answer::Applied(_) => sent += 1,
+            other => return Err(format!("a send was not applied: {other:?}").into()),
+        }
+    }
+    Ok(sent)
+}
+
+/// A message from one endpoint to another.
+pub(crate) fn message(from: EndpointId, to: EndpointId) -> NewMessage {
+    NewMessage {
+        from: Some(EndpointKey::Id(from)),
+        to: EndpointKey::Id(to),
+        body: Some(BODY.to_owned()),
+        content_type: "text/plain".to_owned(),
+        expires_in_s: None,
+    }
+}
+
+/// A refusal as a failure of the benchmark.
+pub(crate) fn refused(fault: Fault) -> Failure {
+    match fault {
+        Fault::Error(error) => error.into(),
+        Fault::Refused(problems) => format!("refused: {problems:?}").into(),
+    }
+}
+
+fn neighbours(ids: &[EndpointId]) -> impl Iterator<Item = (EndpointId, EndpointId)> {
+    ids.iter().copied().zip(ids.iter().copied().cycle().skip(1))
+}
