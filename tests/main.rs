@@ -1,1 +1,24 @@
-//! End-to-end tests.
+//! End-to-end tests: the real binary on SQLite and on Postgres, with real SIP clients, GraphQL clients and a browser.
+//!
+//! A test whose name begins like `a017_` proves the line of the product's acceptance list with that number; the letter
+//! is the line's section. Each runs as `NAME::on_sqlite` and as `NAME::on_postgres`.
+#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
+
+mod authorisation;
+mod chats;
+mod cli;
+mod domains;
+mod endpoints;
+mod faults;
+mod graphiql;
+mod harness;
+mod messages;
+mod presence;
+mod readme;
+mod restart;
+mod schema;
+mod sip;
+mod story;
+mod subscriptions;
+mod tidy;
+mod tokens;

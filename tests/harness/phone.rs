@@ -1,0 +1,350 @@
+//! A SIP phone of our own, for exact and hostile cases: it registers, sends and answers MESSAGE over UDP or TCP, and can
+//! send any bytes. It keeps answering what comes in while it waits for something else.
+
+use super::sip::{Algorithm, Challenge, unique};
+use super::{Account, STEP, Server, Sip};
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::timeout;
+
+/// More than any datagram.
+const DATAGRAM_BYTES_MAX: usize = 65_535;
+
+/// How a phone reaches the server.
+enum Link {
+    Udp(UdpSocket),
+    Tcp { stream: TcpStream, read: Vec<u8> },
+}
+
+/// How a phone answers a MESSAGE.
+#[derive(Clone, Debug)]
+pub(crate) enum Reply {
+    /// With a status and a reason phrase.
+    Status(u16, &'static str),
+    /// Not at all.
+    Silence,
+}
+
+/// A phone.
+pub(crate) struct Phone {
+    /// Whom it speaks as.
+    pub(crate) account: Account,
+    /// The algorithm that it can do.
+    pub(crate) algorithm: Algorithm,
+    /// How it answers.
+    pub(crate) reply: Reply,
+    link: Link,
+    local: SocketAddr,
+    /// What came and was not asked for yet: requests first, then answers.
+    requests: VecDeque<Sip>,
+    answers: VecDeque<Sip>,
+    /// Answers given, by method and branch, for retransmissions.
+    given: HashMap<String, Sip>,
+    /// How often a request came again.
+    pub(crate) retransmissions: usize,
+    call_id: String,
+    cseq: u32,
+    nc: u32,
+}
+
+impl Phone {
+    /// A phone on UDP.
+    pub(crate) async fn udp(server: &Server, account: &Account) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.connect(server.udp).await.unwrap();
+        let local = socket.local_addr().unwrap();
+        Self::on(Link::Udp(socket), local, account)
+    }
+
+    /// A phone on TCP.
+    pub(crate) async fn tcp(server: &Server, account: &Account) -> Self {
+        let stream = TcpStream::connect(server.tcp).await.unwrap();
+        let local = stream.local_addr().unwrap();
+        let read = Vec::new();
+        Self::on(Link::Tcp { stream, read }, local, account)
+    }
+
+    fn on(link: Link, local: SocketAddr, account: &Account) -> Self {
+        Self {
+            account: account.clone(),
+            algorithm: Algorithm::Md5,
+            reply: Reply::Status(200, "OK"),
+            link,
+            local,
+            requests: VecDeque::new(),
+            answers: VecDeque::new(),
+            given: HashMap::new(),
+            retransmissions: 0,
+            call_id: unique(),
+            cseq: 0,
+            nc: 0,
+        }
+    }
+
+    /// Where it is bound.
+    pub(crate) fn contact(&self) -> String {
+        let transport = match self.link {
+            Link::Udp(_) => "",
+            Link::Tcp { .. } => ";transport=tcp",
+        };
+        format!("sip:{}@{}{transport}", self.account.user, self.local)
+    }
+
+    /// Begins a request of its own, with a fresh branch and the next CSeq.
+    pub(crate) fn request(&mut self, method: &str, uri: &str, to: &str) -> Sip {
+        self.cseq += 1;
+        let transport = match self.link {
+            Link::Udp(_) => "UDP",
+            Link::Tcp { .. } => "TCP",
+        };
+        let via = format!(
+            "SIP/2.0/{transport} {};branch=z9hG4bK{};rport",
+            self.local,
+            unique()
+        );
+        Sip::request(method, uri)
+            .with("Via", via)
+            .with("Max-Forwards", "70")
+            .with("From", format!("<{}>;tag={}", self.account.uri(), unique()))
+            .with("To", format!("<{to}>"))
+            .with("Call-ID", self.call_id.clone())
+            .with("CSeq", format!("{} {method}", self.cseq))
+    }
+
+    /// Sends bytes as they are.
+    pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
+        match &mut self.link {
+            Link::Udp(socket) => {
+                socket.send(bytes).await.unwrap();
+            }
+            // The server may have closed; what it did is seen when reading.
+            Link::Tcp { stream, .. } => {
+                let _ = stream.write_all(bytes).await;
+            }
+        }
+    }
+
+    /// Sends a message.
+    pub(crate) async fn send(&mut self, message: &Sip) {
+        self.send_bytes(message.write().as_bytes()).await;
+    }
+
+    /// Sends a request and waits for its final answer.
+    pub(crate) async fn ask(&mut self, request: &Sip) -> Sip {
+        self.send(request).await;
+        self.answer_to(request).await
+    }
+
+    /// Waits for the final answer to a request.
+    pub(crate) async fn answer_to(&mut self, request: &Sip) -> Sip {
+        let branch = request.branch();
+        let deadline = Instant::now() + STEP;
+        loop {
+            let place = self
+                .answers
+                .iter()
+                .position(|a| a.branch() == branch && a.status() >= 200);
+            if let Some(answer) = place.and_then(|i| self.answers.remove(i)) {
+                return answer;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(
+                self.take_in(left).await,
+                "no answer to {request:?}, only {:?}",
+                self.answers
+            );
+        }
+    }
+
+    /// Sends a request, answers the challenge if there is one, and gives the final answer and the request that got it.
+    pub(crate) async fn ask_signed(&mut self, request: Sip) -> (Sip, Sip) {
+        let first = self.ask(&request).await;
+        if !matches!(first.status(), 401 | 407) {
+            return (first, request);
+        }
+        let challenge = Challenge::of(&first, self.algorithm)
+            .unwrap_or_else(|| panic!("no {} in {first:?}", self.algorithm.token()));
+        let signed = self.sign(request, &challenge);
+        (self.ask(&signed).await, signed)
+    }
+
+    /// Sends a request that must be challenged with the phone's algorithm.
+    pub(crate) async fn challenge(&mut self, request: &Sip) -> Challenge {
+        let first = self.ask(request).await;
+        assert!(
+            matches!(first.status(), 401 | 407),
+            "a challenge, not {first:?}"
+        );
+        Challenge::of(&first, self.algorithm)
+            .unwrap_or_else(|| panic!("no {} in {first:?}", self.algorithm.token()))
+    }
+
+    /// Answers a challenge: the same request with credentials, the next CSeq and a fresh branch (RFC 3261 section 22.2).
+    pub(crate) fn sign(&mut self, request: Sip, challenge: &Challenge) -> Sip {
+        self.nc += 1;
+        self.cseq += 1;
+        let mut words = request.first.split(' ');
+        let (method, uri) = (words.next().unwrap(), words.next().unwrap());
+        let credentials = challenge.response(
+            &self.account.user,
+            self.account.password.as_bytes(),
+            method,
+            uri,
+            self.nc,
+        );
+        let via = request
+            .header("Via")
+            .replace(&request.branch(), &format!("z9hG4bK{}", unique()));
+        let cseq = format!("{} {method}", self.cseq);
+        // A WWW-Authenticate challenge is answered by Authorization; our server is an end point, not a proxy.
+        request
+            .set("Via", Some(&via))
+            .set("CSeq", Some(&cseq))
+            .set("Authorization", Some(&credentials))
+    }
+
+    /// Registers its contact for so many seconds and gives the final answer.
+    pub(crate) async fn register(&mut self, expires_s: u32) -> Sip {
+        let contact = format!("<{}>;expires={expires_s}", self.contact());
+        self.register_contact(&contact).await
+    }
+
+    /// Registers a Contact header as given.
+    pub(crate) async fn register_contact(&mut self, contact: &str) -> Sip {
+        let request = self.register_request().with("Contact", contact);
+        self.ask_signed(request).await.0
+    }
+
+    /// Begins a REGISTER without a Contact.
+    pub(crate) fn register_request(&mut self) -> Sip {
+        let registrar = format!("sip:{}", self.account.domain);
+        let aor = self.account.uri();
+        self.request("REGISTER", &registrar, &aor)
+    }
+
+    /// Registers for an hour; it must be granted.
+    pub(crate) async fn come_online(&mut self) {
+        let answer = self.register(3600).await;
+        assert_eq!(answer.status(), 200, "{answer:?}");
+    }
+
+    /// Sends a text and gives the final answer.
+    pub(crate) async fn message(&mut self, to: &str, body: &str) -> Sip {
+        let request = self.message_request(to, body);
+        self.ask_signed(request).await.0
+    }
+
+    /// Begins a MESSAGE, in a Call-ID of its own.
+    pub(crate) fn message_request(&mut self, to: &str, body: &str) -> Sip {
+        let call_id = unique();
+        self.request("MESSAGE", to, to)
+            .set("Call-ID", Some(&call_id))
+            .with("Content-Type", "text/plain")
+            .body(body)
+    }
+
+    /// Waits for the next MESSAGE, which was answered as [`Phone::reply`] says when it came.
+    pub(crate) async fn take_message(&mut self) -> Sip {
+        let message = self.next_request(STEP).await.expect("a MESSAGE");
+        assert_eq!(message.method(), Some("MESSAGE"), "{message:?}");
+        message
+    }
+
+    /// Waits for the next request, for at most `within`.
+    pub(crate) async fn next_request(&mut self, within: Duration) -> Option<Sip> {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(request) = self.requests.pop_front() {
+                return Some(request);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || !self.take_in(left).await {
+                return None;
+            }
+        }
+    }
+
+    /// Waits for any message at all, for at most `within`; nothing when none came or the connection is closed.
+    pub(crate) async fn anything(&mut self, within: Duration) -> Option<Sip> {
+        if !self.take_in(within).await {
+            return None;
+        }
+        self.answers
+            .pop_front()
+            .or_else(|| self.requests.pop_front())
+    }
+
+    /// Ends the connection without a word, as a phone that loses its network.
+    pub(crate) async fn hang_up(self) {
+        if let Link::Tcp { mut stream, .. } = self.link {
+            let _ = stream.shutdown().await;
+        }
+    }
+
+    /// Reads one message, answers it when it is a request, and keeps it. Gives whether one came.
+    async fn take_in(&mut self, within: Duration) -> bool {
+        let read = match &mut self.link {
+            Link::Udp(socket) => timeout(within, read_datagram(socket)).await,
+            Link::Tcp { stream, read } => timeout(within, read_framed(stream, read)).await,
+        };
+        let Ok(Some(text)) = read else { return false };
+        let message = Sip::read(&text);
+        let Some(method) = message.method() else {
+            self.answers.push_back(message);
+            return true;
+        };
+        let transaction = format!("{method} {}", message.branch());
+        if let Some(given) = self.given.get(&transaction).cloned() {
+            self.retransmissions += 1;
+            self.send(&given).await;
+            return true;
+        }
+        if let Reply::Status(status, reason) = self.reply {
+            let answer = message.answer(status, reason, &unique());
+            self.send(&answer).await;
+            self.given.insert(transaction, answer);
+        }
+        self.requests.push_back(message);
+        true
+    }
+}
+
+async fn read_datagram(socket: &UdpSocket) -> Option<String> {
+    let mut bytes = vec![0; DATAGRAM_BYTES_MAX];
+    loop {
+        // A restarting server makes the kernel report a refused port; the phone goes on listening.
+        if let Ok(length) = socket.recv(&mut bytes).await {
+            return String::from_utf8(bytes.get(..length)?.to_vec()).ok();
+        }
+    }
+}
+
+async fn read_framed(stream: &mut TcpStream, read: &mut Vec<u8>) -> Option<String> {
+    loop {
+        // Keep-alives between messages (RFC 5626 section 3.5.1).
+        while read.starts_with(b"\r\n") {
+            read.drain(..2);
+        }
+        let text = String::from_utf8_lossy(read).into_owned();
+        if let Some((head, _)) = text.split_once("\r\n\r\n") {
+            let length: usize = head
+                .lines()
+                .filter_map(|line| line.split_once(':'))
+                .find(|(name, _)| name.eq_ignore_ascii_case("Content-Length"))
+                .and_then(|(_, value)| value.trim().parse().ok())?;
+            let whole = head.len() + 4 + length;
+            if read.len() >= whole {
+                let message: Vec<u8> = read.drain(..whole).collect();
+                return String::from_utf8(message).ok();
+            }
+        }
+        let mut chunk = [0; 4096];
+        match stream.read(&mut chunk).await {
+            Ok(0) | Err(_) => return None,
+            Ok(length) => read.extend_from_slice(chunk.get(..length)?),
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The program under test: started, killed, stopped and started again as an operator would.
+
+use super::{Database, STEP};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+/// Every scope that concerns nouns; a `manage` implies the others of its noun.
+pub(crate) const ALL_SCOPES: &str =
+    "endpoints.manage,messages.manage,chats.manage,domains.manage,tokens.manage";
+
+/// The name of the account that [`Server::start`] makes.
+pub(crate) const ACCOUNT: &str = "acme";
+
+/// Returns a command of the program with nothing of our environment.
+pub(crate) fn sipgraph() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sipgraph"));
+    command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .kill_on_drop(true);
+    command
+}
+
+/// A running `sipgraph serve`.
+pub(crate) struct Server {
+    /// The address of its HTTP listener, as `http://127.0.0.1:PORT`.
+    pub(crate) url: String,
+    /// Where it listens for SIP on UDP.
+    pub(crate) udp: SocketAddr,
+    /// Where it listens for SIP on TCP.
+    pub(crate) tcp: SocketAddr,
+    /// Which database its ready line names.
+    pub(crate) database: String,
+    /// A token of [`ACCOUNT`] with every scope.
+    pub(crate) token: String,
+    /// What it is configured with, besides its listeners.
+    pub(crate) environment: Vec<(String, String)>,
+    folder: TempDir,
+    log: Arc<Mutex<Vec<String>>>,
+    process: Option<Child>,
+}
+
+impl Server {
+    /// Starts it on a database, with an account and a token made by the command line.
+    pub(crate) async fn start(database: &Database) -> Self {
+        Self::start_with(database.url(), &[]).await
+    }
+
+    /// Starts it on a database by its address, with further configuration.
+    pub(crate) async fn start_with(url: &str, environment: &[(&str, &str)]) -> Self {
+        let mut server = Self::prepared(url, environment);
+        server.cli(&["account", "create", ACCOUNT]).await;
+        server.token = server.token_create(ACCOUNT, ALL_SCOPES, &[]).await;
+        server.run().await;
+        server
+    }
+
+    /// Returns one that is configured and not started.
+    pub(crate) fn prepared(url: &str, environment: &[(&str, &str)]) -> Self {
+        let folder = TempDir::with_prefix("sipgraph-e2e").unwrap();
+        let key_file = folder.path().join("secret.key");
+        let mut all = vec![
+            ("SIPGRAPH_DATABASE_URL".to_owned(), url.to_owned()),
+            (
+                "SIPGRAPH_SECRET_KEY_FILE".to_owned(),
+                key_file.display().to_string(),
+            ),
+        ];
+        all.extend(
+            environment
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned())),
+        );
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self {
+            url: "http://127.0.0.1:0".to_owned(),
+            udp: nowhere,
+            tcp: nowhere,
+            database: String::new(),
+            token: String::new(),
+            environment: all,
+            folder,
+            log: Arc::default(),
+            process: None,
+        }
+    }
+
+    /// A folder of its own, gone after the test.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The address of the WebSocket.
+    pub(crate) fn ws_url(&self) -> String {
+        format!("{}/graphql", self.url.replacen("http", "ws", 1))
+    }
+
+    /// Runs a command of the program on the same database and gives its trimmed output.
+    pub(crate) async fn cli(&self, arguments: &[&str]) -> String {
+        let output = self.cli_output(arguments).await;
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Runs a command of the program on the same database.
+    pub(crate) async fn cli_output(&self, arguments: &[&str]) -> Output {
+        let mut command = sipgraph();
+        command
+            .args(arguments)
+            .envs(self.environment.iter().cloned())
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null());
+        timeout(STEP, command.output())
+            .await
+            .unwrap_or_else(|_| panic!("{arguments:?} did not end"))
+            .unwrap()
+    }
+
+    /// Mints a token as the operator does.
+    pub(crate) async fn token_create(
+        &self,
+        account: &str,
+        scopes: &str,
+        endpoints: &[&str],
+    ) -> String {
+        let mut arguments = vec![
+            "token",
+            "create",
+            "--account",
+            account,
+            "--name",
+            "e2e",
+            "--scopes",
+            scopes,
+        ];
+        for id in endpoints {
+            arguments.extend(["--endpoint", id]);
+        }
+        self.cli(&arguments).await
+    }
+
+    /// Starts the process and waits until every listener is open. A restart takes the same ports.
+    pub(crate) async fn run(&mut self) {
+        let http = self.url.trim_start_matches("http://").to_owned();
+        let mut command = sipgraph();
+        command
+            .arg("serve")
+            .env("SIPGRAPH_HTTP_LISTEN", http)
+            .env("SIPGRAPH_SIP_UDP_LISTEN", self.udp.to_string())
+            .env("SIPGRAPH_SIP_TCP_LISTEN", self.tcp.to_string())
+            .envs(self.environment.iter().cloned())
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (ready, is_ready) = oneshot::channel();
+        let stderr = child.stderr.take().unwrap();
+        tokio::spawn(read_log(stderr, self.log.clone(), ready));
+        self.process = Some(child);
+        let Ok(Ok(line)) = timeout(STEP, is_ready).await else {
+            panic!("the server is not ready:\n{}", self.log());
+        };
+        let field = |name: &str| {
+            line.split_whitespace()
+                .find_map(|part| part.strip_prefix(name))
+                .unwrap_or_else(|| panic!("no {name} in {line:?}"))
+                .to_owned()
+        };
+        self.url = field("http=");
+        self.udp = field("udp=").parse().unwrap();
+        self.tcp = field("tcp=").parse().unwrap();
+        self.database = field("database=");
+    }
+
+    /// Ends it as a power cut would: SIGKILL, in the middle of whatever it does.
+    pub(crate) async fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().await.unwrap();
+        }
+    }
+
+    /// Asks it to stop: SIGTERM. It goes on draining; see [`Server::ended`].
+    pub(crate) fn terminate(&self) {
+        let pid = self.process.as_ref().and_then(Child::id).unwrap();
+        signal("-TERM", pid);
+    }
+
+    /// Waits until the process has ended.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let mut process = self.process.take().unwrap();
+        timeout(STEP, process.wait())
+            .await
+            .expect("the server stops")
+            .unwrap()
+    }
+
+    /// Kills it and starts it on the same database and ports.
+    pub(crate) async fn kill_and_restart(&mut self) {
+        self.kill().await;
+        self.run().await;
+    }
+
+    /// Everything that it wrote to stderr.
+    pub(crate) fn log(&self) -> String {
+        self.log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .join("\n")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = lines.get(lines.len().saturating_sub(40)..).unwrap_or(&[]);
+            eprintln!("the server's log ends with:\n{}", tail.join("\n"));
+        }
+    }
+}
+
+/// Sends a signal by the ordinary command, so that no test needs unsafe code.
+pub(crate) fn signal(name: &str, pid: u32) {
+    let status = std::process::Command::new("kill")
+        .args([name, &pid.to_string()])
+        .status()
+        .unwrap();
+    assert!(status.success(), "kill {name} {pid}: {status}");
+}
+
+async fn read_log(
+    stderr: tokio::process::ChildStderr,
+    log: Arc<Mutex<Vec<String>>>,
+    ready: oneshot::Sender<String>,
+) {
+    let mut ready = Some(ready);
+    let mut lines = BufReader::new(stderr).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if line.starts_with("sipgraph ready ")
+            && let Some(ready) = ready.take()
+        {
+            let _ = ready.send(line.clone());
+        }
+        log.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(line);
+    }
+}

@@ -1,0 +1,113 @@
+//! `SIPp`, the test tool of the field: it registers, sends and receives MESSAGE by scenarios. Version 3.6 knows MD5 only.
+
+use super::{Account, STEP, Server};
+use std::process::Stdio;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+/// A scenario that runs.
+pub(crate) struct Sipp {
+    name: &'static str,
+    process: Child,
+    _folder: TempDir,
+}
+
+/// Returns a UDP port of the loopback that is free now.
+pub(crate) fn free_port() -> u16 {
+    std::net::UdpSocket::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+impl Sipp {
+    /// Registers an account from a port; the port then is its contact.
+    pub(crate) async fn register(server: &Server, account: &Account, port: u16) {
+        let data = format!("{};{}", account.user, credentials(account));
+        let scenario = include_str!("sipp/register.xml");
+        Self::start(server, "register", scenario, &account.domain, &data, port)
+            .ends()
+            .await;
+    }
+
+    /// Sends a text from an account to the user of another; it must be answered with 202.
+    pub(crate) async fn send(server: &Server, from: &Account, to: &Account, text: &str) {
+        let data = format!("{};{};{};{text}", from.user, credentials(from), to.user);
+        let scenario = include_str!("sipp/send.xml");
+        Self::start(server, "send", scenario, &from.domain, &data, free_port())
+            .ends()
+            .await;
+    }
+
+    /// Waits on a port for one MESSAGE and answers it with 200.
+    pub(crate) fn receive(server: &Server, account: &Account, port: u16) -> Self {
+        let scenario = include_str!("sipp/receive.xml");
+        Self::start(server, "receive", scenario, &account.domain, "", port)
+    }
+
+    fn start(
+        server: &Server,
+        name: &'static str,
+        scenario: &str,
+        realm: &str,
+        data: &str,
+        port: u16,
+    ) -> Self {
+        let folder = TempDir::with_prefix("sipp").unwrap();
+        std::fs::write(folder.path().join("scenario.xml"), scenario).unwrap();
+        let mut command = Command::new("sipp");
+        if !data.is_empty() {
+            std::fs::write(
+                folder.path().join("data.csv"),
+                format!(
+                    "SEQUENTIAL
+{data}
+"
+                ),
+            )
+            .unwrap();
+            command.args(["-inf", "data.csv"]);
+        }
+        let process = command
+            .current_dir(folder.path())
+            .args(["-sf", "scenario.xml", "-nostdin"])
+            .args(["-m", "1", "-i", "127.0.0.1", "-p", &port.to_string()])
+            .args(["-key", "realm", realm, "-timeout", "30"])
+            .arg(server.udp.to_string())
+            .env("TERM", "dumb")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("SIPp is installed (tests/setup/install.sh)");
+        Self {
+            name,
+            process,
+            _folder: folder,
+        }
+    }
+
+    /// Waits until the scenario is done; it must have gone as written.
+    pub(crate) async fn ends(self) {
+        let output = timeout(STEP, self.process.wait_with_output())
+            .await
+            .unwrap_or_else(|_| panic!("SIPp's scenario {} does not end", self.name))
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "SIPp's scenario {} failed: {}",
+            self.name,
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+fn credentials(account: &Account) -> String {
+    format!(
+        "[authentication username={} password={}]",
+        account.user, account.password
+    )
+}

@@ -1,0 +1,584 @@
+//! Messages: sending, addresses, texts, status, receipts on both sides, filters and marks.
+
+use crate::harness::graphql::{code, field_of, list, text};
+use crate::harness::phone::Reply;
+use crate::harness::server::ALL_SCOPES;
+use crate::harness::world::MESSAGE;
+use crate::harness::{Api, Feed, Phone, Server, Value, World, both_backends, eventually, json};
+use futures_util::future::join_all;
+
+/// The longest text, in bytes.
+const BODY_BYTES_MAX: usize = 60 * 1024;
+
+/// The fields and codes of a send's refusals.
+async fn refusals(api: &Api, input: Value) -> Vec<(String, String)> {
+    let errors = api.refused("sendMessage", input).await;
+    errors
+        .iter()
+        .map(|e| (field_of(e), text(&e["code"])))
+        .collect()
+}
+
+/// How many events of a kind name a message.
+async fn events_of(feed_of: &Server, after: &str, message: &Value) -> Vec<Value> {
+    let mut feed = Feed::open(feed_of, after).await;
+    let api = Api::of(feed_of);
+    // A last event that ends the look.
+    let domain = text(
+        &api.data("{ domains(first: 1) { nodes { id } } }", json!({}))
+            .await["domains"]["nodes"][0]["id"],
+    );
+    let end = api
+        .endpoint_create(&domain, &crate::harness::sip::unique())
+        .await;
+    let events = feed
+        .all_until(|e| e["type"] == "ENDPOINT_CREATED" && e["endpointId"] == json!(end.id))
+        .await;
+    events
+        .into_iter()
+        .filter(|e| e["messageId"] == *message)
+        .collect()
+}
+
+both_backends! {
+    /// The device gets MESSAGE with the text and the sender.
+    async fn e103_a_send_arrives_as_sip_message(database: Database) {
+        let world = World::start(&database).await;
+        let mut phone = Phone::udp(&world.server, &world.bob).await;
+        phone.come_online().await;
+        let sent = world.api.send(&world.alice, &world.bob, "Grüße, 世界 👋\r\nsecond line").await;
+        assert_eq!(sent["status"], "ACCEPTED");
+        let message = phone.take_message().await;
+        assert_eq!(message.body, "Grüße, 世界 👋\r\nsecond line");
+        assert!(message.header("From").contains("sip:alice@example.test"), "{message:?}");
+        assert!(message.header("To").contains("sip:bob@example.test"), "{message:?}");
+        assert!(message.header("Content-Type").starts_with("text/plain"), "{message:?}");
+        assert_eq!(message.header("Max-Forwards").parse::<u8>().unwrap(), 70);
+        assert!(message.first.starts_with(&format!("MESSAGE {} SIP/2.0", phone.contact())), "{message:?}");
+        let sent = world.api.message_is(&text(&sent["id"]), "SENT").await;
+        let deliveries = list(&sent["deliveries"]);
+        assert_eq!(deliveries.len(), 1, "{sent}");
+        assert_eq!(deliveries[0]["outcome"], "DELIVERED");
+        assert_eq!(deliveries[0]["callId"], json!(message.header("Call-ID")));
+        assert_eq!(deliveries[0]["sipStatus"], 200);
+    }
+
+    /// Each form of an address reaches the same device.
+    async fn e104_every_form_of_an_address_reaches_the_device(database: Database) {
+        let world = World::start(&database).await;
+        let mut phone = Phone::udp(&world.server, &world.bob).await;
+        phone.come_online().await;
+        let resource = json!({ "technology": "SIP", "resource": "bob" });
+        for (i, to) in [
+            json!({ "uri": "sip:bob@example.test" }),
+            json!({ "uri": "sips:bob@EXAMPLE.test" }),
+            json!({ "uri": "sip:%62ob@example.test" }),
+            json!({ "uri": "pjsip:bob" }),
+            json!({ "uri": "PJSIP:bob@example.test" }),
+            json!({ "resource": resource }),
+            json!({ "endpointId": world.bob.id }),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let body = format!("number {i}");
+            let from = json!({ "uri": "pjsip:alice" });
+            let sent = world.api.send_input(json!({ "from": from, "to": to, "body": body })).await;
+            assert_eq!(phone.take_message().await.body, body, "{to}");
+            assert_eq!(sent["to"], "sip:bob@example.test", "{to}");
+        }
+    }
+
+    /// An address must be there and not be empty.
+    async fn e105_both_parties_are_required(database: Database) {
+        let world = World::start(&database).await;
+        let alice = json!({ "endpointId": world.alice.id });
+        let bob = json!({ "endpointId": world.bob.id });
+        let none = json!({ "to": bob, "body": "x" });
+        assert_eq!(refusals(&world.api, none).await, [("from".into(), "VALIDATION".into())]);
+        let empty = json!({ "from": { "uri": "" }, "to": { "uri": "" }, "body": "x" });
+        assert_eq!(
+            refusals(&world.api, empty).await,
+            [("from.uri".into(), "VALIDATION".into()), ("to.uri".into(), "VALIDATION".into())]
+        );
+        let resource = json!({ "technology": "SIP", "resource": "" });
+        let empty = json!({ "from": { "resource": resource }, "to": bob, "body": "x" });
+        assert_eq!(refusals(&world.api, empty).await[0].1, "VALIDATION");
+        for input in [json!({ "from": alice, "body": "x" }), json!({ "from": alice, "to": {}, "body": "x" })] {
+            let (query, variables) = crate::harness::graphql::mutation("sendMessage", "", input);
+            let response = world.api.gql(&query, variables).await;
+            assert!(matches!(code(&response), Some("BAD_USER_INPUT" | "GRAPHQL_VALIDATION_FAILED")), "{response}");
+        }
+        assert_eq!(world.api.messages(json!({})).await.len(), 0);
+    }
+
+    /// Addresses that lead nowhere.
+    async fn e106_an_address_that_leads_nowhere_is_refused(database: Database) {
+        let world = World::start(&database).await;
+        let from = json!({ "endpointId": world.alice.id });
+        for (uri, code) in [
+            ("sip:carol@example.test", "NOT_FOUND"),
+            ("sip:bob@other.test", "NOT_FOUND"),
+            ("sip:Bob@example.test", "NOT_FOUND"),
+            ("sip:example.test", "NOT_FOUND"),
+            ("pjsip:carol", "NOT_FOUND"),
+            ("foo:x", "NOT_FOUND"),
+            ("iax2:x", "NOT_FOUND"),
+            ("xmpp:bob@example.test", "TECHNOLOGY_UNAVAILABLE"),
+            ("bob", "VALIDATION"),
+            ("sip:b b@example.test", "VALIDATION"),
+            ("sip:bob@", "VALIDATION"),
+        ] {
+            let input = json!({ "from": from, "to": { "uri": uri }, "body": "x" });
+            let seen = refusals(&world.api, input).await;
+            assert_eq!(seen.len(), 1, "{uri}: {seen:?}");
+            assert_eq!(seen[0].1, code, "{uri}: {seen:?}");
+            assert!(seen[0].0.starts_with("to"), "{uri}: {seen:?}");
+        }
+        assert_eq!(world.api.messages(json!({})).await.len(), 0);
+    }
+
+    /// Without a text an empty MESSAGE is sent; an empty text is a mistake.
+    async fn e107_a_message_may_be_empty_but_no_empty_text(database: Database) {
+        let world = World::start(&database).await;
+        let mut phone = Phone::udp(&world.server, &world.bob).await;
+        phone.come_online().await;
+        let (from, to) = (json!({ "endpointId": world.alice.id }), json!({ "endpointId": world.bob.id }));
+        for input in [json!({ "from": from, "to": to }), json!({ "from": from, "to": to, "body": null })] {
+            let sent = world.api.send_input(input).await;
+            assert_eq!(sent["body"], "");
+            let message = phone.take_message().await;
+            assert_eq!((message.body.as_str(), message.header("Content-Length")), ("", "0"));
+        }
+        let input = json!({ "from": from, "to": to, "body": "" });
+        world.api.refused_at("sendMessage", input, "VALIDATION", "body").await;
+        assert_eq!(world.api.messages(json!({ "direction": "OUT" })).await.len(), 2);
+    }
+
+    /// A refused send is never also accepted.
+    async fn e112_a_refused_send_is_not_accepted(database: Database) {
+        let world = World::start(&database).await;
+        let from = json!({ "endpointId": world.alice.id });
+        let before = world.api.event_cursor().await;
+        for input in [
+            json!({ "from": from, "to": { "uri": "pjsip:carol" }, "body": "x" }),
+            json!({ "from": from, "to": { "endpointId": world.bob.id }, "body": "" }),
+        ] {
+            let payload = world.api.mutate("sendMessage", "message { id status }", input).await;
+            assert_eq!(payload["message"], Value::Null, "{payload}");
+            assert_eq!(list(&payload["userErrors"]).len(), 1, "{payload}");
+        }
+        assert_eq!(world.api.messages(json!({})).await.len(), 0);
+        assert_eq!(world.api.event_cursor().await, before, "a refusal leaves no event");
+    }
+
+    /// A send makes one OUT message with all its fields.
+    async fn f117_a_send_makes_one_out_message(database: Database) {
+        let world = World::start(&database).await;
+        let sent = world.api.send(&world.alice, &world.bob, "hello").await;
+        let expected = json!({
+            "endpointId": world.alice.id, "direction": "OUT", "origin": "API", "body": "hello", "read": true,
+            "from": "sip:alice@example.test", "to": "sip:bob@example.test", "contentType": "text/plain", "status": "ACCEPTED",
+            "failure": null, "seq": 1,
+        });
+        for (field, value) in expected.as_object().unwrap() {
+            assert_eq!(&sent[field], value, "{field} of {sent}");
+        }
+        for field in ["id", "exchangeId", "chatId", "createdAt", "statusAt", "expiresAt"] {
+            assert!(sent[field].is_string(), "{field} of {sent}");
+        }
+        assert!(text(&sent["createdAt"]).ends_with('Z') && text(&sent["createdAt"]).len() == "2026-11-21T12:00:00.000000Z".len());
+        let out = world.api.messages(json!({ "endpointId": world.alice.id })).await;
+        assert_eq!(out.iter().map(|m| &m["id"]).collect::<Vec<_>>(), [&sent["id"]]);
+    }
+
+    /// Newest first, in pages; the message by its id is the same.
+    async fn f118_messages_are_listed_newest_first(database: Database) {
+        let world = World::start(&database).await;
+        for i in 0..7 {
+            world.api.send(&world.alice, &world.bob, &format!("text {i}")).await;
+        }
+        let query = format!(
+            "query($id: ID!, $after: Cursor) {{ endpoint(by: {{ id: $id }}) {{ messages(first: 3, after: $after) {{
+                totalCount nodes {{ {MESSAGE} }} pageInfo {{ hasNextPage endCursor }} }} }} }}"
+        );
+        let (mut bodies, mut after) = (Vec::new(), Value::Null);
+        loop {
+            let data = world.api.data(&query, json!({ "id": world.alice.id, "after": after })).await;
+            let page = &data["endpoint"]["messages"];
+            assert_eq!(page["totalCount"], 7);
+            for message in list(&page["nodes"]) {
+                bodies.push(text(&message["body"]));
+                assert_eq!(world.api.message(&text(&message["id"])).await, message);
+            }
+            after = page["pageInfo"]["endCursor"].clone();
+            if page["pageInfo"]["hasNextPage"] == false {
+                break;
+            }
+        }
+        assert_eq!(bodies, ["text 6", "text 5", "text 4", "text 3", "text 2", "text 1", "text 0"]);
+    }
+
+    /// Filters work alone and together; a span of time has its start and not its end.
+    async fn f119_filters_work_alone_and_together(database: Database) {
+        let world = World::start(&database).await;
+        let carol = world.api.endpoint_create(&world.domain, "carol").await;
+        let World { api, alice, bob, .. } = &world;
+        let first = api.send(alice, bob, "one").await;
+        let second = api.send(bob, alice, "two").await;
+        let third = api.send(alice, &carol, "three").await;
+        let incoming = api.messages(json!({ "endpointId": alice.id, "direction": "IN" })).await;
+        api.mutate("markMessage", "message { id }", json!({ "id": incoming[0]["id"] })).await;
+        let alices = |mut filter: Value| {
+            filter["endpointId"] = json!(alice.id);
+            async move { api.bodies(filter).await }
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(alices(json!({})).await, ["three", "two", "one"]);
+        assert_eq!(alices(json!({ "direction": "OUT" })).await, ["three", "one"]);
+        assert_eq!(alices(json!({ "direction": "IN" })).await, ["two"]);
+        assert_eq!(alices(json!({ "read": false })).await, none);
+        assert_eq!(alices(json!({ "read": true, "direction": "IN" })).await, ["two"]);
+        assert_eq!(api.bodies(json!({ "read": false })).await, ["three", "one"]);
+        assert_eq!(alices(json!({ "status": "ACCEPTED" })).await, ["three", "one"]);
+        assert_eq!(alices(json!({ "status": "RECEIVED" })).await, ["two"]);
+        assert_eq!(alices(json!({ "status": "FAILED" })).await, none);
+        assert_eq!(alices(json!({ "peer": "bob@example.test" })).await, ["two", "one"]);
+        assert_eq!(alices(json!({ "peer": "bob@example.test", "direction": "OUT" })).await, ["one"]);
+        assert_eq!(alices(json!({ "chatId": third["chatId"] })).await, ["three"]);
+        let at = |message: &Value| message["createdAt"].clone();
+        assert_eq!(alices(json!({ "createdAt": { "from": at(&second) } })).await, ["three", "two"]);
+        assert_eq!(alices(json!({ "createdAt": { "to": at(&second) } })).await, ["one"]);
+        assert_eq!(alices(json!({ "createdAt": { "from": at(&first), "to": at(&third) } })).await, ["two", "one"]);
+        assert_eq!(alices(json!({ "createdAt": { "from": at(&third), "to": at(&third) } })).await, none);
+        assert_eq!(alices(json!({ "createdAt": { "from": at(&first) }, "peer": "carol@example.test", "status": "ACCEPTED" })).await, ["three"]);
+        let response = api.gql("query($f: MessageFilter) { messages(filter: $f) { totalCount } }", json!({ "f": { "createdAt": { "from": "yesterday" } } })).await;
+        assert_eq!(code(&response), Some("BAD_USER_INPUT"), "{response}");
+    }
+
+    /// Read, unread, read: each changes what it says, twice changes nothing.
+    async fn f120_marking_is_idempotent_and_counted(database: Database) {
+        let world = World::start(&database).await;
+        let World { api, alice, bob, .. } = &world;
+        api.send(alice, bob, "one").await;
+        let sent = api.send(alice, bob, "two").await;
+        let incoming = api.messages(json!({ "endpointId": bob.id })).await[0].clone();
+        assert_eq!((&incoming["read"], &incoming["body"]), (&json!(false), &json!("two")));
+        let unread = || async { api.chats(json!({ "endpointId": bob.id })).await[0]["unreadCount"].as_i64().unwrap() };
+        assert_eq!(unread().await, 2);
+        let before = api.log(&["MESSAGE_UPDATED"]).await.len();
+        for (i, (read, count, updates)) in [(true, 1, 1), (true, 1, 1), (false, 2, 2), (false, 2, 2), (true, 1, 3)].into_iter().enumerate() {
+            let payload = api.mutate("markMessage", "message { read }", json!({ "id": incoming["id"], "read": read })).await;
+            assert_eq!(payload["message"]["read"], read, "{i}: {payload}");
+            assert_eq!(unread().await, count, "{i}");
+            assert_eq!(api.log(&["MESSAGE_UPDATED"]).await.len() - before, updates, "{i}");
+        }
+        let data = api.data("query($id: ID!) { endpoint(by: { id: $id }) { unreadCount } }", json!({ "id": bob.id })).await;
+        assert_eq!(data["endpoint"]["unreadCount"], 1);
+        api.refused_at("markMessage", json!({ "id": sent["id"], "read": false }), "VALIDATION", "read").await;
+    }
+
+    /// Looking changes nothing.
+    async fn f121_reading_does_not_mark(database: Database) {
+        let world = World::start(&database).await;
+        world.api.send(&world.alice, &world.bob, "hello").await;
+        for _ in 0..2 {
+            let incoming = world.api.messages(json!({ "endpointId": world.bob.id })).await[0].clone();
+            assert_eq!(incoming["read"], false);
+            assert_eq!(world.api.message(&text(&incoming["id"])).await["read"], false);
+        }
+    }
+
+    /// Another's message, and none at all, read the same.
+    async fn f123_anothers_message_is_not_found(database: Database) {
+        let world = World::start(&database).await;
+        world.api.send(&world.alice, &world.bob, "hello").await;
+        let incoming = text(&world.api.messages(json!({ "endpointId": world.bob.id })).await[0]["id"]);
+        world.server.cli(&["account", "create", "rival"]).await;
+        let rival = world.server.token_create("rival", ALL_SCOPES, &[]).await;
+        let bound = world.server.token_create("acme", "messages.manage", &[&world.alice.id]).await;
+        for token in [&rival, &bound] {
+            let api = world.api.as_token(Some(token));
+            let query = "query($id: ID!) { message(id: $id) { id } }";
+            let absent = api.gql(query, json!({ "id": "TQAAAAAAAAAAAAAAAAAAAAA" })).await;
+            assert_eq!(code(&absent), Some("NOT_FOUND"), "{absent}");
+            assert_eq!(api.gql(query, json!({ "id": incoming })).await, absent);
+            api.refused_at("markMessage", json!({ "id": incoming }), "NOT_FOUND", "id").await;
+        }
+        assert_eq!(world.api.message(&incoming).await["read"], false);
+    }
+
+    /// What comes in raises message-in.
+    async fn f129_an_incoming_message_raises_message_in(database: Database) {
+        let world = World::start(&database).await;
+        let mut feed = Feed::open(&world.server, &world.api.event_cursor().await).await;
+        world.api.send(&world.alice, &world.bob, "hello").await;
+        let event = feed.next("MESSAGE_IN").await;
+        let incoming = world.api.messages(json!({ "endpointId": world.bob.id })).await[0].clone();
+        let expected = json!({
+            "__typename": "MessageIn", "type": "MESSAGE_IN", "endpointId": world.bob.id, "messageId": incoming["id"],
+            "chatId": incoming["chatId"], "endpointName": "bob@example.test", "ownNumber": "bob@example.test",
+            "srcNumber": "alice@example.test", "text": "hello", "id": event["id"], "at": event["at"],
+        });
+        assert_eq!(event, expected);
+    }
+
+    /// What goes out raises message-out.
+    async fn f130_an_outgoing_message_raises_message_out(database: Database) {
+        let world = World::start(&database).await;
+        let mut feed = Feed::open(&world.server, &world.api.event_cursor().await).await;
+        let sent = world.api.send(&world.alice, &world.bob, "hello").await;
+        let event = feed.next("MESSAGE_OUT").await;
+        let expected = json!({
+            "__typename": "MessageOut", "type": "MESSAGE_OUT", "endpointId": world.alice.id, "messageId": sent["id"],
+            "chatId": sent["chatId"], "endpointName": "alice@example.test", "srcNumber": "alice@example.test",
+            "dstNumber": "bob@example.test", "text": "hello", "id": event["id"], "at": event["at"],
+        });
+        assert_eq!(event, expected);
+    }
+
+    /// One status event for each message, after message-out: SENT at the first 2xx, FAILED at a final refusal.
+    async fn f131_each_message_has_one_final_status(database: Database) {
+        let world = World::start(&database).await;
+        let World { server, api, alice, bob, .. } = &world;
+        let start = api.event_cursor().await;
+        // Two devices: one takes it, one is busy; the first 2xx decides.
+        let mut takes = Phone::udp(server, bob).await;
+        let mut busy = Phone::tcp(server, bob).await;
+        busy.reply = Reply::Status(486, "Busy Here");
+        takes.come_online().await;
+        busy.come_online().await;
+        let sent = api.send(alice, bob, "first").await;
+        takes.take_message().await;
+        busy.take_message().await;
+        api.message_is(&text(&sent["id"]), "SENT").await;
+        let events = events_of(server, &start, &sent["id"]).await;
+        let kinds: Vec<&Value> = events.iter().map(|e| &e["type"]).collect();
+        assert_eq!(kinds, ["MESSAGE_OUT", "MESSAGE_OUT_STATUS"], "{events:?}");
+        assert_eq!(events[1]["status"], "SENT");
+        assert_eq!(busy.register(0).await.status(), 200);
+
+        // Every contact has refused for good.
+        takes.reply = Reply::Status(603, "Decline");
+        let sent = api.send(alice, bob, "second").await;
+        takes.take_message().await;
+        let failed = api.message_is(&text(&sent["id"]), "FAILED").await;
+        assert_eq!(failed["failure"], json!({ "code": "REFUSED", "sipStatus": 603, "reason": "Decline" }));
+        assert_eq!(failed["deliveries"][0]["outcome"], "REFUSED");
+        let events = events_of(server, &start, &sent["id"]).await;
+        let kinds: Vec<&Value> = events.iter().map(|e| &e["type"]).collect();
+        assert_eq!(kinds, ["MESSAGE_OUT", "MESSAGE_OUT_STATUS"], "{events:?}");
+        assert_eq!(events[1]["status"], "FAILED");
+
+        // A redirect is final and not followed.
+        takes.reply = Reply::Status(302, "Moved Temporarily");
+        let sent = api.send(alice, bob, "third").await;
+        takes.take_message().await;
+        assert_eq!(api.message_is(&text(&sent["id"]), "FAILED").await["failure"]["sipStatus"], 302);
+
+        // What may change is tried again, with the same Call-ID and CSeq and a new branch.
+        takes.reply = Reply::Status(480, "Temporarily Unavailable");
+        let sent = api.send(alice, bob, "fourth").await;
+        let one = takes.take_message().await;
+        takes.reply = Reply::Status(200, "OK");
+        let two = takes.take_message().await;
+        assert_eq!((one.header("Call-ID"), one.header("CSeq")), (two.header("Call-ID"), two.header("CSeq")));
+        assert_ne!(one.branch(), two.branch());
+        let sent = api.message_is(&text(&sent["id"]), "SENT").await;
+        let outcomes: Vec<Value> = list(&sent["deliveries"]).iter().map(|d| d["outcome"].clone()).collect();
+        assert_eq!(outcomes, ["RETRYING", "DELIVERED"]);
+    }
+
+    /// A message waits for its recipient, and fails when its time is up.
+    async fn f132_a_message_waits_and_expires(database: Database) {
+        let world = World::start(&database).await;
+        let World { server, api, alice, bob, .. } = &world;
+        let waiting = api.send(alice, bob, "when you are back").await;
+        let (from, to) = (json!({ "endpointId": alice.id }), json!({ "endpointId": bob.id }));
+        let brief = api.send_input(json!({ "from": from, "to": to, "body": "now or never", "expiresInSeconds": 1 })).await;
+        let failed = api.message_is(&text(&brief["id"]), "FAILED").await;
+        assert_eq!(failed["failure"]["code"], "EXPIRED", "{failed}");
+        assert_eq!(api.message(&text(&waiting["id"])).await["status"], "ACCEPTED");
+        let mut phone = Phone::tcp(server, bob).await;
+        phone.come_online().await;
+        assert_eq!(phone.take_message().await.body, "when you are back");
+        api.message_is(&text(&waiting["id"]), "SENT").await;
+        for seconds in [0, -1, 7 * 24 * 3600 + 1] {
+            let input = json!({ "from": from, "to": to, "body": "x", "expiresInSeconds": seconds });
+            api.refused_at("sendMessage", input, "VALIDATION", "expiresInSeconds").await;
+        }
+    }
+
+    /// Both sides keep a copy under one exchange; only the sender's has a status event; each device gets it.
+    async fn f133_both_sides_keep_a_copy(database: Database) {
+        let world = World::start(&database).await;
+        let World { server, api, alice, bob, .. } = &world;
+        let (mut one, mut two) = (Phone::udp(server, bob).await, Phone::tcp(server, bob).await);
+        one.come_online().await;
+        two.come_online().await;
+        let start = api.event_cursor().await;
+        let sent = api.send(alice, bob, "to both").await;
+        assert_eq!(one.take_message().await.body, "to both");
+        assert_eq!(two.take_message().await.body, "to both");
+        api.message_is(&text(&sent["id"]), "SENT").await;
+        let all = api.messages(json!({})).await;
+        assert_eq!(all.len(), 2, "{all:?}");
+        let (out, incoming) = (
+            all.iter().find(|m| m["direction"] == "OUT").unwrap(),
+            all.iter().find(|m| m["direction"] == "IN").unwrap(),
+        );
+        assert_eq!(out["exchangeId"], incoming["exchangeId"]);
+        assert_ne!(out["chatId"], incoming["chatId"]);
+        assert_eq!((&out["endpointId"], &incoming["endpointId"]), (&json!(alice.id), &json!(bob.id)));
+        assert_eq!((&incoming["status"], &incoming["read"], &incoming["expiresAt"]), (&json!("RECEIVED"), &json!(false), &Value::Null));
+        let kinds: Vec<Value> = events_of(server, &start, &incoming["id"]).await.iter().map(|e| e["type"].clone()).collect();
+        assert_eq!(kinds, ["MESSAGE_IN"]);
+        // The trace is readable from both copies.
+        let ids = |message: &Value| list(&message["deliveries"]).iter().map(|d| d["callId"].clone()).collect::<Vec<_>>();
+        let (out, incoming) = (api.message(&text(&out["id"])).await, api.message(&text(&incoming["id"])).await);
+        assert_eq!((ids(&out).len(), ids(&out)), (2, ids(&incoming)));
+    }
+
+    /// What two devices of a domain say is delivered and kept only where the domain wants it.
+    async fn f135_internal_messages_are_kept_only_if_wanted(database: Database) {
+        let server = Server::start(&database).await;
+        let api = Api::of(&server);
+        for (name, record) in [("private.test", false), ("recorded.test", true)] {
+            let domain = api.domain_create(name, record).await;
+            let (alice, bob) = (api.endpoint_create(&domain, "alice").await, api.endpoint_create(&domain, "bob").await);
+            let mut feed = Feed::open(&server, &api.event_cursor().await).await;
+            let (mut from, mut to) = (Phone::udp(&server, &alice).await, Phone::udp(&server, &bob).await);
+            to.come_online().await;
+            assert_eq!(from.message(&bob.uri(), "between us").await.status(), 202);
+            assert_eq!(to.take_message().await.body, "between us");
+            let event = feed.next("TEXT_MESSAGE_RECEIVED").await;
+            assert_eq!((&event["sender"], &event["body"]), (&json!(alice.id), &json!("between us")));
+            let kept = usize::from(record);
+            for endpoint in [&alice, &bob] {
+                assert_eq!(api.messages(json!({ "endpointId": endpoint.id })).await.len(), kept, "{name}");
+                assert_eq!(api.chats(json!({ "endpointId": endpoint.id })).await.len(), kept, "{name}");
+            }
+            if record {
+                feed.next("MESSAGE_OUT").await;
+                let message = api.messages(json!({ "endpointId": alice.id })).await[0].clone();
+                assert_eq!((&message["origin"], &message["direction"]), (&json!("SIP"), &json!("OUT")));
+                api.message_is(&text(&message["id"]), "SENT").await;
+            }
+        }
+    }
+
+    /// Limits of a text; what is within them survives the round trip.
+    async fn f139_texts_have_limits_and_survive(database: Database) {
+        let world = World::start(&database).await;
+        let World { server, api, alice, bob, .. } = &world;
+        let mut phone = Phone::tcp(server, bob).await;
+        phone.come_online().await;
+        let longest = "é".repeat(BODY_BYTES_MAX / 2);
+        for body in ["😀👨‍👩‍👧‍👦 line\nline\r\n\ttab ", "nul is \u{1} not, but this is", &longest] {
+            let sent = api.send(alice, bob, body).await;
+            assert_eq!(sent["body"], json!(body));
+            assert_eq!(phone.take_message().await.body, body);
+            assert_eq!(api.messages(json!({ "endpointId": bob.id })).await[0]["body"], json!(body));
+        }
+        let (from, to) = (json!({ "endpointId": alice.id }), json!({ "endpointId": bob.id }));
+        let errors = api.refused("sendMessage", json!({ "from": from, "to": to, "body": format!("{longest}x") })).await;
+        assert_eq!(field_of(&errors[0]), "body");
+        assert_eq!(
+            (&errors[0]["detail"]["limit"], &errors[0]["detail"]["actual"]),
+            (&json!(BODY_BYTES_MAX), &json!(BODY_BYTES_MAX + 1))
+        );
+        let html = json!({ "from": from, "to": to, "body": "<b>x</b>", "contentType": "text/html" });
+        api.refused_at("sendMessage", html, "VALIDATION", "contentType").await;
+        let split = json!({ "from": from, "to": to, "body": "x", "contentType": "text/plain\r\nX: y" });
+        api.refused_at("sendMessage", split, "VALIDATION", "contentType").await;
+    }
+
+    /// Each operation on messages and chats needs its scope.
+    async fn f140_messages_and_chats_need_their_scopes(database: Database) {
+        let world = World::start(&database).await;
+        let sent = world.api.send(&world.alice, &world.bob, "hello").await;
+        let token = world.server.token_create("acme", "endpoints.manage,domains.manage", &[]).await;
+        let api = world.api.as_token(Some(&token));
+        let (from, to) = (json!({ "endpointId": world.alice.id }), json!({ "endpointId": world.bob.id }));
+        for (query, variables, scope) in [
+            ("{ messages { totalCount } }", json!({}), "messages.read"),
+            ("query($id: ID!) { message(id: $id) { id } }", json!({ "id": sent["id"] }), "messages.read"),
+            ("{ chats { totalCount } }", json!({}), "chats.read"),
+            ("query($id: ID!) { chat(id: $id) { id } }", json!({ "id": sent["chatId"] }), "chats.read"),
+            (
+                "mutation($input: SendMessageInput!) { sendMessage(input: $input) { message { id } } }",
+                json!({ "input": { "from": from, "to": to, "body": "x" } }),
+                "messages.create",
+            ),
+            (
+                "mutation($input: MarkMessageInput!) { markMessage(input: $input) { message { id } } }",
+                json!({ "input": { "id": sent["id"] } }),
+                "messages.update",
+            ),
+        ] {
+            let response = api.gql(query, variables).await;
+            assert_eq!(code(&response), Some("FORBIDDEN"), "{query}: {response}");
+            let scopes = &response["errors"][0]["extensions"]["requiredScopes"];
+            assert!(list(scopes).contains(&json!(scope)), "{query}: {response}");
+        }
+        assert_eq!(world.api.messages(json!({ "direction": "OUT" })).await.len(), 1);
+    }
+
+    /// Fifty sends with one key are one message; the answers are the same.
+    async fn r8_fifty_sends_with_one_key_are_one_message(database: Database) {
+        let mut world = World::start(&database).await;
+        let input = json!({ "from": { "endpointId": world.alice.id }, "to": { "endpointId": world.bob.id }, "body": "once", "idempotencyKey": "key" });
+        let select = "replayed message { id exchangeId chatId body seq createdAt }";
+        let start = world.api.event_cursor().await;
+        let payloads = join_all((0..50).map(|_| world.api.mutate("sendMessage", select, input.clone()))).await;
+        let fresh: Vec<&Value> = payloads.iter().filter(|p| p["replayed"] == false).collect();
+        assert_eq!(fresh.len(), 1, "{payloads:?}");
+        for payload in &payloads {
+            assert_eq!(payload["message"], fresh[0]["message"]);
+        }
+        world.server.kill_and_restart().await;
+        let again = world.api.mutate("sendMessage", select, input.clone()).await;
+        assert_eq!((&again["replayed"], &again["message"]), (&json!(true), &fresh[0]["message"]));
+        assert_eq!(world.api.messages(json!({})).await.len(), 2);
+        assert_eq!(events_of(&world.server, &start, &fresh[0]["message"]["id"]).await.len(), 1);
+        let mut other = input;
+        other["body"] = json!("twice");
+        world.api.refused_at("sendMessage", other, "IDEMPOTENCY_KEY_REUSED", "idempotencyKey").await;
+    }
+
+    /// A disabled endpoint neither sends nor receives.
+    async fn a_disabled_endpoint_neither_sends_nor_receives(database: Database) {
+        let world = World::start(&database).await;
+        let input = json!({ "domainId": world.domain, "name": "dora", "enabled": false, "credentials": { "password": "secret" } });
+        let payload = world.api.mutate("createEndpoint", "endpoint { id }", input).await;
+        let (dora, alice) = (json!({ "endpointId": payload["endpoint"]["id"] }), json!({ "endpointId": world.alice.id }));
+        let to = json!({ "from": alice, "to": dora, "body": "x" });
+        world.api.refused_at("sendMessage", to, "ENDPOINT_DISABLED", "to").await;
+        let from = json!({ "from": dora, "to": alice, "body": "x" });
+        world.api.refused_at("sendMessage", from, "ENDPOINT_DISABLED", "from").await;
+        assert_eq!(world.api.messages(json!({})).await.len(), 0);
+    }
+
+    /// Messages queued at different times arrive in their order of acceptance at one device.
+    async fn a_hundred_messages_arrive_once_each(database: Database) {
+        let world = World::start(&database).await;
+        let mut phone = Phone::tcp(&world.server, &world.bob).await;
+        phone.come_online().await;
+        let expected: Vec<String> = (0..100).map(|i| format!("text {i}")).collect();
+        join_all(expected.iter().map(|body| world.api.send(&world.alice, &world.bob, body))).await;
+        let mut bodies = Vec::new();
+        for _ in 0..100 {
+            bodies.push(phone.take_message().await.body);
+        }
+        bodies.sort();
+        let mut sorted = expected.clone();
+        sorted.sort();
+        assert_eq!(bodies, sorted);
+        eventually("every message being SENT", || async {
+            let sent = world.api.messages(json!({ "status": "SENT" })).await;
+            (sent.len() == 100).then_some(())
+        })
+        .await;
+        assert_eq!(phone.retransmissions, 0);
+    }
+}
