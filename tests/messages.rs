@@ -6,6 +6,8 @@ use crate::harness::server::ALL_SCOPES;
 use crate::harness::world::MESSAGE;
 use crate::harness::{Api, Feed, Phone, Server, Value, World, both_backends, eventually, json};
 use futures_util::future::join_all;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 /// The longest text, in bytes.
 const BODY_BYTES_MAX: usize = 60 * 1024;
@@ -580,5 +582,67 @@ both_backends! {
         })
         .await;
         assert_eq!(phone.retransmissions, 0);
+    }
+
+    /// What is too long for UDP goes to a device on a stream; where there is none, the sender is told why.
+    async fn a_long_text_is_not_sent_over_udp(database: Database) {
+        let world = World::start(&database).await;
+        let World { server, api, alice, bob, .. } = &world;
+        let long = "long ".repeat(1000);
+        let mut small = Phone::udp(server, bob).await;
+        small.come_online().await;
+        let sent = api.send(alice, bob, &long).await;
+        let failed = api.message_is(&text(&sent["id"]), "FAILED").await;
+        assert_eq!((&failed["failure"]["code"], &failed["failure"]["sipStatus"]), (&json!("REFUSED"), &json!(513)), "{failed}");
+        let mut large = Phone::tcp(server, bob).await;
+        large.come_online().await;
+        let sent = api.send(alice, bob, &long).await;
+        assert_eq!(large.take_message().await.body, long);
+        let sent = api.message_is(&text(&sent["id"]), "SENT").await;
+        let outcomes: BTreeMap<String, Value> = list(&sent["deliveries"]).iter().map(|d| (text(&d["transport"]), d["outcome"].clone())).collect();
+        assert_eq!((&outcomes["TCP"], &outcomes["UDP"]), (&json!("DELIVERED"), &json!("REFUSED")), "{sent}");
+        // A short one reaches both.
+        api.send(alice, bob, "short").await;
+        assert_eq!((small.take_message().await.body, large.take_message().await.body), ("short".into(), "short".into()));
+    }
+
+    /// A device that is slow to answer over UDP is sent the same request again, and that is one attempt.
+    async fn a_slow_device_is_sent_the_same_request_again(database: Database) {
+        let world = World::start(&database).await;
+        let mut phone = Phone::udp(&world.server, &world.bob).await;
+        phone.come_online().await;
+        phone.reply = Reply::Silence;
+        let sent = world.api.send(&world.alice, &world.bob, "are you there?").await;
+        let first = phone.take_message().await;
+        let second = phone.take_message().await;
+        assert_eq!(first, second);
+        phone.reply = Reply::Status(200, "OK");
+        assert_eq!(phone.take_message().await, first);
+        let sent = world.api.message_is(&text(&sent["id"]), "SENT").await;
+        assert_eq!(list(&sent["deliveries"]).len(), 1, "{sent}");
+        assert_eq!(sent["deliveries"][0]["attempt"], 1);
+    }
+
+    /// A dead device delays neither another device of its endpoint nor another endpoint.
+    async fn a_dead_device_delays_nobody(database: Database) {
+        let world = World::start(&database).await;
+        let carol = world.api.endpoint_create(&world.domain, "carol").await;
+        let World { server, api, alice, bob, .. } = &world;
+        let mut dead = Phone::udp(server, bob).await;
+        dead.come_online().await;
+        dead.reply = Reply::Silence;
+        let (mut living, mut other) = (Phone::tcp(server, bob).await, Phone::tcp(server, &carol).await);
+        living.come_online().await;
+        other.come_online().await;
+        let begin = Instant::now();
+        for i in 0..5 {
+            let (body, sent) = (format!("text {i}"), api.send(alice, bob, &format!("text {i}")).await);
+            assert_eq!(living.take_message().await.body, body);
+            api.message_is(&text(&sent["id"]), "SENT").await;
+            api.send(alice, &carol, &body).await;
+            assert_eq!(other.take_message().await.body, body);
+        }
+        // Far less than the 32 s in which the dead one's first transaction times out.
+        assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
     }
 }

@@ -214,4 +214,23 @@ both_backends! {
         phone.algorithm = Algorithm::Sha256;
         phone.come_online().await;
     }
+
+    /// A phone that names its instance (RFC 5626) and comes back from another address is one contact.
+    async fn a_phone_that_moved_is_one_contact(database: Database) {
+        let world = World::start(&database).await;
+        let contact = |phone: &Phone| {
+            format!("<{}>;+sip.instance=\"<urn:uuid:00000000-0000-4000-8000-000000000001>\";reg-id=1;expires=600", phone.contact())
+        };
+        let mut before = Phone::udp(&world.server, &world.bob).await;
+        let named = contact(&before);
+        assert_eq!(before.register_contact(&named).await.status(), 200);
+        let mut after = Phone::tcp(&world.server, &world.bob).await;
+        let named = contact(&after);
+        assert_eq!(after.register_contact(&named).await.status(), 200);
+        let contacts = list(&world.api.endpoint(&world.bob.id).await["contacts"]);
+        let uris: Vec<String> = contacts.iter().map(|c| text(&c["uri"])).collect();
+        assert_eq!(uris, [after.contact()]);
+        world.api.send(&world.alice, &world.bob, "to the new place").await;
+        assert_eq!(after.take_message().await.body, "to the new place");
+    }
 }

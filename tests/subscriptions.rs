@@ -307,4 +307,38 @@ both_backends! {
         let data = api.as_token(Some(&token)).data("{ viewer { readableEventTypes } }", json!({})).await;
         assert!(!list(&data["viewer"]["readableEventTypes"]).contains(&json!("MESSAGE_IN")), "{data}");
     }
+
+    /// A reader that takes nothing is closed with 1013, disturbs nobody, and goes on where it was.
+    async fn h157_a_slow_reader_is_closed_and_resumes(database: Database) {
+        let world = World::start(&database).await;
+        let World { server, api, alice, bob, .. } = &world;
+        let start = api.event_cursor().await;
+        let mut slow = Feed::open(server, &start).await;
+        // More than all buffers between the server and the reader hold.
+        let body = "x".repeat(50_000);
+        for _ in 0..150 {
+            api.send(alice, bob, &body).await;
+        }
+        let begin = Instant::now();
+        let mut quick = Feed::open(server, &start).await;
+        let all = ids(&quick.all_until(|e| e["type"] == "CHAT_UPDATED" && e["endpointId"] == json!(bob.id) && e["unreadCount"] == 150).await);
+        assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+        eventually("the slow reader being closed", || async { (server.connections() <= 2).then_some(()) }).await;
+        // It wakes up: what it had, then the end.
+        let mut seen = Vec::new();
+        let end = loop {
+            match slow.see().await {
+                Ok(event) => seen.push(event),
+                Err(end) => break end,
+            }
+        };
+        assert!(matches!(end, Seen::Close(1013, _) | Seen::Cut), "{end:?}");
+        assert!(seen.len() < all.len(), "it was closed before it had everything");
+        slow.resume().await.unwrap();
+        while ids(&seen).last() != all.last() {
+            seen.push(slow.item().await);
+        }
+        seen.retain(|e| e["type"] != "CHECKPOINT");
+        assert_eq!(ids(&seen), all);
+    }
 }

@@ -184,4 +184,40 @@ both_backends! {
         let output = world.server.cli_output(&["token", "create", "--account", "acme", "--name", "x", "--scopes", "endpoints.read", "--endpoint", "nonsense"]).await;
         assert!(!output.status.success(), "{output:?}");
     }
+
+    /// Secrets stand in no error and no log line, even where they were put in a wrong place.
+    async fn g143_secrets_are_in_no_error(database: Database) {
+        let server = crate::harness::Server::start_with(database.url(), &[("SIPGRAPH_LOG", "trace")]).await;
+        let api = Api::of(&server);
+        let domain = api.domain_create("example.test", false).await;
+        let create = "mutation($input: CreateEndpointInput!) { createEndpoint(input: $input) { endpoint { id } userErrors { code message } } }";
+        let input = |password: Value| json!({ "input": { "domainId": domain, "name": "a b", "credentials": { "password": password } } });
+        let mut seen = Vec::new();
+        // A wrong name beside a good password, a wrong password, and passwords of a wrong type.
+        for password in [json!("hunter2-secret"), json!("hunter2-secret\u{20ac}"), json!({ "hunter2-secret": 1 }), json!(["hunter2-secret"]), json!(72_057_594)] {
+            seen.push(api.gql(create, input(password)).await.to_string());
+        }
+        // Written into the document, with a mistake beside it.
+        for document in [
+            format!("mutation {{ createEndpoint(input: {{ domainId: \"{domain}\", name: \"a b\", credentials: {{ password: \"hunter2-secret\" }} }}) {{ nothing }} }}"),
+            format!("mutation {{ createEndpoint(input: {{ domainId: \"{domain}\", credentials: {{ password: \"hunter2-secret\", tea: \"hunter2-secret\" }} }}) {{ endpoint {{ id }} }} }}"),
+            "mutation { createEndpoint(input: { credentials: { password: \"hunter2-secret\" } }) { endpoint { id } }".to_owned(),
+        ] {
+            seen.push(api.gql(&document, json!({})).await.to_string());
+        }
+        // A token in the wrong place, and a wrong one that looks like it.
+        let almost = format!("{}x", server.token);
+        seen.push(api.as_token(Some(&almost)).gql("{ viewer { tokenName } }", json!({})).await.to_string());
+        seen.push(api.gql("query($id: ID!) { endpoint(by: { id: $id }) { id } }", json!({ "id": server.token })).await.to_string());
+        for text in seen {
+            for secret in ["hunter2-secret", "72057594", &server.token] {
+                assert!(!text.contains(secret), "{secret} is in {text}");
+            }
+        }
+        let log = server.log();
+        for secret in ["hunter2-secret", &server.token] {
+            let line = log.lines().find(|line| line.contains(secret));
+            assert_eq!(line, None, "{secret} is in the log");
+        }
+    }
 }

@@ -208,6 +208,30 @@ impl Server {
         self.run().await;
     }
 
+    /// How many connections of its HTTP listener are established now, as the kernel has it.
+    pub(crate) fn connections(&self) -> usize {
+        let port: u16 = self
+            .url
+            .rsplit(':')
+            .next()
+            .and_then(|port| port.parse().ok())
+            .unwrap();
+        let local = format!(":{port:04X}");
+        std::fs::read_to_string("/proc/net/tcp")
+            .unwrap()
+            .lines()
+            .skip(1)
+            .filter(|line| {
+                let mut fields = line.split_whitespace().skip(1);
+                let of_listener = fields
+                    .next()
+                    .is_some_and(|address| address.ends_with(&local));
+                // 01 is ESTABLISHED.
+                of_listener && fields.nth(1) == Some("01")
+            })
+            .count()
+    }
+
     /// Everything that it wrote to stderr.
     pub(crate) fn log(&self) -> String {
         self.log
