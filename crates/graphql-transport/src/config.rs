@@ -53,6 +53,9 @@ pub struct GateLimits {
     pub nesting_max: usize,
     /// Selected fields of all operations.
     pub fields_max: u64,
+    /// Spreads and inline fragments of all operations, so that a chain of fragments around few fields
+    /// cannot make the rules that expand it slow.
+    pub fragments_max: u64,
     /// Fields on the longest path. The introspection query of GraphiQL has 15.
     pub depth_max: u64,
     /// Aliased fields of all operations.
@@ -74,6 +77,7 @@ impl Default for GateLimits {
             tokens_max: 5000,
             nesting_max: 64,
             fields_max: 1000,
+            fragments_max: 1000,
             depth_max: 15,
             aliases_max: 30,
             directives_max: 50,

@@ -13,6 +13,8 @@ use crate::{GateLimits, code, coded};
 #[derive(Clone, Copy, Default)]
 struct Cost {
     fields: u64,
+    /// Spreads and inline fragments.
+    fragments: u64,
     depth: u64,
     aliases: u64,
     directives: u64,
@@ -24,10 +26,18 @@ impl Cost {
     fn beside(self, other: Self) -> Self {
         Self {
             fields: self.fields.saturating_add(other.fields),
+            fragments: self.fragments.saturating_add(other.fragments),
             depth: self.depth.max(other.depth),
             aliases: self.aliases.saturating_add(other.aliases),
             directives: self.directives.saturating_add(other.directives),
             lists: self.lists.max(other.lists),
+        }
+    }
+
+    fn of_fragment(self) -> Self {
+        Self {
+            fragments: self.fragments.saturating_add(1),
+            ..self
         }
     }
 
@@ -38,8 +48,9 @@ impl Cost {
     }
 }
 
-/// Refuses a document whose operations together cost too much, one with a cycle of fragments, and
-/// one with unused fragments (these would be validated without having been counted).
+/// Refuses a document whose operations together cost too much, one that spreads a fragment that is
+/// not there or in a cycle, and one with unused fragments (these would be validated without having
+/// been counted).
 pub(super) fn check(document: &ExecutableDocument, limits: &GateLimits) -> Result<(), ServerError> {
     let mut meter = Meter {
         document,
@@ -66,6 +77,11 @@ pub(super) fn check(document: &ExecutableDocument, limits: &GateLimits) -> Resul
     }
     let table = [
         (total.fields, limits.fields_max, "selects more fields than"),
+        (
+            total.fragments,
+            limits.fragments_max,
+            "spreads more fragments than",
+        ),
         (total.depth, limits.depth_max, "nests fields too deep:"),
         (total.aliases, limits.aliases_max, "has more aliases than"),
         (
@@ -124,6 +140,7 @@ impl<'a> Meter<'a> {
                     );
                     Cost {
                         fields: below.fields.saturating_add(1),
+                        fragments: below.fragments,
                         depth: below.depth.saturating_add(1),
                         aliases: below.aliases.saturating_add(field.alias.is_some().into()),
                         directives: below.directives,
@@ -131,11 +148,11 @@ impl<'a> Meter<'a> {
                     }
                 }
                 Selection::InlineFragment(fragment) => {
-                    self.set(&fragment.node.selection_set.node)?
+                    self.set(&fragment.node.selection_set.node)?.of_fragment()
                 }
-                Selection::FragmentSpread(spread) => {
-                    self.fragment(&spread.node.fragment_name.node, item)?
-                }
+                Selection::FragmentSpread(spread) => self
+                    .fragment(&spread.node.fragment_name.node, item)?
+                    .of_fragment(),
             };
             total = total.beside(cost.with_directives(item.node.directives()));
         }
@@ -158,9 +175,12 @@ impl<'a> Meter<'a> {
             }
             None => {}
         }
-        // An unknown fragment costs nothing; the executor refuses it by name.
         let Some(definition) = self.document.fragments.get(name) else {
-            return Ok(Cost::default());
+            return Err(coded(
+                code::GRAPHQL_VALIDATION_FAILED,
+                format!("Unknown fragment: \"{name}\""),
+                Some(spread.pos),
+            ));
         };
         self.fragments.insert(name, Fragment::Open);
         let cost = self

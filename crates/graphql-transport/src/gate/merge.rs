@@ -16,7 +16,7 @@ use crate::{code, coded};
 
 /// Refuses fields of one response key that select different things on the same type.
 ///
-/// Runs after the cost check: it visits each expanded field once.
+/// Runs after the cost check: it visits each expanded field and each spread once.
 pub(super) fn check(document: &ExecutableDocument) -> Result<(), ServerError> {
     for (_, operation) in document.operations.iter() {
         check_sets(document, &[&operation.node.selection_set.node])?;

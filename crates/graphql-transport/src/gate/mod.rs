@@ -123,6 +123,26 @@ mod tests {
     }
 
     #[test]
+    fn unknown_fragments_are_refused_before_anything_expands() {
+        let mut source = String::from("{...F0}");
+        for n in 0..40 {
+            let _ = write!(source, "fragment F{n} on Q{{...F{} ...F{}}}", n + 1, n + 1);
+        }
+        source.push_str("fragment F40 on Q{...Nope ...Nope}");
+        let begin = Instant::now();
+        refused(&source, code::GRAPHQL_VALIDATION_FAILED, "\"Nope\"");
+        assert!(begin.elapsed().as_secs() < 2, "{:?}", begin.elapsed());
+        for source in [
+            "{a} fragment A on Q{...Nope}",
+            "mutation{...Nope}",
+            "subscription{a ...Nope}",
+        ] {
+            let error = admit(source, &GateLimits::default()).expect_err(source);
+            assert!(error.message.contains("ragment"), "{}", error.message);
+        }
+    }
+
+    #[test]
     fn an_unused_fragment_bomb_is_refused() {
         refused(
             "{a} fragment A on Q{...B ...B} fragment B on Q{b}",
@@ -156,6 +176,17 @@ mod tests {
         };
         passes(&aliases(30));
         refused(&aliases(31), code::QUERY_TOO_COMPLEX, "aliases");
+        let inline = |n: usize| format!("{{{}}}", "...{a}".repeat(n));
+        let spread = |n: usize| format!("{{{}}} fragment F on Q{{a}}", "...F ".repeat(n));
+        for fragments in [inline, spread] {
+            let limits = GateLimits {
+                fragments_max: 10,
+                ..GateLimits::default()
+            };
+            admit(&fragments(10), &limits).expect("ten are allowed");
+            let error = admit(&fragments(11), &limits).expect_err("eleven are not");
+            assert!(error.message.contains("fragments"), "{}", error.message);
+        }
         let directives = |n: usize| format!("{{a {}}}", "@d ".repeat(n));
         passes(&directives(50));
         refused(&directives(51), code::QUERY_TOO_COMPLEX, "directives");

@@ -64,9 +64,7 @@ fn settle_operation(
         nested: false,
     };
     let set = &operation.node.selection_set.node;
-    if !roots.flatten(set)? {
-        return Ok(false);
-    }
+    roots.flatten(set)?;
     let conditional = roots.conditional;
     let nested = roots.nested;
     let count = roots.fields.len();
@@ -127,8 +125,8 @@ struct Roots<'a> {
 }
 
 impl<'a> Roots<'a> {
-    /// Returns false at an unknown fragment, which the executor refuses by name.
-    fn flatten<'b: 'a>(&mut self, set: &'b SelectionSet) -> Result<bool, ServerError> {
+    /// Collects the fields; the cost check has bounded their number.
+    fn flatten<'b: 'a>(&mut self, set: &'b SelectionSet) -> Result<(), ServerError> {
         for item in &set.items {
             self.conditional |= is_conditional(item.node.directives());
             let (on, inner) = match &item.node {
@@ -141,8 +139,9 @@ impl<'a> Roots<'a> {
                     (on, &fragment.node.selection_set.node)
                 }
                 Selection::FragmentSpread(spread) => {
+                    // The cost check has refused unknown fragments.
                     let Some(fragment) = self.fragments.get(&spread.node.fragment_name.node) else {
-                        return Ok(false);
+                        continue;
                     };
                     let on = Some(&fragment.node.type_condition);
                     (on, &fragment.node.selection_set.node)
@@ -156,11 +155,9 @@ impl<'a> Roots<'a> {
                 ));
             }
             self.nested = true;
-            if !self.flatten(inner)? {
-                return Ok(false);
-            }
+            self.flatten(inner)?;
         }
-        Ok(true)
+        Ok(())
     }
 }
 

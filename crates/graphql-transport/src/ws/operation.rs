@@ -35,7 +35,7 @@ pub(super) struct Task<E, A> {
     pub(super) id: Arc<str>,
     pub(super) serial: u64,
     pub(super) out: mpsc::Sender<Output>,
-    /// Held by queries and mutations, which run to their end although the socket may close.
+    /// Held by queries and mutations until they have run, which they do although the socket may close.
     pub(super) permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -49,7 +49,7 @@ impl<E: Executor, A: Authenticate> Task<E, A> {
             id,
             serial,
             out,
-            permit,
+            mut permit,
         } = self;
         let running = permit.is_some().then(|| shared.drain.running());
         let live = operation.kind == OperationType::Subscription;
@@ -69,6 +69,8 @@ impl<E: Executor, A: Authenticate> Task<E, A> {
         loop {
             // The stream is dropped after a panic, so that no broken state of it is seen.
             let item = AssertUnwindSafe(stream.next()).catch_unwind().await;
+            // It has run: a client that is slow to take the result must not keep others from theirs.
+            drop(permit.take());
             let response = match item {
                 Ok(Some(response)) => response,
                 Ok(None) => break,
@@ -90,7 +92,7 @@ impl<E: Executor, A: Authenticate> Task<E, A> {
         // A client resumes a live stream after a close with 1012, but not after a complete.
         let text = (!live || !shared.drain.is_begun()).then(|| message::complete(&id));
         send(text, true).await;
-        drop((running, permit));
+        drop(running);
     }
 }
 

@@ -21,6 +21,20 @@ fn bomb(levels: usize) -> String {
     text
 }
 
+/// 2^41 spreads of a fragment that is not there: no field is selected at all.
+fn hollow_bomb() -> String {
+    bomb(40).replace("{hello}", "{...Nope ...Nope}")
+}
+
+/// A chain of 400 fragments around one field, taken 500 times: few fields, many spreads.
+fn long_chain() -> String {
+    let mut text = format!("{{{}}}", "...F0 ".repeat(500));
+    for n in 0..400 {
+        let _ = write!(text, "fragment F{n} on Query{{...F{}}}", n + 1);
+    }
+    text + "fragment F400 on Query{hello}"
+}
+
 #[tokio::test]
 async fn expensive_documents_are_refused_at_once() {
     let server = Server::start().await;
@@ -28,6 +42,8 @@ async fn expensive_documents_are_refused_at_once() {
     let table = [
         (bomb(22), "QUERY_TOO_COMPLEX"),
         (bomb(300), "QUERY_TOO_COMPLEX"),
+        (hollow_bomb(), "GRAPHQL_VALIDATION_FAILED"),
+        (long_chain(), "QUERY_TOO_COMPLEX"),
         (
             (0..10_000).fold("{".into(), |mut s: String, n| {
                 let _ = write!(s, "a{n}:hello ");

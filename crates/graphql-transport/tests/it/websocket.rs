@@ -477,6 +477,39 @@ async fn a_slow_reader_is_closed_with_1013() {
 }
 
 #[tokio::test]
+async fn a_slow_reader_keeps_no_other_from_its_turn() {
+    let limits = SocketLimits {
+        queue_max: 1,
+        write_timeout: DEADLINE * 2,
+        ..config().sockets
+    };
+    let server = Server::with(Config {
+        sockets: limits,
+        operations_max: 1,
+        ..config()
+    })
+    .await;
+    let mut socket = server.session().await;
+    socket.subscribe("1", "{slow}").await;
+    server.world.began.notified().await;
+    server.query("{hello}").await.refused(503, "UNAVAILABLE");
+    // More than the buffers of a connection hold: once it begins to come, the socket is stuck.
+    socket
+        .subscribe("2", "subscription{flood(bytes:8000000)}")
+        .await;
+    let tokio_tungstenite::MaybeTlsStream::Plain(stream) = socket.0.get_ref() else {
+        panic!("no TLS here");
+    };
+    timeout(DEADLINE, stream.readable()).await.unwrap().unwrap();
+    server.world.go.notify_one();
+    let begin = Instant::now();
+    while server.query("{hello}").await.status == 503 {
+        assert!(begin.elapsed() < DEADLINE, "the result keeps its place");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn a_drain_lets_live_streams_yield_once_more() {
     let server = Server::start().await;
     let mut live = server.session().await;
