@@ -26,7 +26,14 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "server",
-        &["core", "storage", "bus", "sip-edge", "gateway"],
+        &[
+            "core",
+            "storage",
+            "bus",
+            "sip-edge",
+            "gateway",
+            "sip-validate",
+        ],
         &["testkit"],
     ),
     ("testkit", &["core", "storage"], &[]),

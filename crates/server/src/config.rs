@@ -9,6 +9,7 @@ use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, de};
+use sip_validate::Host;
 use sipgraph_gateway::Origins;
 use std::fmt;
 use std::marker::PhantomData;
@@ -189,25 +190,30 @@ impl DatabaseUrl {
 }
 
 /// Shows the address without its password.
+///
+/// Whoever forgets to escape a password may have any sign in it, so that an address can be read in two ways. What is a
+/// part of the password in either is left out.
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
             Self::Postgres(url) => {
                 let (scheme, rest) = url.split_once("://").unwrap_or(("postgres", url));
-                // The last @ before the path ends the user information.
-                let authority_end = rest.find(['/', '?']).unwrap_or(rest.len());
-                let (authority, path) = rest.split_at(authority_end);
-                let shown = match authority.rsplit_once('@') {
-                    Some((user, host)) => {
-                        let user = user.split(':').next().unwrap_or_default();
-                        format!("{user}@{host}")
-                    }
-                    None => authority.to_owned(),
+                // The driver takes everything up to an @ as user and password, also a / or a ?.
+                let (credentials, place) = match rest.rsplit_once('@') {
+                    Some((credentials, place)) => (Some(credentials), place),
+                    None => (None, rest),
                 };
-                // Parameters may hold a password too.
-                let path = path.split('?').next().unwrap_or_default();
-                write!(f, "{scheme}://{shown}{path}")
+                write!(f, "{scheme}://")?;
+                if let Some(credentials) = credentials {
+                    let user = credentials.split([':', '/', '?', '@']).next();
+                    write!(f, "{}@", user.unwrap_or_default())?;
+                    // A parameter may hold a password, and that an @.
+                    if credentials.contains(['?', '@']) {
+                        return f.write_str("...");
+                    }
+                }
+                f.write_str(place.split('?').next().unwrap_or_default())
             }
         }
     }
@@ -305,10 +311,7 @@ impl Config {
                     format_args!("there is no file {}", path.display()),
                 ));
             }
-            let file = Figment::from(Toml::file_exact(path));
-            file.data().map_err(|error| {
-                Failure::key("--config", format_args!("{}: {error}", path.display()))
-            })?;
+            let file = Figment::from(File::read(path)?);
             for key in keys_of(&file).keys() {
                 if !known.contains_key(key) {
                     return Err(Failure::key(
@@ -410,6 +413,22 @@ impl Config {
         }
         Origins::parse(self.http.cors_origins.iter().map(String::as_str))
             .map_err(|error| Failure::key("http.cors_origins", error))?;
+        for (key, host) in std::iter::empty()
+            .chain(self.http.hosts.iter().map(|host| ("http.hosts", host)))
+            .chain(
+                self.sip
+                    .advertised_host
+                    .iter()
+                    .map(|host| ("sip.advertised_host", host)),
+            )
+        {
+            Host::parse(host).map_err(|violation| {
+                Failure::key(
+                    key,
+                    format_args!("{host:?} is no host name or address without port: {violation}"),
+                )
+            })?;
+        }
         Ok(self)
     }
 
@@ -488,6 +507,49 @@ fn source(metadata: &Metadata) -> String {
         Some(figment::Source::File(path)) => path.display().to_string(),
         _ => metadata.name.to_string(),
     }
+}
+
+/// A TOML file.
+struct File<'a> {
+    path: &'a Path,
+    values: Dict,
+}
+
+impl<'a> File<'a> {
+    /// Reads and parses a file. What figment and toml say themselves about a wrong one shows the line, which may hold a
+    /// password.
+    fn read(path: &'a Path) -> Result<Self, Failure> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Failure::key("--config", format_args!("{}: {error}", path.display()))
+        })?;
+        let values = Toml::from_str(&text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start));
+            let (line, column) = position(before.unwrap_or_default());
+            let why = error.message().replace('\n', ", ");
+            Failure::key(
+                "--config",
+                format_args!("{}: line {line}, column {column}: {why}", path.display()),
+            )
+        })?;
+        Ok(Self { path, values })
+    }
+}
+
+impl Provider for File<'_> {
+    fn metadata(&self) -> Metadata {
+        Metadata::from("TOML file", self.path)
+    }
+
+    fn data(&self) -> figment::error::Result<Map<Profile, Dict>> {
+        Ok(Map::from([(Profile::Default, self.values.clone())]))
+    }
+}
+
+/// Returns line and column of what follows a text, both from 1.
+fn position(before: &str) -> (usize, usize) {
+    let lines = before.matches('\n').count();
+    let last = before.rsplit('\n').next().unwrap_or_default();
+    (lines + 1, last.chars().count() + 1)
 }
 
 /// The variables of the environment that are keys.
@@ -788,6 +850,11 @@ mod tests {
                 &[("SIPGRAPH_HTTP_CORS_ORIGINS", "*")],
                 "http.cors_origins",
             ),
+            (
+                "",
+                &[("SIPGRAPH_HTTP_HOSTS", "a.example, b.example:443")],
+                "http.hosts",
+            ),
             ("", &[("SIPGRAPH_BUS_URL", "postgres:")], "bus.url"),
             ("", &[("SIPGRAPH_BUS_URL", "nats://h")], "bus.url"),
             ("", &[("SIPGRAPH_HTTP_TLS_CERT", "a.pem")], "http.tls_cert"),
@@ -814,13 +881,58 @@ mod tests {
     }
 
     #[test]
+    fn only_a_host_without_port_is_advertised() {
+        for host in [
+            "192.0.2.1:5060",
+            "sip:sip.example",
+            "2001:db8::1",
+            "sip.example ",
+            "sip .example",
+            "<sip.example>",
+        ] {
+            let variables = [("SIPGRAPH_SIP_ADVERTISED_HOST", host)];
+            refused("", &variables, "sip.advertised_host");
+        }
+        for host in ["192.0.2.1", "[2001:db8::1]", "sip.example"] {
+            let config = load("", &[("SIPGRAPH_SIP_ADVERTISED_HOST", host)]).unwrap();
+            assert_eq!(config.sip.advertised_host.as_deref(), Some(host));
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_toml_is_refused_by_its_place_without_its_text() {
+        for (toml, place) in [
+            (
+                "[database]\nurl = postgres://u:secret@h/db",
+                "line 2, column 7: ",
+            ),
+            (
+                "[database]\nurl = 'postgres://u:secret@h/db",
+                "line 2, column ",
+            ),
+            ("database.url: 'secret'", "line 1, column 13: "),
+        ] {
+            let text = refused(toml, &[], "--config");
+            assert!(text.contains(place), "{text}");
+            assert!(!text.contains("secret") && !text.contains('\n'), "{text}");
+        }
+        assert_eq!(position(""), (1, 1));
+        assert_eq!(position("a\nbä"), (2, 3));
+    }
+
+    #[test]
     fn a_password_in_the_address_is_never_shown() {
         for (url, shown) in [
             (
                 "postgres://u:secret@h:5432/db?x=secret",
                 "postgres://u@h:5432/db",
             ),
-            ("postgresql://u:se@cret@h/db", "postgresql://u@h/db"),
+            ("postgres://u:se/cret@h/db", "postgres://u@h/db"),
+            ("postgres://u:se?cret@h/db", "postgres://u@..."),
+            ("postgresql://u:se@cret@h/db", "postgresql://u@..."),
+            ("postgres://u:s/e@c?cret@h/db", "postgres://u@..."),
+            ("postgres://u:x@h/db?password=se@cret", "postgres://u@..."),
+            ("postgres://h/db?password=se@cret", "postgres://h@..."),
             ("postgres://h/db", "postgres://h/db"),
         ] {
             let url: DatabaseUrl = url.parse().unwrap();

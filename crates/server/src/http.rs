@@ -8,6 +8,8 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,9 @@ use tokio_util::task::TaskTracker;
 
 /// How long a client may take for a request's head, and how long a connection is kept between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may leave unread what it was sent: as long as a head may take.
+#[cfg(target_os = "linux")]
+const UNREAD_TIMEOUT: Duration = HEAD_TIMEOUT;
 /// How long to wait after the system refused a connection (no descriptor left), so that the loop does not spin.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
@@ -112,9 +117,8 @@ impl Connections {
 
 /// Serves one connection. A WebSocket leaves it at its upgrade; the transport counts and ends those.
 async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) {
-    // Events are small and must not wait for more.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY could not be set");
+    if let Err(error) = prepare(&stream) {
+        tracing::debug!(%error, "a connection's options could not be set");
     }
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -134,6 +138,17 @@ async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) 
     }
 }
 
+/// Sets the options of a connection.
+fn prepare(stream: &TcpStream) -> std::io::Result<()> {
+    // Events are small and must not wait for more.
+    stream.set_nodelay(true)?;
+    // Neither hyper nor the WebSocket limits a write: a client that never reads would hold its place for good. Other
+    // systems have no such option (RFC 5482); there the limit of connections is the only one.
+    #[cfg(target_os = "linux")]
+    SockRef::from(stream).set_tcp_user_timeout(Some(UNREAD_TIMEOUT))?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,6 +158,18 @@ mod tests {
     use tokio::time::timeout;
 
     const DEADLINE: Duration = Duration::from_secs(20);
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_client_that_never_reads_is_given_up_in_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(client, listener.accept());
+        let (_client, (stream, _)) = (client.unwrap(), accepted.unwrap());
+        prepare(&stream).unwrap();
+        let limit = SockRef::from(&stream).tcp_user_timeout().unwrap();
+        assert_eq!(limit, Some(UNREAD_TIMEOUT));
+    }
 
     #[tokio::test]
     async fn a_stop_closes_the_listener_and_lets_the_running_request_end() {

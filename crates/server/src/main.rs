@@ -8,6 +8,7 @@
 
 mod cmd;
 mod config;
+mod descriptors;
 mod failure;
 mod files;
 mod http;

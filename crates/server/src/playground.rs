@@ -13,7 +13,7 @@ use sipgraph_core::app::App;
 use sipgraph_core::decide::domains::NewDomain;
 use sipgraph_core::decide::endpoints::{NewEndpoint, NewPassword};
 use sipgraph_core::decide::tokens::NewToken;
-use sipgraph_core::domain::Domain;
+use sipgraph_core::domain::{ALIASES_MAX, Domain};
 use sipgraph_core::endpoint::Simulation;
 use sipgraph_core::keyring::Secret;
 use sipgraph_core::ports::store::EndpointKey;
@@ -66,7 +66,7 @@ pub(crate) async fn prepare(
             app.token_check(&text).await?
         }
     };
-    let domain = domain(app, &caller, lan).await?;
+    let domain = domain(app, &caller, folder, lan).await?;
     let person = |name: &str, label: &str, password: &str| NewEndpoint {
         domain: domain.id,
         name: name.to_owned(),
@@ -134,7 +134,12 @@ async fn token(app: &App, account: &Account) -> Result<Secret, Failure> {
         .ok_or_else(|| Failure::Failed("The token's secret was not given.".to_owned()))
 }
 
-async fn domain(app: &App, caller: &Caller, lan: Option<IpAddr>) -> Result<Domain, Failure> {
+async fn domain(
+    app: &App,
+    caller: &Caller,
+    folder: &Path,
+    lan: Option<IpAddr>,
+) -> Result<Domain, Failure> {
     let lan = lan.map(host);
     let domain = match app.domain_by_name(caller, DOMAIN).await {
         Ok(domain) => domain,
@@ -153,6 +158,18 @@ async fn domain(app: &App, caller: &Caller, lan: Option<IpAddr>) -> Result<Domai
         Err(error) => return Err(error.into()),
     };
     match lan {
+        Some(alias) if !domain.aliases.contains(&alias) && domain.aliases.len() >= ALIASES_MAX => {
+            Err(Failure::key(
+                "--lan",
+                format_args!(
+                    "the demo was at {} addresses before {alias}, and its domain takes no more aliases; remove {} to \
+                     begin anew",
+                    // The other one is localhost.
+                    ALIASES_MAX - 1,
+                    folder.display()
+                ),
+            ))
+        }
         Some(alias) if !domain.aliases.contains(&alias) => {
             Ok(app.domain_alias_add(caller, domain.id, &alias).await?)
         }

@@ -1,6 +1,7 @@
 //! `sipgraph demo`.
 
 use crate::config::{Config, DatabaseUrl};
+use crate::descriptors;
 use crate::failure::Failure;
 use crate::files;
 use crate::lock::Lock;
@@ -67,6 +68,7 @@ pub(crate) async fn run(args: Args, config: Config) -> Result<(), Failure> {
     config.sip.udp_listen = listen(&config.sip.udp_listen, sip_port, lan);
     config.sip.tcp_listen = listen(&config.sip.tcp_listen, sip_port, lan);
 
+    descriptors::raise(&config);
     let lock = Lock::take(&config.database.url)?;
     let instance = Instance::open_to_serve(&config).await?;
     let playground = match playground::prepare(&instance.app, &dir, lan).await {
@@ -90,11 +92,20 @@ fn listen(configured: &[SocketAddr], port: Option<u16>, lan: Option<IpAddr>) -> 
         .collect();
     if let (Some(ip), Some(first)) = (lan, addresses.first().copied()) {
         let also = SocketAddr::new(ip, first.port());
-        if !addresses.contains(&also) {
+        if !addresses.iter().any(|address| covers(address, also)) {
             addresses.push(also);
         }
     }
     addresses
+}
+
+/// Returns whether a listener is reached at an address already. One at `[::]` is at IPv4 addresses too.
+fn covers(listener: &SocketAddr, address: SocketAddr) -> bool {
+    listener.port() == address.port() && reaches(listener.ip(), address.ip())
+}
+
+fn reaches(listener: IpAddr, ip: IpAddr) -> bool {
+    listener == ip || (listener.is_unspecified() && (listener.is_ipv6() || ip.is_ipv4()))
 }
 
 /// Finds the address by which this machine reaches others. Nothing is sent: connecting a UDP socket only asks the
@@ -126,7 +137,12 @@ fn instructions(
 ) -> Result<String, Failure> {
     let Playground { token, alice, bob } = playground;
     let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let at = |list: &[SocketAddr], ip| list.iter().find(|a| a.ip() == ip).or(list.first()).copied();
+    // Where a listener is at every address, nobody could type that.
+    let at = |list: &[SocketAddr], ip| {
+        let here = list.iter().find(|listener| reaches(listener.ip(), ip));
+        here.map(|listener| SocketAddr::new(ip, listener.port()))
+            .or(list.first().copied())
+    };
     let graphiql = |ip| at(&addresses.http, ip).map(|a| format!("http://{a}/#token={token}"));
     let place = lan.unwrap_or(local);
     let phone = Phone {
@@ -236,6 +252,15 @@ fn qr(text: &str) -> Result<String, Failure> {
 mod tests {
     use super::*;
 
+    fn everywhere(port: u16) -> Addresses {
+        let all = vec![SocketAddr::from(([0, 0, 0, 0], port))];
+        Addresses {
+            http: all.clone(),
+            udp: all.clone(),
+            tcp: all,
+        }
+    }
+
     fn addresses(port: u16) -> Addresses {
         let all = vec![
             SocketAddr::from(([127, 0, 0, 1], port)),
@@ -248,18 +273,18 @@ mod tests {
         }
     }
 
-    fn text(lan: Option<IpAddr>, port: u16) -> String {
+    fn text(lan: Option<IpAddr>, addresses: &Addresses) -> String {
         let playground = Playground {
             token: "TOKEN".to_owned(),
             alice: "alice-password".to_owned(),
             bob: "bob-password".to_owned(),
         };
-        instructions(&playground, &addresses(port), Path::new("here"), lan).unwrap()
+        instructions(&playground, addresses, Path::new("here"), lan).unwrap()
     }
 
     #[test]
     fn the_instructions_have_all_that_a_phone_needs() {
-        let local = text(None, 5060);
+        let local = text(None, &addresses(5060));
         for part in [
             "http://127.0.0.1:5060/#token=TOKEN",
             "alice-password",
@@ -272,9 +297,10 @@ mod tests {
         }
         assert!(!local.contains("192.0.2.7") && !local.contains('█'));
         assert!(!local.contains("Proxy"));
-        assert!(text(None, 5070).contains("Proxy      sip:127.0.0.1:5070\n"));
+        assert!(text(None, &addresses(5070)).contains("Proxy      sip:127.0.0.1:5070\n"));
 
-        let lan = text(Some(IpAddr::from([192, 0, 2, 7])), 5070);
+        let there = Some(IpAddr::from([192, 0, 2, 7]));
+        let lan = text(there, &addresses(5070));
         for part in [
             "http://192.0.2.7:5070/#token=TOKEN",
             "Domain     192.0.2.7:5070\n",
@@ -283,6 +309,8 @@ mod tests {
         ] {
             assert!(lan.contains(part), "{part}: {lan}");
         }
+        assert_eq!(text(None, &everywhere(5070)), text(None, &addresses(5070)));
+        assert_eq!(text(there, &everywhere(5070)), lan);
     }
 
     #[test]
@@ -298,5 +326,16 @@ mod tests {
             ]
         );
         assert_eq!(listen(&[], None, Some(lan)), []);
+
+        // The system gives an address only once.
+        for everywhere in ["0.0.0.0:5060", "[::]:5060"] {
+            let everywhere = [everywhere.parse().unwrap()];
+            assert_eq!(listen(&everywhere, None, Some(lan)), everywhere);
+        }
+        let six = "2001:db8::7".parse().unwrap();
+        assert_eq!(
+            listen(&["0.0.0.0:5060".parse().unwrap()], None, Some(six)).len(),
+            2
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! `sipgraph serve`, the default command.
 
 use crate::config::Config;
+use crate::descriptors;
 use crate::failure::Failure;
 use crate::lock::Lock;
 use crate::server::Server;
@@ -13,6 +14,7 @@ use crate::wiring::Instance;
 /// A wrong key file, a database that can't be opened, an address that is taken, a worker that failed.
 pub(crate) async fn run(config: Config) -> Result<(), Failure> {
     let signals = Signals::listen()?;
+    descriptors::raise(&config);
     let lock = Lock::take(&config.database.url)?;
     let instance = Instance::open_to_serve(&config).await?;
     let server = Server::start(instance, lock, &config).await?;
