@@ -5,6 +5,7 @@ use async_graphql::{Enum, Error, ErrorExtensions, SimpleObject, Value};
 use sipgraph_core::{
     Error as CoreError, ErrorKind, Fault, Problem, ProblemCode, ProblemDetail, app::Outcome,
 };
+use sipgraph_graphql_transport::code;
 
 use crate::scalars::int;
 
@@ -52,6 +53,15 @@ pub(crate) fn error(error: CoreError) -> Error {
             extensions.set("requiredScopes", Value::List(names.collect()));
         }
     })
+}
+
+/// Returns the top-level error of a list that would bring the rows of its operation above a limit.
+pub(crate) fn too_many_rows(max: i64) -> Error {
+    let message = format!(
+        "The lists of one operation have at most {max} rows together. Ask for fewer with `first` or `last`, above all in \
+         lists below lists, or ask in several operations."
+    );
+    Error::new(message).extend_with(|_, extensions| extensions.set("code", code::QUERY_TOO_COMPLEX))
 }
 
 /// Returns the top-level error of a wrong argument of a query, where there are no `userErrors`.

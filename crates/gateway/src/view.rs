@@ -3,8 +3,14 @@
 //! A query operation has one view. Each root field of a mutation and each event of a subscription has one of its own,
 //! because a kept one would show values from before the write. Every object of the schema carries the view that it was
 //! read in, so that its fields cannot mix two.
+//!
+//! A view also knows how many rows its operation may still list: lists in lists multiply, and the document alone does not
+//! tell by how much.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicI64, Ordering},
+};
 
 use async_graphql::Context;
 use sipgraph_core::{
@@ -13,6 +19,7 @@ use sipgraph_core::{
     account,
     binding::Binding,
     chat, delivery, domain, endpoint, message,
+    page::{PAGE_DEFAULT, PAGE_MAX, Page, PageRequest},
 };
 use tokio::sync::OnceCell;
 
@@ -21,9 +28,14 @@ use crate::{
     chat::Chat,
     domain::Domain,
     endpoint::Endpoint,
+    errors,
     loaders::{Loader, get, loader},
     message::Message,
 };
+
+/// The most rows that the lists of one operation, or of one event of a subscription, may have together: twenty of the
+/// longest pages, or a full page of rows with fifteen rows below each.
+const ROWS_MAX: i64 = 20_000;
 
 /// What one caller sees at one time. Clones share their loaders.
 #[derive(Clone)]
@@ -32,6 +44,8 @@ pub(crate) struct View(Arc<Inner>);
 struct Inner {
     app: Arc<App>,
     caller: Caller,
+    /// Shared by all views of one operation.
+    rows_left: Arc<AtomicI64>,
     account: OnceCell<account::Account>,
     endpoints: OnceLock<Loader<EndpointId, endpoint::Endpoint>>,
     domains: OnceLock<Loader<DomainId, domain::Domain>>,
@@ -44,9 +58,14 @@ struct Inner {
 
 impl View {
     pub(crate) fn new(app: Arc<App>, caller: Caller) -> Self {
+        Self::with_rows(app, caller, Arc::new(AtomicI64::new(ROWS_MAX)))
+    }
+
+    fn with_rows(app: Arc<App>, caller: Caller, rows_left: Arc<AtomicI64>) -> Self {
         Self(Arc::new(Inner {
             app,
             caller,
+            rows_left,
             account: OnceCell::new(),
             endpoints: OnceLock::new(),
             domains: OnceLock::new(),
@@ -63,9 +82,50 @@ impl View {
         ctx.data_unchecked::<Self>().clone()
     }
 
-    /// Returns a view that knows nothing yet.
+    /// Returns a view of the same operation that knows nothing yet; for a root field of a mutation.
     pub(crate) fn fresh(&self) -> Self {
+        let Inner {
+            app,
+            caller,
+            rows_left,
+            ..
+        } = &*self.0;
+        Self::with_rows(Arc::clone(app), caller.clone(), Arc::clone(rows_left))
+    }
+
+    /// Returns a view that knows nothing yet and may list as many rows as an operation; for an event of a subscription.
+    pub(crate) fn of_event(&self) -> Self {
         Self::new(Arc::clone(&self.0.app), self.0.caller.clone())
+    }
+
+    /// Reads a page of a list, unless the lists of the operation would have too many rows together.
+    ///
+    /// The rows asked for are reserved before the read, because the lists of one level are read at one time. What the page
+    /// does not fill is given back, all but one row: an empty page is a read too.
+    ///
+    /// # Errors
+    /// `QUERY_TOO_COMPLEX`, or what the read fails with.
+    pub(crate) async fn page<T>(
+        &self,
+        request: &PageRequest,
+        read: impl Future<Output = Result<Page<T>, Error>>,
+    ) -> async_graphql::Result<Page<T>> {
+        // Core refuses a number out of range before it reads a row.
+        let asked = request
+            .first
+            .or(request.last)
+            .map_or(PAGE_DEFAULT.into(), i64::from);
+        let asked = asked.clamp(1, PAGE_MAX.into());
+        let left = &self.0.rows_left;
+        left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            (left >= asked).then_some(left - asked)
+        })
+        .map_err(|_| errors::too_many_rows(ROWS_MAX))?;
+        let page = read.await;
+        let rows = page.as_ref().map_or(0, |page| page.items.len());
+        let used = i64::try_from(rows).unwrap_or(asked).clamp(1, asked);
+        left.fetch_add(asked - used, Ordering::Relaxed);
+        page.map_err(errors::error)
     }
 
     pub(crate) fn app(&self) -> &Arc<App> {

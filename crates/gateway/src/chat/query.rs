@@ -64,11 +64,9 @@ pub(crate) async fn chats_page(
     filter: ChatFilter,
     request: PageRequest,
 ) -> Nullable<ChatConnection> {
-    let page = view
-        .app()
-        .chats(view.caller(), filter.clone(), &request)
-        .await;
-    nullable(page.map(|page| {
+    let read = view.app().chats(view.caller(), filter.clone(), &request);
+    let page = view.page(&request, read).await;
+    Some(page.map(|page| {
         let wrap = |row| Chat::new(row, view.clone());
         ChatConnection::new(page, Total::Chats(filter), view.clone(), wrap)
     }))

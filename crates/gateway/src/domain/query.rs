@@ -51,8 +51,10 @@ impl DomainQuery {
     ) -> Nullable<DomainConnection> {
         let view = View::of(ctx);
         let request = page_request(first, after, last, before);
-        let page = view.app().domains(view.caller(), &request).await;
-        nullable(
+        let page = view
+            .page(&request, view.app().domains(view.caller(), &request))
+            .await;
+        Some(
             page.map(|page| DomainConnection::new(page, Total::Domains, view.clone(), Domain::new)),
         )
     }

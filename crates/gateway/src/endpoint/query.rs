@@ -70,11 +70,11 @@ impl EndpointQuery {
         } else {
             request
         };
-        let page = view
+        let read = view
             .app()
-            .endpoints(view.caller(), filter.clone(), &request)
-            .await;
-        nullable(page.map(|page| {
+            .endpoints(view.caller(), filter.clone(), &request);
+        let page = view.page(&request, read).await;
+        Some(page.map(|page| {
             let page = if ascending { reversed_page(page) } else { page };
             let wrap = |row| Endpoint::new(row, view.clone());
             EndpointConnection::new(page, Total::Endpoints(filter), view.clone(), wrap)

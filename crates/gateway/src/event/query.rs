@@ -3,12 +3,7 @@
 use async_graphql::{Context, Object};
 
 use super::{input::EventFilterInput, types::EventConnection};
-use crate::{
-    connection::page_request,
-    errors::{Nullable, nullable},
-    scalars::Cursor,
-    view::View,
-};
+use crate::{connection::page_request, errors::Nullable, scalars::Cursor, view::View};
 
 /// The queries of this noun.
 #[derive(Default)]
@@ -41,10 +36,8 @@ impl EventQuery {
         let view = View::of(ctx);
         let request = page_request(first, after, last, before);
         let filter = EventFilterInput::to_core(filter);
-        let page = view
-            .app()
-            .events_page(view.caller(), &filter, &request)
-            .await;
-        nullable(page.map(|page| EventConnection::new(page, &view)))
+        let read = view.app().events_page(view.caller(), &filter, &request);
+        let page = view.page(&request, read).await;
+        Some(page.map(|page| EventConnection::new(page, &view)))
     }
 }

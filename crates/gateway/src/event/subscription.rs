@@ -54,7 +54,7 @@ impl EventSubscription {
             |(mut feed, view, closer)| async {
                 match feed.next().await {
                     Ok((item, cursor)) => {
-                        let edge = EventEdge::of_feed(item, cursor, view.fresh());
+                        let edge = EventEdge::of_feed(item, cursor, view.of_event());
                         Some((edge, (feed, view, closer)))
                     }
                     Err(end) => {
@@ -87,7 +87,7 @@ impl EventSubscription {
             |(mut feed, view, closer)| async {
                 match feed.next().await {
                     Ok((update, at)) => {
-                        let update = EndpointStateUpdate::new(update, at, view.fresh());
+                        let update = EndpointStateUpdate::new(update, at, view.of_event());
                         Some((update, (feed, view, closer)))
                     }
                     Err(end) => {

@@ -114,7 +114,7 @@ pub(crate) struct SendMessageInput {
     /// The media type of the text.
     #[graphql(default = "text/plain")]
     content_type: String,
-    /// How long delivery is tried, in seconds; 3 days when absent.
+    /// How long delivery is tried, in seconds; what the instance is configured with when absent.
     expires_in_seconds: Option<i32>,
     /// Makes the call safe to repeat: with the same key and input it is done once. Kept for 24 hours.
     pub(super) idempotency_key: Option<String>,

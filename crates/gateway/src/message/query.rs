@@ -64,11 +64,9 @@ pub(crate) async fn messages_page(
     filter: MessageFilter,
     request: PageRequest,
 ) -> Nullable<MessageConnection> {
-    let page = view
-        .app()
-        .messages(view.caller(), filter.clone(), &request)
-        .await;
-    nullable(page.map(|page| {
+    let read = view.app().messages(view.caller(), filter.clone(), &request);
+    let page = view.page(&request, read).await;
+    Some(page.map(|page| {
         let wrap = |row| Message::new(row, view.clone());
         MessageConnection::new(page, Total::Messages(filter), view.clone(), wrap)
     }))

@@ -1,7 +1,7 @@
 //! What clients see of messages.
 
 use async_graphql::{Enum, ID, Object, SimpleObject};
-use sipgraph_core::{delivery, message};
+use sipgraph_core::{access::Scope, delivery, message};
 
 use crate::{
     chat::Chat,
@@ -89,6 +89,17 @@ impl Message {
     pub(crate) fn new(row: message::Message, view: View) -> Self {
         Self { row, view }
     }
+
+    /// Returns whether the caller may see the contacts that the message went to: they are the recipient's. The sender's
+    /// copy does not say which endpoint that is.
+    fn may_see_contacts(&self) -> bool {
+        let caller = self.view.caller();
+        let recipient = match self.row.direction {
+            message::MessageDirection::In => caller.sees(self.row.endpoint),
+            message::MessageDirection::Out => caller.endpoints.is_none(),
+        };
+        recipient && self.view.may(Scope::EndpointsRead)
+    }
 }
 
 /// A message as one endpoint keeps it. A message between two endpoints is two of these: OUT at the sender and IN at the
@@ -169,7 +180,9 @@ impl Message {
     /// recipient's copy.
     async fn deliveries(&self) -> Nullable<Vec<Delivery>> {
         let rows = self.view.deliveries(self.row.exchange).await;
-        nullable(rows.map(|rows| rows.into_iter().map(Delivery::from).collect()))
+        let contacts = self.may_see_contacts();
+        let wrap = |row| Delivery::new(row, contacts);
+        nullable(rows.map(|rows| rows.into_iter().map(wrap).collect()))
     }
 
     /// Whether it was marked read; always true for one that was sent.
@@ -229,9 +242,11 @@ impl From<message::Failure> for DeliveryFailure {
 pub(crate) struct Delivery {
     /// Its opaque id.
     id: ID,
-    /// The Contact URI.
+    /// The Contact URI of the recipient's phone. Needs the scope endpoints.read, and for a message that was sent a token for
+    /// all endpoints; null without them.
     contact_uri: Option<SipUri>,
-    /// The transport.
+    /// The transport to that phone. Needs the scope endpoints.read, and for a message that was sent a token for all
+    /// endpoints; null without them.
     transport: Option<Transport>,
     /// Call-ID of the MESSAGE, to find it in the phone's log; the same for all attempts to a contact.
     call_id: Option<String>,
@@ -249,12 +264,13 @@ pub(crate) struct Delivery {
     outcome: DeliveryOutcome,
 }
 
-impl From<delivery::Delivery> for Delivery {
-    fn from(row: delivery::Delivery) -> Self {
+impl Delivery {
+    /// Makes one that tells of the contact only if `contact` says so.
+    fn new(row: delivery::Delivery, contact: bool) -> Self {
         Self {
             id: row.id.to_id(),
-            contact_uri: Some(SipUri(row.contact_uri)),
-            transport: Some(row.transport.into()),
+            contact_uri: contact.then(|| SipUri(row.contact_uri)),
+            transport: contact.then(|| row.transport.into()),
             call_id: Some(row.call_id),
             attempt: row.attempt,
             started_at: DateTime(row.started_at),

@@ -5,7 +5,7 @@ use async_graphql::{Context, Object};
 use super::types::{ApiToken, ApiTokenConnection};
 use crate::{
     connection::{Total, page_request},
-    errors::{Nullable, nullable},
+    errors::Nullable,
     scalars::Cursor,
     view::View,
 };
@@ -31,8 +31,10 @@ impl TokenQuery {
     ) -> Nullable<ApiTokenConnection> {
         let view = View::of(ctx);
         let request = page_request(first, after, last, before);
-        let page = view.app().tokens(view.caller(), &request).await;
-        nullable(
+        let page = view
+            .page(&request, view.app().tokens(view.caller(), &request))
+            .await;
+        Some(
             page.map(|page| {
                 ApiTokenConnection::new(page, Total::Tokens, view.clone(), ApiToken::new)
             }),

@@ -1,6 +1,17 @@
 //! Rights: without a token, without a scope, of another account, bound to an endpoint.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
+use sipgraph_core::{
+    address::endpoint_uri,
+    binding::{Flow, Transport},
+    decide::presence::{ContactUpdate, Contacts, Registration},
+    ports::{
+        PortFuture,
+        technology::{Attempt, AttemptResult, Technology},
+    },
+};
 
 use crate::harness::{Gateway, Seen, codes, text};
 
@@ -235,4 +246,98 @@ async fn a_revoked_token_loses_its_sockets() {
     late.send(json!({"type": "connection_init", "payload": payload}))
         .await;
     assert!(matches!(late.see().await, Seen::Close(4403)));
+}
+
+/// A phone that takes every message.
+struct Phone;
+
+impl Technology for Phone {
+    fn deliver(&self, _: Attempt) -> PortFuture<'static, AttemptResult> {
+        Box::pin(async {
+            AttemptResult::Answered {
+                status: 200,
+                reason: "OK".into(),
+                retry_after_s: None,
+            }
+        })
+    }
+}
+
+/// Registers a contact for an endpoint and delivers what waits for it.
+async fn deliver(gateway: &Gateway, endpoint: &str) {
+    let caller = gateway.app.token_check(&gateway.token).await.unwrap();
+    let key = endpoint_uri("uri", endpoint).unwrap();
+    let endpoint = gateway.app.endpoint(&caller, key).await.unwrap();
+    let registration = Registration {
+        call_id: "register-1".into(),
+        cseq: 1,
+        contacts: Contacts::Update(vec![ContactUpdate {
+            uri: "sip:bob@192.0.2.7:5060".into(),
+            expires_s: 3600,
+            instance: None,
+            reg_id: None,
+        }]),
+        flow: Flow {
+            transport: Transport::Udp,
+            remote: "192.0.2.7:5060".into(),
+            local: "192.0.2.1:5060".into(),
+            node: gateway.app.node(),
+            connection: 0,
+        },
+        user_agent: None,
+    };
+    let registered = gateway.app.contacts_register(&endpoint, &registration);
+    registered.await.unwrap().unwrap();
+    let phone: Arc<dyn Technology> = Arc::new(Phone);
+    let rounds = gateway.app.delivery_step(&phone, 8).await.unwrap();
+    for round in rounds.expect("a message is due") {
+        round.await;
+    }
+}
+
+/// Where a phone is, is the recipient's: the sender of a message need not be able to see it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_tells_of_the_phone_only_who_may_see_it() {
+    let gateway = Gateway::start().await;
+    let domain = gateway.domain("example.com").await;
+    let alice = gateway.endpoint(&domain, "alice").await;
+    let bob = gateway.endpoint(&domain, "bob").await;
+    gateway.message(&alice, &bob, "hi").await;
+    deliver(&gateway, "sip:bob@example.com").await;
+    let bound = async |endpoint: &str, scopes: &[&str]| {
+        let mint = "mutation($e:ID!,$s:[String!]!){createApiToken(input:{name:\"a\",endpointIds:[$e],scopes:$s}){secret}}";
+        let minted = gateway
+            .data(mint, json!({"e": endpoint, "s": scopes}))
+            .await;
+        text(&minted["createApiToken"]["secret"])
+    };
+    let both = ["messages.read", "endpoints.read"];
+    let table = [
+        (gateway.token.clone(), vec![("IN", true), ("OUT", true)]),
+        (
+            gateway.token_with(&["messages.read"]).await,
+            vec![("IN", false), ("OUT", false)],
+        ),
+        (bound(&alice, &both).await, vec![("OUT", false)]),
+        (bound(&bob, &both).await, vec![("IN", true)]),
+        (bound(&bob, &["messages.read"]).await, vec![("IN", false)]),
+    ];
+    let query = "{messages{nodes{direction deliveries{contactUri transport outcome}}}}";
+    for (token, copies) in table {
+        let response = gateway.run_as(&token, query, json!({})).await;
+        assert_eq!(codes(&response), [""; 0], "{response}");
+        let nodes = response["data"]["messages"]["nodes"].as_array().unwrap();
+        assert_eq!(nodes.len(), copies.len(), "{response}");
+        for (direction, told) in copies {
+            let message = nodes.iter().find(|node| node["direction"] == direction);
+            let (uri, transport) = if told {
+                (json!("sip:bob@192.0.2.7:5060"), json!("UDP"))
+            } else {
+                (Value::Null, Value::Null)
+            };
+            let expected =
+                json!([{"contactUri": uri, "transport": transport, "outcome": "DELIVERED"}]);
+            assert_eq!(message.unwrap()["deliveries"], expected, "{direction}");
+        }
+    }
 }

@@ -1,6 +1,8 @@
-//! How many statements a list costs.
+//! How many statements a list costs, and how many rows it may have.
 
-use serde_json::json;
+use std::{collections::HashSet, time::Instant};
+
+use serde_json::{Value, json};
 use sipgraph_core::{
     App,
     access::Caller,
@@ -12,7 +14,7 @@ use sipgraph_core::{
     ports::store::EndpointKey,
 };
 
-use crate::harness::Gateway;
+use crate::harness::{DEADLINE, Gateway, codes};
 
 /// Makes an endpoint with a chat with each of `peers` others.
 async fn chats(app: &App, caller: &Caller, peers: usize) {
@@ -100,4 +102,83 @@ async fn other_lists_never_cost_a_statement_per_row() {
             "unread_by_endpoints"
         ]
     );
+}
+
+/// Sends `count` messages from one new endpoint to another and returns the ids of the two.
+async fn messages(gateway: &Gateway, count: usize) -> (String, String) {
+    let caller = gateway.app.token_check(&gateway.token).await.unwrap();
+    let domain = gateway.domain("example.com").await;
+    let alice = gateway.endpoint(&domain, "alice").await;
+    let bob = gateway.endpoint(&domain, "bob").await;
+    let key = |id: &str| sipgraph_core::address::endpoint_uri("uri", id).unwrap();
+    for _ in 0..count {
+        let new = NewMessage {
+            from: Some(key("sip:alice@example.com")),
+            to: key("sip:bob@example.com"),
+            body: Some("hi".into()),
+            content_type: "text/plain".into(),
+            expires_in_s: None,
+        };
+        gateway.app.message_send(&caller, &new, None).await.unwrap();
+    }
+    (alice, bob)
+}
+
+fn nodes<'a>(list: &'a Value, name: &str) -> &'a [Value] {
+    list[name]["nodes"].as_array().map_or(&[], Vec::as_slice)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_in_lists_have_rows_in_bounds() {
+    let gateway = Gateway::start().await;
+    let (_, bob) = messages(&gateway, 500).await;
+    let query = "query($outer:Int,$inner:Int){messages(first:$outer){nodes{chat{messages(first:$inner){nodes{id}}}}}}";
+
+    // A full page with ten rows below each row is in bounds, and so is a page below one row.
+    for (outer, inner) in [(1000, 10), (1, 1000)] {
+        let variables = json!({"outer": outer, "inner": inner});
+        let data = gateway.data(query, variables).await;
+        let rows = nodes(&data, "messages");
+        assert_eq!(rows.len(), outer);
+        let full = inner.min(500);
+        assert!(
+            rows.iter()
+                .all(|row| nodes(&row["chat"], "messages").len() == full)
+        );
+    }
+
+    // 1000 x 500 x 500 rows are refused where they pass the bound; what came before is there.
+    let begin = Instant::now();
+    let query = "{messages(first:1000){nodes{chat{messages(first:1000){nodes{chat{messages(last:1000){nodes{id}}}}}}}}}";
+    gateway.store.take();
+    let response = gateway.run_as(&gateway.token, query, json!({})).await;
+    let reads = gateway.store.take();
+    let found: HashSet<_> = codes(&response).into_iter().collect();
+    assert_eq!(found, HashSet::from(["QUERY_TOO_COMPLEX"]));
+    let advice = response["errors"][0]["message"].as_str().unwrap();
+    assert!(advice.contains("`first`"), "{advice}");
+    assert_eq!(nodes(&response["data"], "messages").len(), 1000);
+    let reads = reads.iter().filter(|name| **name == "messages").count();
+    assert!((2..=40).contains(&reads), "{reads} pages were read");
+    assert!(begin.elapsed() < DEADLINE, "{:?}", begin.elapsed());
+
+    // The root fields of a mutation share one bound: 5,500 rows each.
+    let received = "query($b:ID!){messages(first:1,filter:{endpointId:$b}){nodes{id}}}";
+    let data = gateway.data(received, json!({ "b": bob })).await;
+    let id = &data["messages"]["nodes"][0]["id"];
+    let mark = |n: usize| format!("m{n}:markMessage(input:{{id:$id}}){{...F}} ");
+    let marks = |n: usize| {
+        let fields: String = (0..n).map(mark).collect();
+        format!(
+            "mutation($id:ID!){{{fields}}} fragment F on MarkMessagePayload{{userErrors{{code}} message{{endpoint{{
+            messages(first:500){{nodes{{chat{{messages(first:10){{nodes{{id}}}}}}}}}}}}}}}}"
+        )
+    };
+    gateway.data(&marks(3), json!({ "id": id })).await;
+    let response = gateway
+        .run_as(&gateway.token, &marks(4), json!({ "id": id }))
+        .await;
+    let found: HashSet<_> = codes(&response).into_iter().collect();
+    assert_eq!(found, HashSet::from(["QUERY_TOO_COMPLEX"]));
+    assert_eq!(response["errors"][0]["path"][0], "m3");
 }
