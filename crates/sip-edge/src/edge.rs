@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sipgraph_core::App;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -24,6 +24,10 @@ use crate::{message_in, registrar};
 const IN_PROGRESS_MAX: usize = 512;
 /// How often timers are looked at. The shortest, timer E, is 500 ms.
 const TICK: Duration = Duration::from_millis(100);
+/// The first pause before the bindings of a closed connection are removed again after a failure; it doubles.
+const CLOSED_PAUSE_FIRST: Duration = Duration::from_millis(100);
+/// The longest such pause: for so long a device may seem to be online once the store is back.
+const CLOSED_PAUSE_MAX: Duration = Duration::from_secs(10);
 /// How long requests in progress may take after the edge was told to stop.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -36,10 +40,12 @@ pub(crate) struct Edge {
     pub(crate) outbox: Outbox,
     servers: Mutex<ServerTable>,
     clients: Mutex<ClientTable<ClientKey, Sent>>,
+    /// Cancelled when [`Edge::run`] ends.
+    ended: CancellationToken,
 }
 
-/// A request in progress. Should its handling panic, its transaction is forgotten, so that a retransmission
-/// is not ignored for ever.
+/// A request in progress. When it ends, also by a panic, its transaction is forgotten unless the answer is kept:
+/// a retransmission is then not ignored for ever.
 struct Handling {
     edge: Arc<Edge>,
     key: ServerKey,
@@ -47,7 +53,7 @@ struct Handling {
 
 impl Drop for Handling {
     fn drop(&mut self) {
-        self.edge.servers().give_up(self.key);
+        self.edge.servers().forget(self.key);
     }
 }
 
@@ -61,6 +67,7 @@ impl Edge {
             outbox: Outbox::default(),
             servers: Mutex::default(),
             clients: Mutex::new(ClientTable::new()),
+            ended: CancellationToken::new(),
             app,
             config,
             transports,
@@ -81,6 +88,7 @@ impl Edge {
         mut inbound: mpsc::Receiver<Inbound>,
         stop: CancellationToken,
     ) {
+        let _ended = self.ended.clone().drop_guard();
         let in_progress = Arc::new(Semaphore::new(IN_PROGRESS_MAX));
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -99,10 +107,15 @@ impl Edge {
                     self.receive(flow, message, &in_progress).await
                 }
                 Some(Inbound::Malformed(flow, malformed)) => self.refuse(&flow, &malformed).await,
-                Some(Inbound::Closed(flow)) => {
+                Some(Inbound::Closed {
+                    flow,
+                    was_authenticated,
+                }) => {
                     self.outbox_closed(&flow);
-                    let edge = Arc::clone(&self);
-                    tokio::spawn(async move { edge.connection_closed(flow).await });
+                    // Without authentication nothing was bound to it.
+                    if was_authenticated {
+                        self.connection_closed(flow);
+                    }
                 }
             }
         }
@@ -117,11 +130,20 @@ impl Edge {
         let _ = tokio::time::timeout(DRAIN, drained).await;
     }
 
-    pub(crate) async fn connection_closed(&self, flow: Flow) {
-        if let Err(error) = self.app.connection_closed(flow.connection).await {
-            // The expiry of its bindings ends them instead.
-            tracing::warn!(%flow, %error, "the bindings of a closed connection could not be removed");
-        }
+    /// Removes the bindings of a closed connection, and tries again until that succeeds or the edge ends: a
+    /// device that hung up must not seem to be online. One task for a connection that authenticated itself.
+    pub(crate) fn connection_closed(self: &Arc<Self>, flow: Flow) {
+        let edge = Arc::clone(self);
+        tokio::spawn(async move {
+            let mut pause = CLOSED_PAUSE_FIRST;
+            while let Err(error) = edge.app.connection_closed(flow.connection).await {
+                tracing::warn!(%flow, %error, ?pause, "the bindings of a closed connection could not be removed yet");
+                tokio::select! {
+                    () = edge.ended.cancelled() => return,
+                    () = sleep(pause) => pause = (pause * 2).min(CLOSED_PAUSE_MAX),
+                }
+            }
+        });
     }
 
     async fn tick(&self) {
@@ -138,13 +160,15 @@ impl Edge {
         }
     }
 
-    /// Answers a malformed request where that is possible, and gives a stream up that cannot go on.
+    /// Answers a malformed request where that is possible, and gives a stream up that cannot go on. It is no
+    /// transaction: a well-formed request with the same key goes on as if it had not come.
     async fn refuse(&self, flow: &Flow, malformed: &Malformed) {
         tracing::debug!(%flow, status = malformed.status, reason = malformed.reason, "malformed message");
         if let Some(request) = &malformed.request {
             let key = ServerKey::of(request, flow);
             let reply = Reply::stateless(malformed.status).because(malformed.reason);
-            self.answer(flow, request, key, reply).await;
+            let octets = written(flow, request, key, reply);
+            self.send_answer(flow, request, octets).await;
         }
         if malformed.unframed && flow.transport.is_stream() {
             self.transports.close(flow);
@@ -166,12 +190,19 @@ impl Edge {
             Received::InProgress => {}
             Received::Answered(octets) => self.send_answer(&flow, &message, octets).await,
             Received::New => {
-                let Ok(permit) = Arc::clone(in_progress).acquire_owned().await else {
-                    return;
-                };
                 let handling = Handling {
                     edge: Arc::clone(self),
                     key,
+                };
+                // Never waits: timers and responses come by the same loop.
+                let Ok(permit) = Arc::clone(in_progress).try_acquire_owned() else {
+                    tracing::debug!(%flow, "request not handled: too many are in progress");
+                    // On UDP it will be retransmitted.
+                    if flow.transport.is_stream() {
+                        self.answer(&flow, &message, key, Reply::unavailable())
+                            .await;
+                    }
+                    return;
                 };
                 tokio::spawn(async move {
                     let reply = handling.edge.handle(&flow, &message).await;
@@ -183,23 +214,12 @@ impl Edge {
     }
 
     async fn answer(&self, flow: &Flow, request: &Message, key: ServerKey, reply: Reply) {
-        let Reply {
-            status,
-            reason,
-            fields,
-            is_kept,
-        } = reply;
-        let mut response = Response::new(request, flow.remote, &key.to_tag(), status, reason);
-        for (name, value) in fields {
-            response = response.field(name, value);
-        }
-        let octets = response.finish();
+        let (status, is_kept) = (reply.status, reply.is_kept);
+        let octets = written(flow, request, key, reply);
         if is_kept {
             let is_stream = flow.transport.is_stream();
             self.servers()
                 .answered(key, octets.clone(), is_stream, Instant::now());
-        } else {
-            self.servers().forget(key);
         }
         tracing::debug!(%flow, method = request.method(), status, "answered");
         self.send_answer(flow, request, octets).await;
@@ -221,7 +241,7 @@ impl Edge {
     }
 
     /// The checks of RFC 3261 section 8.2 that do not depend on the method, and the choice by method.
-    async fn handle(&self, flow: &Flow, request: &Message) -> Reply {
+    async fn handle(self: &Arc<Self>, flow: &Flow, request: &Message) -> Reply {
         let method = request.method().unwrap_or_default();
         match method {
             "REGISTER" | "MESSAGE" | "OPTIONS" => {}
@@ -256,5 +276,119 @@ impl Edge {
             }
         };
         reply.unwrap_or_else(|refusal| refusal)
+    }
+}
+
+/// The octets of an answer.
+fn written(flow: &Flow, request: &Message, key: ServerKey, reply: Reply) -> Bytes {
+    let (status, reason) = (reply.status, reply.reason);
+    let response = Response::new(request, flow.remote, &key.to_tag(), status, reason);
+    let fields = reply.fields.into_iter();
+    fields
+        .fold(response, |response, (name, value)| {
+            response.field(name, value)
+        })
+        .finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream::{self, BoxStream, StreamExt as _};
+    use sipgraph_core::app::{Parts, Policy};
+    use sipgraph_core::keyring::Keyring;
+    use sipgraph_core::ports::{Bus, Wake};
+    use sipgraph_testkit::{Database, SeededEntropy, SettableClock};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpStream, UdpSocket};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// Nobody reads the log in these tests, so nobody is woken.
+    struct Unheard;
+
+    impl Bus for Unheard {
+        fn wake(&self, _: Wake) {}
+
+        fn wakes(&self) -> BoxStream<'static, Wake> {
+            stream::pending().boxed()
+        }
+    }
+
+    async fn edge() -> (Arc<Edge>, Database) {
+        let database = Database::sqlite();
+        let app = App::new(Parts {
+            store: Arc::new(database.store().await),
+            bus: Arc::new(Unheard),
+            clock: Arc::new(SettableClock::default()),
+            entropy: Arc::new(SeededEntropy::new(2)),
+            keys: Keyring::new([3; 32]),
+            policy: Policy::default(),
+        });
+        let any = "127.0.0.1:0".parse().unwrap();
+        let config = Config {
+            udp_listen: vec![any],
+            tcp_listen: vec![any],
+            ..Config::default()
+        };
+        let transports = Transports::bind(&config).await.unwrap();
+        (Arc::new(Edge::new(config, app, transports)), database)
+    }
+
+    fn options(transport: &str) -> String {
+        format!(
+            "OPTIONS sip:h SIP/2.0\r\nVia: SIP/2.0/{transport} a;branch=z9hG4bK1;rport\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:h>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+        )
+    }
+
+    #[tokio::test]
+    async fn with_too_many_in_progress_a_stream_is_told_and_a_datagram_is_dropped() {
+        let (edge, _database) = edge().await;
+        let mut inbound = edge.transports.start(&CancellationToken::new());
+        let addresses: Vec<_> = edge.transports.addresses().map(|(_, at)| at).collect();
+        let full = Arc::new(Semaphore::new(0));
+        let free = Arc::new(Semaphore::new(1));
+        let mut next = async || match timeout(PATIENCE, inbound.recv()).await.unwrap() {
+            Some(Inbound::Message(flow, message)) => (flow, message),
+            other => panic!("{other:?}"),
+        };
+
+        let mut phone = TcpStream::connect(addresses[1]).await.unwrap();
+        for (in_progress, status) in [(&full, "SIP/2.0 503 "), (&free, "SIP/2.0 200 ")] {
+            phone.write_all(options("TCP").as_bytes()).await.unwrap();
+            let (flow, message) = next().await;
+            edge.receive(flow, message, in_progress).await;
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"\r\n\r\n") {
+                let read = timeout(PATIENCE, phone.read_buf(&mut answer)).await;
+                assert_ne!(read.unwrap().unwrap(), 0);
+            }
+            let answer = String::from_utf8(answer).unwrap();
+            assert!(answer.starts_with(status), "{answer}");
+            assert_eq!(
+                answer.contains("\r\nRetry-After: 5\r\n"),
+                status.contains("503")
+            );
+        }
+
+        let phone = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        // The permit is given back once the answer is sent.
+        let permit = timeout(PATIENCE, free.acquire()).await.unwrap();
+        drop(permit);
+        for in_progress in [&full, &free] {
+            let text = options("UDP");
+            phone.send_to(text.as_bytes(), addresses[0]).await.unwrap();
+            let (flow, message) = next().await;
+            edge.receive(flow, message, in_progress).await;
+        }
+        let mut answer = vec![0; 1024];
+        let received = timeout(PATIENCE, phone.recv(&mut answer)).await;
+        answer.truncate(received.unwrap().unwrap());
+        assert!(
+            answer.starts_with(b"SIP/2.0 200 "),
+            "the first answer is to the retransmission"
+        );
     }
 }

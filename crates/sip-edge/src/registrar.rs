@@ -2,6 +2,8 @@
 //!
 //! It must not decide what a registration changes: that is a use case of core.
 
+use std::sync::Arc;
+
 use sip_validate::{SipUri, aor_user};
 use sipgraph_core::Timestamp;
 use sipgraph_core::binding::Binding;
@@ -25,7 +27,11 @@ const USER_AGENT_MAX: usize = 255;
 const EXPIRES_S_MALFORMED: u32 = 3600;
 
 /// Handles a REGISTER.
-pub(crate) async fn register(edge: &Edge, flow: &Flow, request: &Message) -> Result<Reply, Reply> {
+pub(crate) async fn register(
+    edge: &Arc<Edge>,
+    flow: &Flow,
+    request: &Message,
+) -> Result<Reply, Reply> {
     // Step 1; step 2, Require, was checked for every method.
     let request_uri = sip_uri(request.uri().unwrap_or_default(), "Bad Request-URI")?;
     let to = request.to().map_err(|invalid| Reply::bad(invalid.0))?;
@@ -67,7 +73,7 @@ pub(crate) async fn register(edge: &Edge, flow: &Flow, request: &Message) -> Res
     };
     if !edge.transports.is_open(flow) {
         // It ended while this ran, perhaps before the binding was there to be removed.
-        edge.connection_closed(*flow).await;
+        edge.connection_closed(*flow);
     }
     // Step 8.
     let now = edge.app.now();

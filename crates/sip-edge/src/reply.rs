@@ -58,6 +58,11 @@ impl Reply {
         }
     }
 
+    /// 503 with Retry-After, for what may succeed later. Not kept: the device's next try shall be a new one.
+    pub(crate) fn unavailable() -> Self {
+        Self::stateless(503).with("Retry-After", RETRY_AFTER_S.to_string())
+    }
+
     /// 400 that says what is wrong.
     pub(crate) fn bad(reason: &'static str) -> Self {
         Self {
@@ -88,7 +93,7 @@ impl From<Error> for Reply {
         }
         if error.retryable() {
             tracing::warn!(%error, "a SIP request could not be served");
-            return Self::stateless(503).with("Retry-After", RETRY_AFTER_S.to_string());
+            return Self::unavailable();
         }
         tracing::error!(%error, "a SIP request failed");
         Self::stateless(500)

@@ -125,20 +125,22 @@ impl ServerTable {
             return;
         }
         self.answer_bytes += answer.len();
-        self.transactions.insert(key, Some(answer));
-        self.answered.push_back((now + T1_64, key));
-        while self.answered.len() > ANSWERS_MAX || self.answer_bytes > ANSWER_BYTES_MAX {
+        if let Some(Some(earlier)) = self.transactions.insert(key, Some(answer)) {
+            // It keeps its place among the answered and the end of its timer J.
+            self.answer_bytes -= earlier.len();
+        } else {
+            self.answered.push_back((now + T1_64, key));
+        }
+        while !self.answered.is_empty()
+            && (self.answered.len() > ANSWERS_MAX || self.answer_bytes > ANSWER_BYTES_MAX)
+        {
             self.drop_oldest();
         }
     }
 
-    /// Forgets a request whose answer needs no memory: it is made again for a retransmission.
+    /// Forgets a request that has no kept answer: a retransmission is handled as a new one. A kept answer stays
+    /// until its timer J.
     pub(crate) fn forget(&mut self, key: ServerKey) {
-        self.transactions.remove(&key);
-    }
-
-    /// Forgets a request unless it was answered.
-    pub(crate) fn give_up(&mut self, key: ServerKey) {
         if self.transactions.get(&key).is_some_and(Option::is_none) {
             self.transactions.remove(&key);
         }
@@ -370,7 +372,7 @@ mod tests {
             table.receive(key),
             Received::Answered(Bytes::from_static(b"200"))
         );
-        table.give_up(key);
+        table.forget(key);
         table.tick(now + T1_64 - MS(1));
         assert_eq!(
             table.receive(key),
@@ -389,8 +391,6 @@ mod tests {
         assert_eq!(table.receive(key), Received::New);
         table.forget(key);
         assert_eq!(table.receive(key), Received::New);
-        table.give_up(key);
-        assert_eq!(table.receive(key), Received::New);
     }
 
     #[test]
@@ -401,6 +401,23 @@ mod tests {
             table.answered(ServerKey([n; 16]), big.clone(), false, now);
         }
         assert_eq!((table.answered.len(), table.transactions.len()), (4, 4));
+    }
+
+    #[test]
+    fn an_answer_is_counted_once_and_until_it_is_dropped() {
+        let (mut table, now, key) = (ServerTable::default(), Instant::now(), ServerKey([1; 16]));
+        table.answered(key, Bytes::from_static(b"200"), false, now);
+        table.forget(key);
+        assert_eq!((table.transactions.len(), table.answer_bytes), (1, 3));
+        table.answered(key, Bytes::from_static(b"20000"), false, now + MS(1));
+        assert_eq!((table.answered.len(), table.answer_bytes), (1, 5));
+        table.tick(now + T1_64);
+        assert_eq!((table.transactions.len(), table.answered.len()), (0, 0));
+        assert_eq!(table.answer_bytes, 0);
+        // One that is larger than the whole table is not kept, and the table goes on.
+        let huge = Bytes::from(vec![0; ANSWER_BYTES_MAX + 1]);
+        table.answered(key, huge, false, now);
+        assert_eq!((table.transactions.len(), table.answer_bytes), (0, 0));
     }
 
     fn fired(table: &mut ClientTable<&'static str, u8>, now: Instant) -> Vec<&'static str> {

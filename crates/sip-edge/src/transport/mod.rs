@@ -94,7 +94,11 @@ pub(crate) enum Inbound {
     /// A message that breaks a rule. When it is unframed, its stream reads no more and is to be closed.
     Malformed(Flow, Malformed),
     /// The connection has ended; nothing can be sent over it any more.
-    Closed(Flow),
+    Closed {
+        flow: Flow,
+        /// Whether its peer ever authenticated itself.
+        was_authenticated: bool,
+    },
 }
 
 /// Why octets could not be sent.
@@ -361,7 +365,10 @@ mod tests {
         assert!(matches!(fixture.next().await, Inbound::Message(..)));
         assert!(fixture.transports.is_open(&flow));
         drop(phone);
-        assert!(matches!(fixture.next().await, Inbound::Closed(closed) if closed == flow));
+        let closed = fixture.next().await;
+        assert!(
+            matches!(closed, Inbound::Closed { flow: f, was_authenticated: false } if f == flow)
+        );
         assert!(!fixture.transports.is_open(&flow));
         assert_eq!(
             fixture.transports.send(&flow, Bytes::new()).await,
@@ -392,7 +399,7 @@ mod tests {
             .unwrap();
         fixture.transports.close(&flow);
         assert_eq!(read_until(&mut phone, b"").await, b"400");
-        assert!(matches!(fixture.next().await, Inbound::Closed(_)));
+        assert!(matches!(fixture.next().await, Inbound::Closed { .. }));
     }
 
     #[tokio::test]
@@ -404,12 +411,12 @@ mod tests {
         .await;
         let mut phone = TcpStream::connect(fixture.tcp).await.unwrap();
         assert_eq!(read_until(&mut phone, b"").await, b"");
-        assert!(matches!(fixture.next().await, Inbound::Closed(_)));
+        assert!(matches!(fixture.next().await, Inbound::Closed { .. }));
         let mut fixture =
             Fixture::start(|config| config.idle_timeout = Duration::from_millis(1)).await;
         let mut phone = TcpStream::connect(fixture.tcp).await.unwrap();
         assert_eq!(read_until(&mut phone, b"").await, b"");
-        assert!(matches!(fixture.next().await, Inbound::Closed(_)));
+        assert!(matches!(fixture.next().await, Inbound::Closed { .. }));
     }
 
     #[tokio::test]
@@ -424,7 +431,10 @@ mod tests {
         let mut second = TcpStream::connect(fixture.tcp).await.unwrap();
         assert_eq!(read_until(&mut second, b"").await, b"");
         drop(first);
-        assert!(matches!(fixture.next().await, Inbound::Closed(_)));
+        let closed = fixture.next().await;
+        assert!(
+            matches!(closed, Inbound::Closed { flow: f, was_authenticated: true } if f == flow)
+        );
         let mut third = TcpStream::connect(fixture.tcp).await.unwrap();
         third.write_all(b"\r\n\r\n").await.unwrap();
         assert_eq!(read_until(&mut third, b"\r\n").await, b"\r\n");
@@ -432,7 +442,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_peer_that_does_not_read_is_closed() {
-        let mut fixture = Fixture::start(|_| {}).await;
+        let mut fixture = Fixture::start(|config| config.connections_per_source_max = 1).await;
         let mut phone = TcpStream::connect(fixture.tcp).await.unwrap();
         phone.write_all(REQUEST.as_bytes()).await.unwrap();
         let Inbound::Message(flow, _) = fixture.next().await else {
@@ -448,6 +458,14 @@ mod tests {
         }
         assert_eq!(result, Err(SendError::QueueFull));
         assert!(!fixture.transports.is_open(&flow));
+        // It counts until nothing is written to it any more.
+        let mut second = TcpStream::connect(fixture.tcp).await.unwrap();
+        assert_eq!(read_until(&mut second, b"").await, b"");
+        drop(phone);
+        assert!(matches!(fixture.next().await, Inbound::Closed { .. }));
+        let mut third = TcpStream::connect(fixture.tcp).await.unwrap();
+        third.write_all(b"\r\n\r\n").await.unwrap();
+        assert_eq!(read_until(&mut third, b"\r\n").await, b"\r\n");
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +25,7 @@ use crate::wire::frame::{Frame, StreamDecoder};
 
 /// The most messages that wait to be written to one connection; a peer that lets them pile up is closed.
 const OUT_MAX: usize = 64;
-/// How long one write may take.
+/// How long one write may take, and all that is left once the connection is closed.
 const WRITE_S_MAX: Duration = Duration::from_secs(10);
 /// The octets to read at once.
 const READ_BYTES: usize = 4 * 1024;
@@ -90,6 +91,26 @@ pub(crate) struct Ends {
     out: mpsc::Receiver<Bytes>,
     authenticated: CancellationToken,
     stop: CancellationToken,
+    place: Place,
+}
+
+/// What a connection takes of the limits, until its socket is closed.
+struct Place {
+    connections: Arc<Connections>,
+    source: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.connections.lock();
+        open.places -= 1;
+        if let Some(count) = open.per_source.get_mut(&self.source) {
+            *count -= 1;
+            if *count == 0 {
+                open.per_source.remove(&self.source);
+            }
+        }
+    }
 }
 
 struct Connection {
@@ -97,7 +118,6 @@ struct Connection {
     out: mpsc::Sender<Bytes>,
     authenticated: CancellationToken,
     stop: CancellationToken,
-    source: IpAddr,
 }
 
 /// The open connections.
@@ -111,22 +131,13 @@ pub(crate) struct Connections {
 
 #[derive(Default)]
 struct Open {
+    /// Those that can be sent over.
     connections: HashMap<i64, Connection>,
+    /// Those whose socket is open: also the closed ones whose last messages are being written.
+    places: usize,
+    /// The same by their source.
     per_source: HashMap<IpAddr, usize>,
     opened: i64,
-}
-
-impl Open {
-    fn remove(&mut self, number: i64) -> Option<Connection> {
-        let connection = self.connections.remove(&number)?;
-        if let Some(count) = self.per_source.get_mut(&connection.source) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_source.remove(&connection.source);
-            }
-        }
-        Some(connection)
-    }
 }
 
 /// The address that limits count by: an IPv6 customer has a whole /64.
@@ -153,13 +164,14 @@ impl Connections {
     }
 
     /// Adds a connection, unless there are too many.
-    fn open(&self, local: SocketAddr, remote: SocketAddr) -> Option<(Flow, Ends)> {
+    fn open(self: &Arc<Self>, local: SocketAddr, remote: SocketAddr) -> Option<(Flow, Ends)> {
         let source = source_of(remote.ip());
         let mut open = self.lock();
         let of_source = open.per_source.get(&source).copied().unwrap_or(0);
-        if open.connections.len() >= self.connections_max || of_source >= self.per_source_max {
+        if open.places >= self.connections_max || of_source >= self.per_source_max {
             return None;
         }
+        open.places += 1;
         open.per_source.insert(source, of_source + 1);
         open.opened += 1;
         let number = open.opened;
@@ -169,6 +181,10 @@ impl Connections {
             out: receiver,
             authenticated: authenticated.clone(),
             stop: stop.clone(),
+            place: Place {
+                connections: Arc::clone(self),
+                source,
+            },
         };
         open.connections.insert(
             number,
@@ -176,7 +192,6 @@ impl Connections {
                 out: sender,
                 authenticated,
                 stop,
-                source,
             },
         );
         Some((
@@ -197,7 +212,7 @@ impl Connections {
             Ok(()) => Ok(()),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(SendError::Gone),
             Err(mpsc::error::TrySendError::Full(_)) => {
-                if let Some(connection) = open.remove(number) {
+                if let Some(connection) = open.connections.remove(&number) {
                     connection.stop.cancel();
                 }
                 Err(SendError::QueueFull)
@@ -207,18 +222,14 @@ impl Connections {
 
     pub(crate) fn close(&self, number: i64) {
         // The reader is stopped, the writer ends by itself when the queue is empty.
-        if let Some(connection) = self.lock().remove(number) {
+        if let Some(connection) = self.lock().connections.remove(&number) {
             connection.stop.cancel();
         }
     }
 
     pub(crate) fn close_all(&self) {
-        let mut open = self.lock();
-        let numbers: Vec<i64> = open.connections.keys().copied().collect();
-        for number in numbers {
-            if let Some(connection) = open.remove(number) {
-                connection.stop.cancel();
-            }
+        for (_, connection) in self.lock().connections.drain() {
+            connection.stop.cancel();
         }
     }
 
@@ -245,9 +256,10 @@ async fn serve(
         out,
         authenticated,
         stop,
+        place,
     } = ends;
     let (reader, writer) = stream.into_split();
-    let written = tokio::spawn(write(writer, out, stop.clone()));
+    let writing = tokio::spawn(write(writer, out, stop.clone()));
     tokio::select! {
         () = read(reader, flow, &authenticated, &connections, &inbound) => {}
         () = stop.cancelled() => {}
@@ -255,9 +267,24 @@ async fn serve(
         () = drain.cancelled() => stop.cancelled().await,
     }
     connections.close(flow.connection);
-    // Ends within the time of one write for each message of the queue.
-    let _ = written.await;
-    let _ = inbound.send(Inbound::Closed(flow)).await;
+    end_within(writing, WRITE_S_MAX).await;
+    drop(place);
+    let was_authenticated = authenticated.is_cancelled();
+    let _ = inbound
+        .send(Inbound::Closed {
+            flow,
+            was_authenticated,
+        })
+        .await;
+}
+
+/// Waits for the end of a writer, and ends it when its time is over: a peer that reads slowly must not keep its
+/// socket.
+async fn end_within(mut writing: JoinHandle<()>, time: Duration) {
+    if timeout(time, &mut writing).await.is_err() {
+        writing.abort();
+        let _ = writing.await;
+    }
 }
 
 /// Reads until the peer closes, breaks the framing or is silent for too long.
@@ -358,4 +385,24 @@ async fn write(
         }
     }
     let _ = stream.shutdown().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_writer_ends_in_its_time() {
+        let (socket, closed) = tokio::sync::oneshot::channel::<()>();
+        let writing = tokio::spawn(async move {
+            let _socket = socket;
+            std::future::pending().await
+        });
+        end_within(writing, Duration::from_millis(1)).await;
+        assert!(closed.await.is_err());
+        let (sender, mut written) = tokio::sync::oneshot::channel();
+        let writing = tokio::spawn(async move { sender.send(()).unwrap() });
+        end_within(writing, Duration::MAX).await;
+        assert_eq!(written.try_recv(), Ok(()));
+    }
 }

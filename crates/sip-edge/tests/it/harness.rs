@@ -29,7 +29,7 @@ use crate::phone::Phone;
 pub(crate) const PASSWORD: &str = "Secret1";
 
 /// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 struct System;
 
@@ -66,7 +66,7 @@ pub(crate) struct Harness {
     domain: DomainId,
     stop: CancellationToken,
     served: JoinHandle<()>,
-    _database: Database,
+    database: Database,
 }
 
 impl Harness {
@@ -145,7 +145,7 @@ impl Harness {
             domain,
             stop,
             served,
-            _database: database,
+            database,
         };
         harness.endpoint("sender").await;
         harness
@@ -155,6 +155,20 @@ impl Harness {
     pub(crate) async fn stop(&mut self) {
         self.stop.cancel();
         (&mut self.served).await.unwrap();
+    }
+
+    /// Makes every statement on the bindings fail, until [`Harness::mend_bindings`].
+    pub(crate) fn break_bindings(&self) {
+        self.execute("ALTER TABLE bindings RENAME TO bindings_away");
+    }
+
+    pub(crate) fn mend_bindings(&self) {
+        self.execute("ALTER TABLE bindings_away RENAME TO bindings");
+    }
+
+    fn execute(&self, statement: &str) {
+        let connection = rusqlite::Connection::open(self.database.file().unwrap()).unwrap();
+        connection.execute_batch(statement).unwrap();
     }
 
     pub(crate) async fn endpoint(&self, name: &str) -> EndpointId {

@@ -195,6 +195,13 @@ impl Phone {
         self.inbox.is_empty() && timeout(SILENCE, self.receive()).await.is_err()
     }
 
+    /// Ends its side of the connection.
+    pub(crate) async fn hang_up(&mut self) {
+        if let Socket::Tcp(stream, _) = &mut self.socket {
+            stream.shutdown().await.unwrap();
+        }
+    }
+
     /// Whether the connection is ended by the other side.
     pub(crate) async fn is_closed(&mut self) -> bool {
         timeout(PATIENCE, self.receive())

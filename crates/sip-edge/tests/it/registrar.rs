@@ -2,8 +2,9 @@
 
 use sipgraph_core::digest::DigestAlgorithm;
 use sipgraph_core::endpoint::EndpointState;
+use sipgraph_testkit::eventually;
 
-use crate::harness::{Harness, PASSWORD};
+use crate::harness::{Harness, PASSWORD, PATIENCE};
 use crate::phone::Phone;
 
 #[tokio::test]
@@ -254,6 +255,28 @@ async fn a_closed_connection_takes_its_contact_along() {
 }
 
 #[tokio::test]
+async fn a_contact_goes_once_the_store_is_back_when_its_connection_closed_without_it() {
+    let harness = Harness::start().await;
+    let id = harness.endpoint("alice").await;
+    let mut phone = Phone::tcp(harness.tcp, "alice", "example.com", PASSWORD).await;
+    assert_eq!(phone.register(600).await.status(), 200);
+    harness.break_bindings();
+    // The edge closes its side once it has seen the end.
+    phone.hang_up().await;
+    assert!(phone.is_closed().await);
+    // Every read of the edge fails as these do, for longer than its first pause.
+    let mut failed = 0;
+    let seen = eventually("reads that fail", PATIENCE, || {
+        failed += 1;
+        let app = &harness.app;
+        async move { (app.connection_closed(1).await.is_err() && failed > 30).then_some(()) }
+    });
+    seen.await;
+    harness.mend_bindings();
+    harness.state_becomes(id, EndpointState::Offline).await;
+}
+
+#[tokio::test]
 async fn a_retransmitted_register_gets_the_same_answer() {
     let harness = Harness::start().await;
     harness.endpoint("alice").await;
@@ -272,7 +295,20 @@ async fn a_retransmitted_register_gets_the_same_answer() {
     phone.send(text.as_bytes()).await;
     let first = phone.response().await;
     phone.send(text.as_bytes()).await;
-    assert_eq!((first.status(), phone.response().await.0), (200, first.0));
+    assert_eq!(
+        (first.status(), phone.response().await.0),
+        (200, first.0.clone())
+    );
+    // A malformed request that names the same transaction is answered and changes nothing.
+    phone
+        .send(
+            text.replace("Max-Forwards: 70", "Max-Forwards 70")
+                .as_bytes(),
+        )
+        .await;
+    assert_eq!(phone.response().await.status(), 400);
+    phone.send(text.as_bytes()).await;
+    assert_eq!(phone.response().await.0, first.0);
     // With another branch it is another request: its count was used, and its CSeq too.
     phone
         .send(text.replace("branch=z9hG4bK", "branch=z9hG4bKx").as_bytes())
