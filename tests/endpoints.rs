@@ -492,7 +492,7 @@ both_backends! {
     }
 
     /// Another account's endpoint reads as if it were not there.
-    async fn c072_anothers_endpoint_is_not_found(database: Database) {
+    async fn c072_a_foreign_endpoint_is_not_found(database: Database) {
         let world = World::start(&database).await;
         world.server.cli(&["account", "create", "rival"]).await;
         let token = world.server.token_create("rival", ALL_SCOPES, &[]).await;

@@ -292,7 +292,7 @@ both_backends! {
     }
 
     /// Another's message, and none at all, read the same.
-    async fn f123_anothers_message_is_not_found(database: Database) {
+    async fn f123_a_foreign_message_is_not_found(database: Database) {
         let world = World::start(&database).await;
         world.api.send(&world.alice, &world.bob, "hello").await;
         let incoming = text(&world.api.messages(json!({ "endpointId": world.bob.id })).await[0]["id"]);

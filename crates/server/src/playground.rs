@@ -257,7 +257,7 @@ fn unreadable(file: &Path, error: impl std::fmt::Display) -> Failure {
     Failure::failed(format_args!("{} can't be read", file.display()), error)
 }
 
-/// Makes a password that can be typed on a phone: four groups of five out of 32 characters without look-alikes, which
+/// Makes a password that can be typed on a phone: four groups of five out of 32 characters without similar ones, which
 /// is 100 random bits.
 fn password() -> Result<String, Failure> {
     const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
