@@ -64,3 +64,16 @@ fn the_test_command_is_the_one_that_is_checked() {
         "{checks}"
     );
 }
+/// Pictures and documents that it points to are there.
+#[test]
+fn what_the_readme_points_to_is_there() {
+    let text = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let mut missing = Vec::new();
+    for part in text.split("](").skip(1) {
+        let target = part.split(')').next().unwrap();
+        if !target.contains("://") && !root().join(target).exists() {
+            missing.push(target.to_owned());
+        }
+    }
+    assert!(missing.is_empty(), "{missing:?}");
+}

@@ -15,8 +15,7 @@ use crate::message::{Message, MessageDirection, MessageStatus};
 use crate::page::{Page, Slice};
 use crate::token::ApiToken;
 use crate::{
-    AccountId, ChatId, DomainId, EndpointId, Error, ExchangeId, MessageId, Timestamp,
-    TokenId,
+    AccountId, ChatId, DomainId, EndpointId, Error, ExchangeId, MessageId, Timestamp, TokenId,
 };
 use std::time::Duration;
 

@@ -402,10 +402,13 @@ impl Facts {
         self.reload(&leases, |facts, place| {
             facts.leases.remove(&place);
         });
-        let text = "SELECT t.account_id, t.id, t.lease FROM {rows} \
-                    JOIN dispatches t ON t.account_id = k.account_id AND t.id = k.id";
+        // A claim takes no account row: the dispatch's own row must stay as it is read.
+        let text = format!(
+            "SELECT t.account_id, t.id, t.lease FROM {{rows}} JOIN dispatches t \
+             ON t.account_id = k.account_id AND t.id = k.id{FOR_UPDATE}"
+        );
         for (account, id, lease) in
-            load_over::<_, (DbId, DbId, BigInt), (Id, Id, i64)>(c, text, leases).await?
+            load_over::<_, (DbId, DbId, BigInt), (Id, Id, i64)>(c, &text, leases).await?
         {
             self.leases.insert((account, id), lease);
         }

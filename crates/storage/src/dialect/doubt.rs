@@ -4,13 +4,18 @@ use diesel::{QueryResult, prelude::*};
 use diesel_async::RunQueryDsl;
 use sipgraph_core::commit::{Answer, Commit};
 
-use super::{Conn, apply::Outcome, queries::account_lock};
+use super::{
+    Conn,
+    apply::Outcome,
+    queries::{account_lock, accounts::idempotent_result},
+};
 use crate::{schema::events, types::Id};
 
 /// Whether a batch was committed; asked in a transaction on a new connection.
 ///
-/// Taking the account row waits for the transaction in doubt. A batch is one transaction, so one event of it stands for all: a
-/// commit's last event has the number that its answer gives as the head. `None` when no commit of the batch tells of anything.
+/// Taking the account row waits for the transaction in doubt. A batch is one transaction, so one trace of it stands for all:
+/// a commit's last event, which has the number that its answer gives as the head, or the record of its call. `None` when no
+/// commit of the batch left such a trace.
 pub(crate) async fn was_committed(
     c: &mut Conn,
     commits: &[Commit],
@@ -23,6 +28,11 @@ pub(crate) async fn was_committed(
         };
         wrote = true;
         let Some(event) = commit.events.last() else {
+            if let Some(call) = &commit.idempotency {
+                account_lock(c, commit.account).await?;
+                let known = idempotent_result(c, commit.account, call).await?;
+                return Ok(Some(known == Some(Answer::Replayed(call.result.clone()))));
+            }
             continue;
         };
         account_lock(c, commit.account).await?;

@@ -114,11 +114,12 @@ impl PostgresConnector {
             Tls::Require if root_file.is_some() => Tls::VerifyCa,
             mode => mode,
         };
-        // A Unix socket never has TLS, whatever the mode says; so does libpq.
-        let local = config
-            .get_hosts()
-            .iter()
-            .all(|host| matches!(host, Host::Unix(_)));
+        // A Unix socket never has TLS, whatever the mode says; so does libpq. A hostaddr is what is connected to.
+        let local = config.get_hostaddrs().is_empty()
+            && config
+                .get_hosts()
+                .iter()
+                .all(|host| matches!(host, Host::Unix(_)));
         config.ssl_mode(match mode {
             _ if local => SslMode::Disable,
             Tls::Disable => SslMode::Disable,

@@ -15,12 +15,12 @@ use diesel::{QueryResult, result::Error as Diesel};
 use diesel_async::SimpleAsyncConnection as _;
 use futures_util::{FutureExt as _, future::BoxFuture};
 use sipgraph_core::{
-    AccountId, Error,
+    AccountId, Error, ErrorKind,
     commit::{Answer, Commit},
 };
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::connect::{PostgresConnector, Session};
@@ -68,6 +68,8 @@ const WAITING_MAX: usize = 1024;
 const POOL_WAIT: Duration = Duration::from_secs(2);
 /// A batch or read that takes longer is given up: its connection is closed, and the server rolls back.
 const WORK_DEADLINE: Duration = Duration::from_secs(10);
+/// Within it, how long a COMMIT may take before its outcome counts as unknown.
+const COMMIT_DEADLINE: Duration = Duration::from_secs(4);
 /// How long the outcome of a commit whose answer was lost is looked for, which is a request's deadline.
 const DOUBT_DEADLINE: Duration = Duration::from_secs(10);
 /// The pause between two looks.
@@ -199,15 +201,20 @@ impl Postgres {
     {
         self.unit(move |c| {
             Box::pin(async move {
-                let written = async {
+                let writing = async {
                     c.batch_execute("BEGIN").await?;
                     write(c).await
                 };
-                let value = written.await.map_err(|error: Diesel| from_diesel(&error))?;
-                c.batch_execute("COMMIT")
+                let value = timeout(WORK_DEADLINE - COMMIT_DEADLINE, writing)
                     .await
-                    .map_err(|error| unknown_outcome(error.to_string()))?;
-                Ok(value)
+                    .map_err(|_| unavailable("the database did not answer in time"))?
+                    .map_err(|error: Diesel| from_diesel(&error))?;
+                // Its own deadline, shorter than the work's: a COMMIT that hangs is in doubt, not undone.
+                match timeout(COMMIT_DEADLINE, c.batch_execute("COMMIT")).await {
+                    Ok(Ok(())) => Ok(value),
+                    Ok(Err(error)) => Err(unknown_outcome(error.to_string())),
+                    Err(_) => Err(unknown_outcome("the database did not answer in time")),
+                }
             })
         })
         .await
@@ -305,9 +312,18 @@ impl Writer {
                 commits.iter().map(|_| Err(error.clone())).collect()
             }
             Attempt::OneAtFault(_) => {
-                let mut outcomes = Vec::with_capacity(commits.len());
+                let mut outcomes: Vec<Outcome> = Vec::with_capacity(commits.len());
+                let mut is_away = false;
                 for commit in commits {
-                    outcomes.push(self.alone(commit).await);
+                    // Once the database is away the rest would each wait for it in vain.
+                    let outcome = if is_away {
+                        Err(unavailable("the database went away"))
+                    } else {
+                        self.alone(commit).await
+                    };
+                    is_away |=
+                        matches!(&outcome, Err(error) if error.kind == ErrorKind::Unavailable);
+                    outcomes.push(outcome);
                 }
                 outcomes
             }
@@ -392,7 +408,7 @@ impl Writer {
         }
         // The connection is closed with the session, and the server rolls back.
         match from_diesel(error) {
-            error if error.kind == sipgraph_core::ErrorKind::Unavailable => Attempt::Lost(error),
+            error if error.kind == ErrorKind::Unavailable => Attempt::Lost(error),
             error => Attempt::Failed(error),
         }
     }
@@ -409,26 +425,22 @@ impl Writer {
             commits = commits.len(),
             "the answer to a COMMIT was lost"
         );
+        if !outcomes.iter().any(|o| matches!(o, Ok(Answer::Applied(_)))) {
+            // It wrote nothing: replays and refusals are true either way.
+            return Attempt::Committed(outcomes);
+        }
         let deadline = Instant::now() + DOUBT_DEADLINE;
         while Instant::now() < deadline {
-            match self.look(commits, &outcomes).await {
-                Ok(Some(true)) => return Attempt::Committed(outcomes),
-                Ok(Some(false)) => return Attempt::Failed(unavailable(reason)),
-                Ok(None) => break,
-                Err(error) => tracing::debug!(error, "the outcome is not yet known"),
+            match timeout_at(deadline, self.look(commits, &outcomes)).await {
+                Ok(Ok(Some(true))) => return Attempt::Committed(outcomes),
+                Ok(Ok(Some(false))) => return Attempt::Failed(unavailable(reason)),
+                Ok(Ok(None)) | Err(_) => break,
+                Ok(Err(error)) => tracing::debug!(error, "the outcome is not yet known"),
             }
             tokio::time::sleep(DOUBT_PAUSE).await;
         }
-        // What wrote nothing has its true answer; of the rest nobody knows.
-        Attempt::Committed(
-            outcomes
-                .into_iter()
-                .map(|outcome| match outcome {
-                    Ok(Answer::Applied(_)) => Err(unknown_outcome(reason)),
-                    other => other,
-                })
-                .collect(),
-        )
+        // Nobody knows, of the replays and refusals neither: they may rest on what this very batch wrote.
+        Attempt::Failed(unknown_outcome(reason))
     }
 
     async fn look(
