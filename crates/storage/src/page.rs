@@ -38,12 +38,11 @@ macro_rules! by_position {
         if let Some(key) = $slice.before {
             query = query.filter($column.gt(key.position));
         }
-        query = if $slice.backward {
+        if $slice.backward {
             query.order($column.asc())
         } else {
             query.order($column.desc())
-        };
-        query.limit($crate::page::rows_to_read($slice))
+        }
     }};
 }
 pub(crate) use by_position;
@@ -68,12 +67,11 @@ macro_rules! by_creation {
             );
             query = query.filter($at.ge(at)).filter($at.gt(at).or($id.gt(id)));
         }
-        query = if $slice.backward {
+        if $slice.backward {
             query.order(($at.asc(), $id.asc()))
         } else {
             query.order(($at.desc(), $id.desc()))
-        };
-        query.limit($crate::page::rows_to_read($slice))
+        }
     }};
 }
 pub(crate) use by_creation;

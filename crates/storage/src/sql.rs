@@ -11,7 +11,7 @@ use diesel::{
     pg::Pg,
     query_builder::{AstPass, Query, QueryFragment, QueryId},
     serialize::ToSql,
-    sql_types::{Array, HasSqlType},
+    sql_types::{Array, BigInt, HasSqlType},
     sqlite::Sqlite,
 };
 use std::{fmt, marker::PhantomData};
@@ -134,6 +134,53 @@ impl<DB: Backend, ST> Query for Sql<'_, DB, ST> {
 }
 
 impl<DB: Backend, ST, C> diesel::RunQueryDsl<C> for Sql<'_, DB, ST> {}
+
+/// A query of the DSL with a limit, which is a parameter on Postgres and part of the text on SQLite: SQLite looks at a limit's value
+/// when it plans, and so plans anew whenever a parameter there is bound.
+#[derive(Debug)]
+pub(crate) struct Limited<Q> {
+    pub(crate) query: Q,
+    pub(crate) rows: i64,
+}
+
+impl<Q> Limited<Q> {
+    /// The limit in a text: one of a few, so that the statement cache keeps few texts. Who loads takes no more rows than asked.
+    fn rounded(&self) -> i64 {
+        // The default page, and the largest, each with the row that tells whether there are more.
+        match self.rows {
+            ..=51 => 51,
+            52..=1001 => 1001,
+            more => more,
+        }
+    }
+}
+
+impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Limited<Q> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.query.walk_ast(out.reborrow())?;
+        out.push_sql(" LIMIT ");
+        out.push_bind_param::<BigInt, i64>(&self.rows)
+    }
+}
+
+impl<Q: QueryFragment<Sqlite>> QueryFragment<Sqlite> for Limited<Q> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        self.query.walk_ast(out.reborrow())?;
+        out.push_sql(&format!(" LIMIT {}", self.rounded()));
+        Ok(())
+    }
+}
+
+impl<Q> QueryId for Limited<Q> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<Q: Query> Query for Limited<Q> {
+    type SqlType = Q::SqlType;
+}
+
+impl<Q, C> diesel::RunQueryDsl<C> for Limited<Q> {}
 
 impl<DB: Backend, ST> fmt::Debug for Sql<'_, DB, ST> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

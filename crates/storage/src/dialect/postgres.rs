@@ -7,7 +7,7 @@ use diesel_async::methods::LoadQuery;
 use futures_util::future::{BoxFuture, join_all};
 
 use crate::{
-    sql::{Columns, Sql},
+    sql::{Columns, Limited, Sql},
     types::{DbTime, Time},
 };
 
@@ -88,6 +88,19 @@ where
     U: Send + 'c,
 {
     Box::pin(diesel_async::RunQueryDsl::load(query, c))
+}
+
+/// Loads at most so many rows of a query of the DSL.
+pub(crate) fn load_up_to<'c, Q, U>(
+    c: &'c mut Conn,
+    query: Q,
+    rows: i64,
+) -> BoxFuture<'c, QueryResult<Vec<U>>>
+where
+    Limited<Q>: LoadQuery<'static, Conn, U> + Send + 'static,
+    U: Send + 'c,
+{
+    Box::pin(diesel_async::RunQueryDsl::load(Limited { query, rows }, c))
 }
 
 /// Statements over rows that do not depend on each other's effect. They are sent without waiting for each other's answers: a batch

@@ -8,7 +8,7 @@ use diesel::{
 };
 
 use crate::{
-    sql::{Columns, Sql},
+    sql::{Columns, Limited, Sql},
     types::Time,
 };
 
@@ -109,6 +109,23 @@ where
 {
     c.spawn_blocking(move |c| diesel::RunQueryDsl::load(query, c))
         .await
+}
+
+/// Loads at most so many rows of a query of the DSL.
+pub(crate) async fn load_up_to<Q, U>(c: &mut Conn, query: Q, rows: i64) -> QueryResult<Vec<U>>
+where
+    Q: Send + 'static,
+    Limited<Q>: LoadQuery<'static, SqliteConnection, U>,
+    U: Send + 'static,
+{
+    c.spawn_blocking(move |c| {
+        let most = usize::try_from(rows).unwrap_or(0);
+        Limited { query, rows }
+            .internal_load(c)?
+            .take(most)
+            .collect()
+    })
+    .await
 }
 
 type Run = Box<dyn FnOnce(&mut SqliteConnection) -> QueryResult<usize> + Send>;

@@ -61,7 +61,7 @@ pub(crate) async fn account(c: &mut Conn, id: AccountId) -> QueryResult<Option<A
     let row = accounts::table
         .find(Id::from(id))
         .select(AccountRow::as_select())
-        .first(c)
+        .get_result(c)
         .await
         .optional()?;
     numbers_in_txn(c, row).await
@@ -71,7 +71,7 @@ pub(crate) async fn account_by_name(c: &mut Conn, name: &str) -> QueryResult<Opt
     let row = accounts::table
         .filter(accounts::name.eq(name))
         .select(AccountRow::as_select())
-        .first(c)
+        .get_result(c)
         .await
         .optional()?;
     numbers_in_txn(c, row).await
@@ -124,7 +124,7 @@ pub(crate) async fn log_head(c: &mut Conn, account: AccountId) -> QueryResult<Op
     let row = accounts::table
         .find(Id::from(account))
         .select(LogRow::as_select())
-        .first(c)
+        .get_result(c)
         .await
         .optional()?;
     Ok(row.map(LogHead::try_from).transpose()?)
@@ -159,7 +159,7 @@ pub(crate) async fn idempotent_result(
             call.key.as_str(),
         ))
         .select((idempotency::input, idempotency::result))
-        .first(c)
+        .get_result(c)
         .await
         .optional()?;
     let Some((input, result)) = found else {

@@ -10,9 +10,9 @@ use sipgraph_core::{
     ports::store::{ChatFilter, EndpointKey, Found, SendSnapshot},
 };
 
-use super::{Conn, Db, domains, endpoints, load};
+use super::{Conn, Db, domains, endpoints, load, load_up_to};
 use crate::{
-    page::{by_position, page},
+    page::{by_position, page, rows_to_read},
     rows::{ChatRow, convert},
     schema::{chats, domains as domain_table},
     types::Id,
@@ -80,7 +80,7 @@ pub(crate) async fn chat_by_key(
         .filter(chats::own_number.eq(key.own_number.clone()))
         .filter(chats::peer.eq(key.peer.clone()))
         .select(ChatRow::as_select())
-        .first(c)
+        .get_result(c)
         .await
         .optional()?;
     Ok(row.map(Chat::try_from).transpose()?)
@@ -93,9 +93,10 @@ pub(crate) async fn chats(
     slice: &Slice,
 ) -> QueryResult<Page<Chat>> {
     let query = filtered(account, filter);
-    let rows = load(
+    let rows = load_up_to(
         c,
         by_position!(query, chats::activity_seq, slice).select(ChatRow::as_select()),
+        rows_to_read(slice),
     )
     .await?;
     Ok(page(slice, convert(rows)?))
@@ -146,7 +147,7 @@ async fn between_in_txn(
         .filter(chats::own_number.eq(own.address()))
         .filter(chats::peer.eq(peer.address()))
         .select(chats::id)
-        .first(c)
+        .get_result(c)
         .await
         .optional()?;
     Ok(id.map(Into::into))
@@ -165,7 +166,7 @@ pub(crate) async fn send_snapshot(
         Found::One(endpoint) => domain_table::table
             .find((Id::from(account), Id::from(endpoint.domain)))
             .select(domain_table::record_internal_messages)
-            .first(c)
+            .get_result(c)
             .await
             .optional()?
             .unwrap_or(false),

@@ -11,9 +11,9 @@ use sipgraph_core::{
     ports::store::Realm,
 };
 
-use super::{Conn, Db};
+use super::{Conn, Db, load_up_to};
 use crate::{
-    page::{by_creation, page},
+    page::{by_creation, page, rows_to_read},
     rows::{DomainRow, digest_algorithms},
     schema::{domain_names, domains},
     types::Id,
@@ -66,7 +66,7 @@ pub(crate) async fn realm(c: &mut Conn, name: &str) -> QueryResult<Option<Realm>
             domains::name,
             domains::digest_algorithms,
         ))
-        .first(c)
+        .get_result(c)
         .await
         .optional()?;
     let Some((account, domain, name, algorithms)) = found else {
@@ -104,7 +104,7 @@ pub(crate) async fn domain_id(
         .filter(domain_names::name.eq(name))
         .filter(domain_names::account_id.eq(Id::from(account)))
         .select(domain_names::domain_id)
-        .first(c)
+        .get_result(c)
         .await
         .optional()
 }
@@ -134,10 +134,13 @@ pub(crate) async fn domains(
     account: AccountId,
     slice: &Slice,
 ) -> QueryResult<Page<Domain>> {
-    let rows = by_creation!(of_account(account), domains::created_at, domains::id, slice)
-        .select(DomainRow::as_select())
-        .load(c)
-        .await?;
+    let rows = load_up_to(
+        c,
+        by_creation!(of_account(account), domains::created_at, domains::id, slice)
+            .select(DomainRow::as_select()),
+        rows_to_read(slice),
+    )
+    .await?;
     Ok(page(slice, aliases_in_txn(c, account, rows).await?))
 }
 

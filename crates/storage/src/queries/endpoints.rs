@@ -9,9 +9,9 @@ use sipgraph_core::{
     ports::store::{Credentials, EndpointFilter, EndpointKey, Found},
 };
 
-use super::{Conn, Db, domains, load};
+use super::{Conn, Db, domains, load, load_up_to};
 use crate::{
-    page::{by_creation, page},
+    page::{by_creation, page, rows_to_read},
     rows::{CredentialRow, EndpointRow, convert, state_number},
     schema::{chats, credentials, endpoints},
     seal::Sealing,
@@ -84,8 +84,7 @@ async fn by_name_in_txn(
         };
         query = query.filter(endpoints::domain_id.eq(id));
     }
-    // Two are enough to know that the name is not unique.
-    let rows = load(c, query.limit(2).select(EndpointRow::as_select())).await?;
+    let rows = load(c, query.select(EndpointRow::as_select())).await?;
     only_one(rows)
 }
 
@@ -104,7 +103,7 @@ pub(crate) async fn endpoint(
             let peer: Option<String> = chats::table
                 .find((Id::from(account), Id::from(*chat)))
                 .select(chats::peer)
-                .first(c)
+                .get_result(c)
                 .await
                 .optional()?;
             match peer.as_deref().and_then(|peer| peer.rsplit_once('@')) {
@@ -118,7 +117,7 @@ pub(crate) async fn endpoint(
             let owner: Option<Id> = chats::table
                 .find((Id::from(account), Id::from(*chat)))
                 .select(chats::endpoint_id)
-                .first(c)
+                .get_result(c)
                 .await
                 .optional()?;
             match owner {
@@ -151,10 +150,11 @@ pub(crate) async fn endpoints(
     slice: &Slice,
 ) -> QueryResult<Page<Endpoint>> {
     let query = filtered(account, filter);
-    let rows = load(
+    let rows = load_up_to(
         c,
         by_creation!(query, endpoints::created_at, endpoints::id, slice)
             .select(EndpointRow::as_select()),
+        rows_to_read(slice),
     )
     .await?;
     Ok(page(slice, convert(rows)?))
@@ -179,7 +179,7 @@ pub(crate) async fn endpoint_credentials(
         .filter(endpoints::domain_id.eq(Id::from(domain)))
         .filter(endpoints::canonical_name.eq(canonical))
         .select(EndpointRow::as_select())
-        .first(c)
+        .get_result(c)
         .await
         .optional()?
     else {

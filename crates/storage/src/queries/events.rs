@@ -4,7 +4,7 @@ use diesel::{QueryResult, prelude::*};
 use diesel_async::RunQueryDsl;
 use sipgraph_core::{AccountId, Timestamp, event::Event};
 
-use super::{Conn, Db, account_lock, load};
+use super::{Conn, Db, account_lock, load_up_to};
 use crate::{
     rows::{EventRow, convert},
     schema::{accounts, events},
@@ -23,13 +23,13 @@ pub(crate) async fn events_after(
     after: i64,
     limit: u32,
 ) -> QueryResult<Vec<Event>> {
-    let rows = load(
+    let rows = load_up_to(
         c,
         of_account(account)
             .filter(events::seq.gt(after))
             .order(events::seq.asc())
-            .limit(limit.into())
             .select(EventRow::as_select()),
+        limit.into(),
     )
     .await?;
     convert(rows)
@@ -41,13 +41,13 @@ pub(crate) async fn events_before(
     before: i64,
     limit: u32,
 ) -> QueryResult<Vec<Event>> {
-    let rows = load(
+    let rows = load_up_to(
         c,
         of_account(account)
             .filter(events::seq.lt(before))
             .order(events::seq.desc())
-            .limit(limit.into())
             .select(EventRow::as_select()),
+        limit.into(),
     )
     .await?;
     convert(rows)

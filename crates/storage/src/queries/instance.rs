@@ -14,7 +14,7 @@ pub(crate) async fn key_id(c: &mut Conn) -> QueryResult<Option<String>> {
     instance::table
         .find(ONLY)
         .select(instance::key_id)
-        .first(c)
+        .get_result(c)
         .await
         .optional()
 }
@@ -33,6 +33,6 @@ pub(crate) async fn key_note(c: &mut Conn, key_id: &str, at: Timestamp) -> Query
     instance::table
         .find(ONLY)
         .select(instance::key_id)
-        .first(c)
+        .get_result(c)
         .await
 }

@@ -9,9 +9,9 @@ use sipgraph_core::{
     ports::store::MessageFilter,
 };
 
-use super::{Conn, Db, load};
+use super::{Conn, Db, load, load_up_to};
 use crate::{
-    page::{by_position, page},
+    page::{by_position, page, rows_to_read},
     rows::{MessageRow, convert, direction_number, status_number},
     schema::messages,
     types::{Id, Time},
@@ -96,7 +96,12 @@ pub(crate) async fn messages(
     } else {
         by_position!(query, messages::log_seq, slice)
     };
-    let rows = load(c, query.select(MessageRow::as_select())).await?;
+    let rows = load_up_to(
+        c,
+        query.select(MessageRow::as_select()),
+        rows_to_read(slice),
+    )
+    .await?;
     Ok(page(slice, convert(rows)?))
 }
 

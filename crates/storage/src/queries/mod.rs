@@ -12,7 +12,9 @@ pub(crate) mod instance;
 pub(crate) mod messages;
 pub(crate) mod tokens;
 
-use super::{Conn, Db, FOR_UPDATE, FOR_UPDATE_SKIP_LOCKED, claim_time, load, load_over, run_over};
+use super::{
+    Conn, Db, FOR_UPDATE, FOR_UPDATE_SKIP_LOCKED, claim_time, load, load_over, load_up_to, run_over,
+};
 
 use diesel::QueryResult;
 use sipgraph_core::AccountId;

@@ -8,9 +8,9 @@ use sipgraph_core::{
     token::ApiToken,
 };
 
-use super::{Conn, Db};
+use super::{Conn, Db, load_up_to};
 use crate::{
-    page::{by_creation, page},
+    page::{by_creation, page, rows_to_read},
     rows::{TokenRow, convert},
     schema::tokens,
     types::{Id, Time},
@@ -20,7 +20,7 @@ pub(crate) async fn token_by_hash(c: &mut Conn, hash: [u8; 32]) -> QueryResult<O
     let row = tokens::table
         .filter(tokens::secret_hash.eq(&hash[..]))
         .select(TokenRow::as_select())
-        .first(c)
+        .get_result(c)
         .await
         .optional()?;
     Ok(row.map(ApiToken::try_from).transpose()?)
@@ -34,7 +34,7 @@ pub(crate) async fn token(
     let row = tokens::table
         .find((Id::from(account), Id::from(id)))
         .select(TokenRow::as_select())
-        .first(c)
+        .get_result(c)
         .await
         .optional()?;
     Ok(row.map(ApiToken::try_from).transpose()?)
@@ -48,10 +48,12 @@ pub(crate) async fn tokens(
     let query = tokens::table
         .filter(tokens::account_id.eq(Id::from(account)))
         .into_boxed::<Db>();
-    let rows = by_creation!(query, tokens::created_at, tokens::id, slice)
-        .select(TokenRow::as_select())
-        .load(c)
-        .await?;
+    let rows = load_up_to(
+        c,
+        by_creation!(query, tokens::created_at, tokens::id, slice).select(TokenRow::as_select()),
+        rows_to_read(slice),
+    )
+    .await?;
     Ok(page(slice, convert(rows)?))
 }
 
