@@ -269,7 +269,7 @@ impl Delivery {
     fn new(row: delivery::Delivery, contact: bool) -> Self {
         Self {
             id: row.id.to_id(),
-            contact_uri: contact.then(|| SipUri(row.contact_uri)),
+            contact_uri: contact.then_some(SipUri(row.contact_uri)),
             transport: contact.then(|| row.transport.into()),
             call_id: Some(row.call_id),
             attempt: row.attempt,
