@@ -1,7 +1,7 @@
 //! The use cases: the only API of the front doors.
 //!
 //! Each checks what the caller may do, reads a snapshot, lets a pure function of [`crate::decide`] decide, and commits.
-//! When a precondition no longer holds it reads and decides again, at most [`ATTEMPTS`] times.
+//! When a precondition no longer holds it reads and decides again, at most four times in all.
 
 pub mod accounts;
 pub mod chats;
