@@ -89,7 +89,7 @@ where
 
 /// Makes two tests of each body: `NAME::on_sqlite` and `NAME::on_postgres`.
 ///
-/// ```ignore
+/// ```text
 /// both_backends! {
 ///     /// What the test shows.
 ///     async fn a_message_is_stored(database: Database) { ... }
