@@ -64,6 +64,14 @@ pub struct Idempotency {
     pub result: Vec<[u8; 16]>,
 }
 
+impl Idempotency {
+    /// Returns the record of a call that made or changed these objects.
+    #[must_use]
+    pub fn giving(self, result: Vec<[u8; 16]>) -> Self {
+        Self { result, ..self }
+    }
+}
+
 /// Something that was read and must still hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Precondition {

@@ -1,7 +1,7 @@
 //! Events: what happened, in the order of commits, with the values as they were.
 
 use crate::access::Scope;
-use crate::endpoint::EndpointState;
+use crate::endpoint::{Endpoint, EndpointState};
 use crate::message::MessageStatus;
 use crate::{AccountId, ChatId, DomainId, EndpointId, EventId, MessageId, Timestamp};
 
@@ -178,6 +178,18 @@ pub struct Subjects {
     pub chat: Option<ChatId>,
     /// The message.
     pub message: Option<MessageId>,
+}
+
+impl Subjects {
+    /// Returns what an event about an endpoint is about.
+    #[must_use]
+    pub fn of(endpoint: &Endpoint) -> Self {
+        Self {
+            endpoint: Some(endpoint.id),
+            domain: Some(endpoint.domain),
+            ..Self::default()
+        }
+    }
 }
 
 /// An event of the log.

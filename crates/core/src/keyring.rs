@@ -51,11 +51,17 @@ pub enum KeyUse {
     Nonce,
 }
 
-/// The instance key: 32 random bytes from the key file.
+/// A key for one use.
+type UseKey = Zeroizing<[u8; 32]>;
+
+/// What the instance key, 32 random bytes from the key file, is used as. Derived once: cursors are made for every row.
 #[derive(Clone)]
 pub struct Keyring {
-    key: Zeroizing<[u8; 32]>,
     id: [u8; 4],
+    cursor: UseKey,
+    idempotency: UseKey,
+    nonce: UseKey,
+    seal: UseKey,
 }
 
 impl fmt::Debug for Keyring {
@@ -78,9 +84,18 @@ impl Keyring {
             .finalize();
         let mut id = [0; 4];
         id.copy_from_slice(&digest[..4]);
+        let key = Zeroizing::new(key);
+        let derive = |label: &[u8]| -> UseKey {
+            let mut mac = hmac_of(&key);
+            mac.update(label);
+            Zeroizing::new(mac.finalize().into_bytes().into())
+        };
         Self {
-            key: Zeroizing::new(key),
             id,
+            cursor: derive(b"cursor"),
+            idempotency: derive(b"idempotency"),
+            nonce: derive(b"nonce"),
+            seal: derive(b"seal"),
         }
     }
 
@@ -90,20 +105,14 @@ impl Keyring {
         crate::digest::hex(&self.id)
     }
 
-    /// Derives the 32-byte key for one use.
-    #[must_use]
-    pub fn derive(&self, usage: KeyUse) -> Zeroizing<[u8; 32]> {
-        self.derive_label(match usage {
-            KeyUse::Cursor => b"cursor",
-            KeyUse::Idempotency => b"idempotency",
-            KeyUse::Nonce => b"nonce",
-        })
-    }
-
     /// Returns HMAC-SHA-256 of the parts, each preceded by its length, under the key of one use.
     #[must_use]
     pub fn mac(&self, usage: KeyUse, parts: &[&[u8]]) -> [u8; 32] {
-        let mut mac = hmac_of(&self.derive(usage));
+        let mut mac = hmac_of(match usage {
+            KeyUse::Cursor => &self.cursor,
+            KeyUse::Idempotency => &self.idempotency,
+            KeyUse::Nonce => &self.nonce,
+        });
         for part in parts {
             mac.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             mac.update(part);
@@ -116,7 +125,7 @@ impl Keyring {
     /// `bound_to` is authenticated with it, so that a value can't be moved to another row.
     #[must_use]
     pub fn seal(&self, nonce: [u8; 24], value: &[u8], bound_to: &[u8]) -> Vec<u8> {
-        let cipher = XChaCha20Poly1305::new((&*self.derive_label(b"seal")).into());
+        let cipher = XChaCha20Poly1305::new((&*self.seal).into());
         let mut sealed = nonce.to_vec();
         let payload = Payload {
             msg: value,
@@ -137,17 +146,11 @@ impl Keyring {
     /// [`OpenError`] when the key or `bound_to` is another, or the value was changed.
     pub fn open(&self, sealed: &[u8], bound_to: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenError> {
         let (nonce, msg) = sealed.split_first_chunk::<24>().ok_or(OpenError)?;
-        let cipher = XChaCha20Poly1305::new((&*self.derive_label(b"seal")).into());
+        let cipher = XChaCha20Poly1305::new((&*self.seal).into());
         cipher
             .decrypt(&XNonce::from(*nonce), Payload { msg, aad: bound_to })
             .map(Zeroizing::new)
             .map_err(|_| OpenError)
-    }
-
-    fn derive_label(&self, label: &[u8]) -> Zeroizing<[u8; 32]> {
-        let mut mac = hmac_of(&self.key);
-        mac.update(label);
-        Zeroizing::new(mac.finalize().into_bytes().into())
     }
 }
 

@@ -40,10 +40,9 @@ impl App {
                     return self.domain_replayed(caller, &ids).await;
                 }
             };
-            commit.idempotency = idempotency.clone().map(|mut record| {
-                record.result = vec![domain.id.0];
-                record
-            });
+            commit.idempotency = idempotency
+                .clone()
+                .map(|record| record.giving(vec![domain.id.0]));
             match self.commit(commit).await? {
                 Answer::Applied(_) => {
                     return Ok(Outcome {

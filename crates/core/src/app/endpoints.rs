@@ -66,10 +66,9 @@ impl App {
                     return self.endpoint_replayed(caller, &ids).await;
                 }
             };
-            commit.idempotency = idempotency.clone().map(|mut record| {
-                record.result = vec![created.endpoint.id.0];
-                record
-            });
+            commit.idempotency = idempotency
+                .clone()
+                .map(|record| record.giving(vec![created.endpoint.id.0]));
             match self.commit(commit).await? {
                 Answer::Applied(applied) => {
                     created.endpoint.external_id =

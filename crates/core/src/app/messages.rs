@@ -118,10 +118,9 @@ impl App {
                     return self.message_replayed(caller, &ids).await;
                 }
             };
-            commit.idempotency = idempotency.clone().map(|mut record| {
-                record.result = ids.out_message.iter().map(|id| id.0).collect();
-                record
-            });
+            commit.idempotency = idempotency
+                .clone()
+                .map(|record| record.giving(ids.out_message.iter().map(|id| id.0).collect()));
             // What was stored is told from the commit: a read that fails afterwards must not say that nothing was done.
             let stored = stored_message(&commit);
             match self.commit(commit).await? {

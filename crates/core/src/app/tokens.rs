@@ -101,10 +101,8 @@ impl App {
                     .await?
             }
             Ok((mut commit, created)) => {
-                commit.idempotency = idempotency.map(|mut record| {
-                    record.result = vec![created.token.id.0];
-                    record
-                });
+                commit.idempotency =
+                    idempotency.map(|record| record.giving(vec![created.token.id.0]));
                 match self.commit(commit).await? {
                     Answer::Applied(_) => {
                         return Ok(Outcome {
@@ -175,10 +173,7 @@ impl App {
             Some(token) => {
                 let mut commit = revoke(&self.mint(), &token);
                 let revoked_at = Some(commit.at);
-                commit.idempotency = idempotency.map(|mut record| {
-                    record.result = vec![id.0];
-                    record
-                });
+                commit.idempotency = idempotency.map(|record| record.giving(vec![id.0]));
                 match self.commit(commit).await? {
                     Answer::Applied(_) => {
                         return Ok(Outcome {

@@ -1,7 +1,6 @@
 //! Delivery: which contacts get a message, what an answer means, and when it is tried again.
 
-use super::Mint;
-use super::presence::printable;
+use super::{Mint, printable};
 use crate::binding::Binding;
 use crate::commit::{Commit, Precondition, Write};
 use crate::delivery::{Delivery, DeliveryOutcome, Dispatch};
@@ -336,7 +335,7 @@ pub(super) fn set_status(
     let subjects = Subjects {
         chat: Some(message.chat),
         message: Some(message.id),
-        ..super::endpoints::subjects(sender)
+        ..Subjects::of(sender)
     };
     let body = EventBody::MessageOutStatus {
         endpoint_name: sender.address(),

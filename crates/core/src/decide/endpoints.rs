@@ -187,7 +187,7 @@ pub fn create(
             endpoint: endpoint.clone(),
             credentials,
         }],
-        events: vec![mint.event(subjects(&endpoint), EventBody::EndpointCreated)],
+        events: vec![mint.event(Subjects::of(&endpoint), EventBody::EndpointCreated)],
     };
     Ok((
         commit,
@@ -204,16 +204,6 @@ fn kept_algorithms(domain: &Domain) -> &'static [DigestAlgorithm] {
         &[DigestAlgorithm::Sha256, DigestAlgorithm::Md5]
     } else {
         &[DigestAlgorithm::Sha256]
-    }
-}
-
-/// Returns the subjects of an event about an endpoint.
-#[must_use]
-pub fn subjects(endpoint: &Endpoint) -> Subjects {
-    Subjects {
-        endpoint: Some(endpoint.id),
-        domain: Some(endpoint.domain),
-        ..Subjects::default()
     }
 }
 
@@ -242,7 +232,7 @@ pub fn delete(mint: &Mint<'_>, endpoint: &Endpoint, waiting: &[Waiting]) -> Comm
     commit.writes.push(Write::EndpointDelete(endpoint.id));
     commit
         .events
-        .push(mint.event(subjects(endpoint), EventBody::EndpointDeleted));
+        .push(mint.event(Subjects::of(endpoint), EventBody::EndpointDeleted));
     commit
 }
 

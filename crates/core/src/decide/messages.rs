@@ -132,9 +132,7 @@ pub fn send(
             to: recipient.sip_uri(),
             body: Some(outgoing.body.clone()),
         };
-        commit
-            .events
-            .push(mint.event(super::endpoints::subjects(sender), body));
+        commit.events.push(mint.event(Subjects::of(sender), body));
     }
     let out_message = recorded.then(|| {
         record(
@@ -283,7 +281,7 @@ fn message_subjects(endpoint: &Endpoint, chat: ChatId, message: MessageId) -> Su
     Subjects {
         chat: Some(chat),
         message: Some(message),
-        ..super::endpoints::subjects(endpoint)
+        ..Subjects::of(endpoint)
     }
 }
 
@@ -291,7 +289,7 @@ fn chat_updated(mint: &Mint<'_>, endpoint: &Endpoint, chat: ChatId) -> NewEvent 
     mint.event(
         Subjects {
             chat: Some(chat),
-            ..super::endpoints::subjects(endpoint)
+            ..Subjects::of(endpoint)
         },
         // The store fills in the counts after this commit.
         EventBody::ChatUpdated {

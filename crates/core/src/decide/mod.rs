@@ -12,3 +12,8 @@ mod testing;
 pub mod tokens;
 
 pub use mint::Mint;
+
+/// Keeps what a device says fit for storage and display: no control characters, at most 256 characters.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(256).collect()
+}

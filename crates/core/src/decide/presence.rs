@@ -1,10 +1,10 @@
 //! Presence: what a REGISTER changes (RFC 3261 section 10.3 steps 6 and 7), and when an endpoint is online.
 
-use super::Mint;
+use super::{Mint, printable};
 use crate::binding::{BINDINGS_MAX, Binding, Flow};
 use crate::commit::{Commit, Precondition, Write};
 use crate::endpoint::{Endpoint, EndpointState};
-use crate::event::{ContactStatus, EventBody};
+use crate::event::{ContactStatus, EventBody, Subjects};
 use crate::{BindingId, Timestamp};
 use sip_validate::SipUri;
 use std::time::Duration;
@@ -186,7 +186,7 @@ impl Changes {
             aor: endpoint.sip_uri(),
             status,
         };
-        let subjects = super::endpoints::subjects(endpoint);
+        let subjects = Subjects::of(endpoint);
         for binding in self.removed {
             commit
                 .writes
@@ -344,11 +344,6 @@ fn parameters_agree(from: &SipUri<'_>, to: &SipUri<'_>, significant: &[&str]) ->
 /// A binding near its end is committed when it is refreshed: the sweep that is about to remove it then sees the change.
 fn ends_soon(binding: &Binding, now: Timestamp) -> bool {
     binding.expires_at <= now.plus(Duration::from_secs(5))
-}
-
-/// Keeps what a device says of itself fit for storage and display: no control characters, at most 256 characters.
-pub(super) fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(256).collect()
 }
 
 /// Step 7: with the same Call-ID the CSeq must rise.
