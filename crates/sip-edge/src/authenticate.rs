@@ -5,6 +5,7 @@
 use std::net::IpAddr;
 
 use sha2::{Digest as _, Sha256};
+use sip_validate::message::{Credentials, Message, Name};
 use sip_validate::{SipUri, aor_user};
 use sipgraph_core::endpoint::Endpoint;
 use sipgraph_core::ports::store::Realm;
@@ -13,7 +14,6 @@ use crate::digest::{self, Challenge, Verdict};
 use crate::edge::Edge;
 use crate::reply::Reply;
 use crate::transport::{Flow, local_towards};
-use crate::wire::{Credentials, Message, Name};
 
 /// The SIP URI of an address, or 400 that says where it stands.
 pub(crate) fn sip_uri<'a>(uri: &'a str, wrong: &'static str) -> Result<SipUri<'a>, Reply> {

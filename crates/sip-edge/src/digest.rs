@@ -12,12 +12,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use md5::Md5;
 use sha2::{Digest as _, Sha256};
+use sip_validate::message::Credentials;
+use sip_validate::message::write::Quoted;
 use sipgraph_core::digest::{DigestAlgorithm, Ha1, PasswordCharset, hex};
 use sipgraph_core::keyring::{KeyUse, Keyring};
 use subtle::ConstantTimeEq as _;
-
-use crate::wire::Credentials;
-use crate::wire::write::Quoted;
 
 /// How long a nonce may be used, in seconds; an answer to an older one is `stale`.
 const NONCE_S_MAX: u64 = 300;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use sip_validate::message::{Malformed, Message, Response, write};
 use sipgraph_core::App;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -16,7 +17,6 @@ use crate::message_out::{ClientKey, Outbox, Sent};
 use crate::reply::{ALLOW, Reply};
 use crate::transaction::{ClientTable, Fired, Received, ServerKey, ServerTable};
 use crate::transport::{Flow, Inbound, Transports};
-use crate::wire::{Malformed, Message, Response, write};
 use crate::{message_in, registrar};
 
 /// The most requests in progress: enough for the store to commit many together, and a bound on what an

@@ -4,7 +4,7 @@
 //! not contain rules about endpoints, messages or presence, nor SQL, nor GraphQL.
 //!
 //! # Reading order
-//! 1. `wire`: octets to messages and back, bounded.
+//! 1. `sip_validate::message`: octets to messages and back, bounded.
 //! 2. `transport`: sockets and flows. Nothing is sent but over a flow, and never to a host that a message names.
 //! 3. `transaction`: retransmissions and timers, as pure state machines.
 //! 4. `edge`: the way of a message through the parts, and the checks that each request gets.
@@ -25,7 +25,6 @@ mod registrar;
 mod reply;
 mod transaction;
 mod transport;
-mod wire;
 
 use std::fmt;
 use std::io;

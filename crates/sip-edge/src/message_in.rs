@@ -5,6 +5,8 @@
 use std::borrow::Cow;
 
 use sip_validate::aor_user;
+use sip_validate::message::header::{delta_seconds, unquote};
+use sip_validate::message::{Message, Name};
 use sipgraph_core::app::messages::{DeviceMessage, is_about_sender};
 use sipgraph_core::{Fault, Problem, ProblemCode};
 
@@ -12,8 +14,6 @@ use crate::authenticate::{authenticate, realm, sip_uri};
 use crate::edge::Edge;
 use crate::reply::Reply;
 use crate::transport::Flow;
-use crate::wire::header::{delta_seconds, unquote};
-use crate::wire::{Message, Name};
 
 /// The media types that a MESSAGE may have, as Accept lists them.
 pub(crate) const ACCEPT: &str =
@@ -174,7 +174,7 @@ fn split_at_empty_line(octets: &[u8]) -> Option<(&[u8], &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::frame::datagram;
+    use sip_validate::message::frame::datagram;
 
     fn carried(fields: &str, body: &[u8]) -> Result<Option<String>, (u16, &'static str)> {
         let head = format!(

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use sip_validate::message::{Message, Name, Request, list};
 use sip_validate::{Scheme, SipUri};
 use sipgraph_core::BindingId;
 use sipgraph_core::ports::{Attempt, AttemptResult, PortFuture, Technology};
@@ -19,7 +20,6 @@ use tokio::time::timeout;
 use crate::edge::Edge;
 use crate::registrar::date;
 use crate::transport::{Flow, local_towards};
-use crate::wire::{Message, Name, Request, list};
 
 /// The most messages that wait for one contact; core keeps the others.
 const WAITING_MAX: usize = 64;

@@ -4,6 +4,9 @@
 
 use std::sync::Arc;
 
+use sip_validate::message::header::{delta_seconds, unquote};
+use sip_validate::message::write::Quoted;
+use sip_validate::message::{Message, Name, NameAddr};
 use sip_validate::{SipUri, aor_user};
 use sipgraph_core::Timestamp;
 use sipgraph_core::binding::Binding;
@@ -13,9 +16,6 @@ use crate::authenticate::{authenticate, realm, sip_uri};
 use crate::edge::Edge;
 use crate::reply::Reply;
 use crate::transport::Flow;
-use crate::wire::header::{delta_seconds, unquote};
-use crate::wire::write::Quoted;
-use crate::wire::{Message, Name, NameAddr};
 
 /// The longest Contact URI and Call-ID that are stored, in octets; those of phones have 30 to 300.
 const STORED_BYTES_MAX: usize = 1024;
@@ -178,7 +178,7 @@ pub(crate) fn date(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::frame::datagram;
+    use sip_validate::message::frame::datagram;
 
     fn asked(fields: &str) -> Result<Contacts, u16> {
         let text = format!(

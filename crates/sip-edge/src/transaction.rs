@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
+use sip_validate::message::{Message, Name};
 
 use crate::transport::Flow;
-use crate::wire::{Message, Name};
 
 /// The estimate of the round-trip time (RFC 3261 section 17.1.1.1).
 const T1: Duration = Duration::from_millis(500);
@@ -334,7 +334,7 @@ impl<K: Clone + Eq + Hash + Ord, T> ClientTable<K, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::frame::datagram;
+    use sip_validate::message::frame::datagram;
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
 

@@ -1,9 +1,9 @@
-//! Validators and parsers for SIP names, hosts, ports, URIs, passwords and numbers.
+//! Validators and parsers for SIP names, hosts, ports, URIs, passwords, numbers and messages.
 //!
 //! This crate knows the grammar of RFC 3261 and what later RFCs corrected in it, and the few policies
-//! of a SIP gateway that are pure text rules. It must not know any I/O, any SIP message or our domain:
+//! of a SIP gateway that are pure text rules. It must not know any I/O or our domain:
 //! it is useful without the rest of sipgraph. Everything works on bytes and borrows from its input;
-//! only the canonical forms allocate, and only when the input is not canonical already.
+//! only whole messages and canonical forms allocate, the latter only when the input is not canonical already.
 //!
 //! | rule | function | source |
 //! |---|---|---|
@@ -16,6 +16,7 @@
 //! | domain of an address-of-record | [`domain`] | RFC 3261 section 19.1.4 |
 //! | endpoint name (policy) | [`endpoint_name`] | `user` and the limits of this crate |
 //! | endpoint password (policy) | [`endpoint_password`] | ISO 8859-1, at least six characters |
+//! | whole message | [`message::frame`] | RFC 3261 sections 7, 18.3 and 20 |
 //! | telephone number | [`e164`] | ITU-T E.164, RFC 3966 section 5.1.4 |
 //!
 //! Every refusal is a [`Violation`]: which [`Rule`] is broken, at which byte, by which character, and
@@ -24,6 +25,7 @@
 pub mod chars;
 mod error;
 mod host;
+pub mod message;
 mod name;
 mod number;
 mod password;

@@ -11,13 +11,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use sip_validate::message::{Malformed, Message};
 use sipgraph_core::binding::{self, Transport};
 use sipgraph_core::id::NodeId;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::wire::{Malformed, Message};
 use tcp::Connections;
 use udp::UdpListener;
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use sip_validate::message::frame::{Frame, StreamDecoder};
 use sipgraph_core::binding::Transport;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -21,7 +22,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Flow, Inbound, SendError, plain};
 use crate::config::Config;
-use crate::wire::frame::{Frame, StreamDecoder};
 
 /// The most messages that wait to be written to one connection; a peer that lets them pile up is closed.
 const OUT_MAX: usize = 64;

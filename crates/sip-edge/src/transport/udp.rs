@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sip_validate::message::frame;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Flow, Inbound, SendError, plain};
-use crate::wire::frame;
 
 /// The longest datagram; longer ones cannot exist.
 const DATAGRAM_BYTES_MAX: usize = 65_535;

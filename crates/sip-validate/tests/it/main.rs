@@ -4,6 +4,8 @@
     reason = "a broken data file should fail the test"
 )]
 
+mod messages;
+
 use std::fs;
 use std::io::Read as _;
 use std::path::Path;

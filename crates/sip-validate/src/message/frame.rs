@@ -4,14 +4,14 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::message::{Head, Malformed, Message};
+use super::parse::{Head, Malformed, Message};
 use super::{BODY_BYTES_MAX_STREAM, BODY_BYTES_MAX_UDP, HEAD_BYTES_MAX};
 
 /// Reads the one message of a datagram; `None` for a keep-alive of line ends.
 ///
 /// The body ends at Content-Length, octets after it are dropped; without Content-Length it ends with
 /// the datagram.
-pub(crate) fn datagram(octets: &[u8]) -> Option<Result<Message, Malformed>> {
+pub fn datagram(octets: &[u8]) -> Option<Result<Message, Malformed>> {
     let skipped = octets
         .iter()
         .take_while(|o| matches!(o, b'\r' | b'\n'))
@@ -76,7 +76,7 @@ fn no_end(octets: &[u8]) -> Malformed {
 
 /// What a stream gives next.
 #[derive(Debug)]
-pub(crate) enum Frame {
+pub enum Frame {
     /// A keep-alive ping of RFC 5626 section 4.4.1; it is answered with one line end.
     Ping,
     /// A message.
@@ -87,7 +87,7 @@ pub(crate) enum Frame {
 
 /// Cuts a stream into messages. After an unframed [`Malformed`] it must not be used any more.
 #[derive(Default)]
-pub(crate) struct StreamDecoder {
+pub struct StreamDecoder {
     /// How much of the buffer holds no end of a head; saves a second search.
     searched: usize,
     /// A head that waits for its body of so many octets.
@@ -96,10 +96,10 @@ pub(crate) struct StreamDecoder {
 
 impl StreamDecoder {
     /// The most octets that may be needed before the next frame is whole: the size for a buffer.
-    pub(crate) const BUFFER_BYTES_MAX: usize = HEAD_BYTES_MAX + BODY_BYTES_MAX_STREAM + 4;
+    pub const BUFFER_BYTES_MAX: usize = HEAD_BYTES_MAX + BODY_BYTES_MAX_STREAM + 4;
 
     /// Takes the next frame from the front of `buffer`; `None` when more octets are needed.
-    pub(crate) fn decode(&mut self, buffer: &mut BytesMut) -> Option<Frame> {
+    pub fn decode(&mut self, buffer: &mut BytesMut) -> Option<Frame> {
         if self.waiting.is_none() {
             match self.head(buffer)? {
                 Ok(head) => self.waiting = Some(head),

@@ -6,31 +6,48 @@
 
 use std::ops::Range;
 
+use crate::{SipUri, chars};
 use bytes::Bytes;
-use sip_validate::{SipUri, chars};
 
 use super::header::{self, Invalid, NameAddr, Via};
 use super::{HEADERS_MAX, list};
 
 /// A header field that the edge reads; compact forms are the same names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Name {
+pub enum Name {
+    /// `Authorization`.
     Authorization,
+    /// `Call-ID`.
     CallId,
+    /// `Contact`.
     Contact,
+    /// `Content-Encoding`.
     ContentEncoding,
+    /// `Content-Length`.
     ContentLength,
+    /// `Content-Type`.
     ContentType,
+    /// `CSeq`.
     CSeq,
+    /// `Date`.
     Date,
+    /// `Expires`.
     Expires,
+    /// `From`.
     From,
+    /// `Proxy-Authorization`.
     ProxyAuthorization,
+    /// `Require`.
     Require,
+    /// `Retry-After`.
     RetryAfter,
+    /// `To`.
     To,
+    /// `User-Agent`.
     UserAgent,
+    /// `Via`.
     Via,
+    /// Any other field.
     Other,
 }
 
@@ -89,34 +106,34 @@ enum Start {
 
 /// A request or a response.
 #[derive(Debug, Clone)]
-pub(crate) struct Message {
+pub struct Message {
     head: String,
     start: Start,
     fields: Vec<Field>,
     /// The body, of exactly Content-Length octets.
-    pub(crate) body: Bytes,
+    pub body: Bytes,
 }
 
 /// A message that breaks a rule of SIP itself.
 #[derive(Debug)]
-pub(crate) struct Malformed {
+pub struct Malformed {
     /// The status that says so: 400, 413, 505 or 513.
-    pub(crate) status: u16,
+    pub status: u16,
     /// What is wrong; the reason phrase of the answer.
-    pub(crate) reason: &'static str,
+    pub reason: &'static str,
     /// The request to be answered; `None` for what is never answered (responses, ACK), and where Via,
     /// From, To, Call-ID or CSeq cannot be read.
-    pub(crate) request: Option<Box<Message>>,
+    pub request: Option<Box<Message>>,
     /// Whether the end of the message is not known, so that a stream is of no more use.
-    pub(crate) unframed: bool,
+    pub unframed: bool,
 }
 
 /// A head that has been read, and what its body must be.
-pub(crate) struct Head {
+pub(super) struct Head {
     message: Message,
     fault: Option<Fault>,
     /// What Content-Length says; `None` when it is absent.
-    pub(crate) content_length: Option<usize>,
+    pub(super) content_length: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -146,7 +163,7 @@ impl Fault {
 
 impl Head {
     /// Reads a start line and a header section, up to and without the empty line.
-    pub(crate) fn read(mut octets: Vec<u8>) -> Self {
+    pub(super) fn read(mut octets: Vec<u8>) -> Self {
         unfold(&mut octets);
         let mut fault = None;
         let head = String::from_utf8(octets).unwrap_or_else(|error| {
@@ -198,7 +215,7 @@ impl Head {
     }
 
     /// Gives the head back unless the end of the message cannot be known.
-    pub(crate) fn framed(self) -> Result<Self, Box<Malformed>> {
+    pub(super) fn framed(self) -> Result<Self, Box<Malformed>> {
         match self.fault {
             Some(fault) if fault.unframed => {
                 Err(Box::new(self.refuse(fault.status, fault.reason, true)))
@@ -208,7 +225,7 @@ impl Head {
     }
 
     /// Adds the body and gives the message, or its fault.
-    pub(crate) fn finish(mut self, body: Bytes) -> Result<Message, Malformed> {
+    pub(super) fn finish(mut self, body: Bytes) -> Result<Message, Malformed> {
         match self.fault {
             None => {
                 self.message.body = body;
@@ -223,7 +240,7 @@ impl Head {
     }
 
     /// Gives the message as refused, for a fault of its framing.
-    pub(crate) fn refuse(self, status: u16, reason: &'static str, unframed: bool) -> Malformed {
+    pub(super) fn refuse(self, status: u16, reason: &'static str, unframed: bool) -> Malformed {
         let message = self.message;
         let readable = [Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq]
             .iter()
@@ -409,7 +426,7 @@ impl Message {
     }
 
     /// The method of a request.
-    pub(crate) fn method(&self) -> Option<&str> {
+    pub fn method(&self) -> Option<&str> {
         match &self.start {
             Start::Request { method, .. } => Some(self.text(method)),
             Start::Response { .. } => None,
@@ -417,7 +434,7 @@ impl Message {
     }
 
     /// The Request-URI of a request.
-    pub(crate) fn uri(&self) -> Option<&str> {
+    pub fn uri(&self) -> Option<&str> {
         match &self.start {
             Start::Request { uri, .. } => Some(self.text(uri)),
             Start::Response { .. } => None,
@@ -425,7 +442,7 @@ impl Message {
     }
 
     /// The status code and the reason phrase of a response.
-    pub(crate) fn status(&self) -> Option<(u16, &str)> {
+    pub fn status(&self) -> Option<(u16, &str)> {
         match &self.start {
             Start::Request { .. } => None,
             Start::Response { status, reason } => Some((*status, self.text(reason))),
@@ -433,18 +450,18 @@ impl Message {
     }
 
     /// The values of the fields with this name, in order.
-    pub(crate) fn all(&self, name: Name) -> impl Iterator<Item = &str> {
+    pub fn all(&self, name: Name) -> impl Iterator<Item = &str> {
         let fields = self.fields.iter().filter(move |field| field.name == name);
         fields.map(|field| self.text(&field.value_at))
     }
 
     /// The value of the first field with this name.
-    pub(crate) fn get(&self, name: Name) -> Option<&str> {
+    pub fn get(&self, name: Name) -> Option<&str> {
         self.all(name).next()
     }
 
     /// The topmost Via.
-    pub(crate) fn via(&self) -> Result<Via<'_>, Invalid> {
+    pub fn via(&self) -> Result<Via<'_>, Invalid> {
         let first = self.get(Name::Via).and_then(|value| list(value).next());
         first
             .unwrap_or(Err(Invalid("Via is missing")))
@@ -452,27 +469,27 @@ impl Message {
     }
 
     /// From.
-    pub(crate) fn from(&self) -> Result<NameAddr<'_>, Invalid> {
+    pub fn from(&self) -> Result<NameAddr<'_>, Invalid> {
         NameAddr::parse(self.get(Name::From).unwrap_or_default())
     }
 
     /// To.
-    pub(crate) fn to(&self) -> Result<NameAddr<'_>, Invalid> {
+    pub fn to(&self) -> Result<NameAddr<'_>, Invalid> {
         NameAddr::parse(self.get(Name::To).unwrap_or_default())
     }
 
     /// Call-ID.
-    pub(crate) fn call_id(&self) -> &str {
+    pub fn call_id(&self) -> &str {
         self.get(Name::CallId).unwrap_or_default()
     }
 
     /// The number and the method of CSeq.
-    pub(crate) fn cseq(&self) -> Result<(u32, &str), Invalid> {
+    pub fn cseq(&self) -> Result<(u32, &str), Invalid> {
         header::cseq(self.get(Name::CSeq).unwrap_or_default())
     }
 
     /// The contacts: `None` for `*`.
-    pub(crate) fn contacts(&self) -> impl Iterator<Item = Result<Option<NameAddr<'_>>, Invalid>> {
+    pub fn contacts(&self) -> impl Iterator<Item = Result<Option<NameAddr<'_>>, Invalid>> {
         self.all(Name::Contact)
             .flat_map(list)
             .map(|contact| match contact? {
@@ -482,7 +499,7 @@ impl Message {
     }
 
     /// The option tags of Require.
-    pub(crate) fn require(&self) -> impl Iterator<Item = &str> {
+    pub fn require(&self) -> impl Iterator<Item = &str> {
         let tags = self.all(Name::Require).flat_map(|value| value.split(','));
         tags.map(str::trim).filter(|tag| !tag.is_empty())
     }

@@ -6,10 +6,10 @@
 use std::fmt::{Display, Write as _};
 use std::net::SocketAddr;
 
+use crate::Host;
 use bytes::Bytes;
-use sip_validate::Host;
 
-use super::message::{Message, Name};
+use super::parse::{Message, Name};
 use super::{NameAddr, Via, list};
 
 /// The head of a message while it is written.
@@ -46,7 +46,7 @@ impl std::fmt::Write for Clean<'_> {
 }
 
 /// A text as a quoted string: in quotes, with `"` and `\` escaped.
-pub(crate) struct Quoted<'a>(pub(crate) &'a str);
+pub struct Quoted<'a>(pub &'a str);
 
 impl Display for Quoted<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -62,12 +62,12 @@ impl Display for Quoted<'_> {
 }
 
 /// A response to a request (RFC 3261 section 8.2.6).
-pub(crate) struct Response(Head);
+pub struct Response(Head);
 
 impl Response {
     /// Starts a response to `request`, which came from `source`. `to_tag` is added to To when it has no
     /// tag; a repetition of the request must get the same one.
-    pub(crate) fn new(
+    pub fn new(
         request: &Message,
         source: SocketAddr,
         to_tag: &str,
@@ -102,13 +102,13 @@ impl Response {
     }
 
     /// Adds a field.
-    pub(crate) fn field(mut self, name: &str, value: impl Display) -> Self {
+    pub fn field(mut self, name: &str, value: impl Display) -> Self {
         self.0.field(name, value);
         self
     }
 
     /// The octets of the response, without a body.
-    pub(crate) fn finish(self) -> Bytes {
+    pub fn finish(self) -> Bytes {
         self.0.finish(&[])
     }
 }
@@ -143,7 +143,7 @@ fn with_source(via: &Via<'_>, source: SocketAddr) -> String {
 /// Where a response to a request over UDP goes: to its source address, and there to its source port when
 /// it has `rport`, else to the port of sent-by (RFC 3261 section 18.2.2, RFC 3581 section 4). Never to the
 /// host of sent-by or `maddr`: that would send to whom the peer names.
-pub(crate) fn reply_to(request: &Message, source: SocketAddr) -> SocketAddr {
+pub fn reply_to(request: &Message, source: SocketAddr) -> SocketAddr {
     match request.via() {
         Ok(via) if via.params.get("rport").is_none() => {
             SocketAddr::new(source.ip(), via.port.unwrap_or(5060))
@@ -153,11 +153,11 @@ pub(crate) fn reply_to(request: &Message, source: SocketAddr) -> SocketAddr {
 }
 
 /// A request of ours.
-pub(crate) struct Request(Head);
+pub struct Request(Head);
 
 impl Request {
     /// Starts a request.
-    pub(crate) fn new(method: &str, uri: &str) -> Self {
+    pub fn new(method: &str, uri: &str) -> Self {
         let mut head = Head(String::with_capacity(1024));
         let _ = write!(Clean(&mut head.0), "{method} {uri} SIP/2.0");
         head.0.push_str("\r\n");
@@ -165,13 +165,13 @@ impl Request {
     }
 
     /// Adds a field.
-    pub(crate) fn field(mut self, name: &str, value: impl Display) -> Self {
+    pub fn field(mut self, name: &str, value: impl Display) -> Self {
         self.0.field(name, value);
         self
     }
 
     /// The octets of the request.
-    pub(crate) fn finish(self, body: &[u8]) -> Bytes {
+    pub fn finish(self, body: &[u8]) -> Bytes {
         self.0.finish(body)
     }
 }

@@ -7,20 +7,16 @@ use bytes::BytesMut;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::frame::{Frame, StreamDecoder, datagram};
-use super::{Malformed, Message, Name, Response};
+use crate::lines;
+
+use sip_validate::message::frame::{Frame, StreamDecoder, datagram};
+use sip_validate::message::write::reply_to;
+use sip_validate::message::{Malformed, Message, Name, Response};
 
 fn data(file: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/data")
         .join(file)
-}
-
-fn lines(file: &str) -> Vec<Value> {
-    let text = fs::read_to_string(data(file)).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
 }
 
 /// All that a whole stream gives, fed in pieces of `step` octets.
@@ -249,7 +245,7 @@ fn a_response_tells_where_its_request_came_from() {
         let octets = Response::new(&request, source, "tag1", 200, "OK").finish();
         let response = datagram(&octets).unwrap().unwrap();
         assert_eq!(response.to().unwrap().tag(), Some("tag1"));
-        let to = super::write::reply_to(&request, source);
+        let to = reply_to(&request, source);
         (response.get(Name::Via).unwrap().to_owned(), to.to_string())
     };
     for (via, source, written, to) in [

@@ -5,11 +5,11 @@
 
 use std::borrow::Cow;
 
-use sip_validate::chars;
+use crate::chars;
 
 /// A value that its grammar does not allow; the text says which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Invalid(pub(crate) &'static str);
+pub struct Invalid(pub &'static str);
 
 /// The offset of the first octet of `text` that satisfies `found` outside a quoted string and, when
 /// `angles` is set, outside `<>`; or an error for an open quoted string or bracket.
@@ -42,7 +42,7 @@ fn position(
 ///
 /// An open quoted string or bracket gives one error and ends the list. An empty element is given as an
 /// empty text, which no grammar of an element allows.
-pub(crate) fn list(text: &str) -> impl Iterator<Item = Result<&str, Invalid>> {
+pub fn list(text: &str) -> impl Iterator<Item = Result<&str, Invalid>> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let text = rest?;
@@ -65,7 +65,7 @@ pub(crate) fn list(text: &str) -> impl Iterator<Item = Result<&str, Invalid>> {
 
 /// Parameters of a header value: `*( ";" name [ "=" value ] )`, checked when made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Params<'a>(&'a str);
+pub struct Params<'a>(&'a str);
 
 impl<'a> Params<'a> {
     /// Reads what follows a value: nothing, or `;` and parameters.
@@ -126,7 +126,7 @@ impl<'a> Params<'a> {
 
     /// The value of the parameter `name` (without regard to case): `Some("")` when it has none. Quoted
     /// values keep their quotes; see [`unquote`].
-    pub(crate) fn get(self, name: &str) -> Option<&'a str> {
+    pub fn get(self, name: &str) -> Option<&'a str> {
         let mut found = self
             .iter()
             .flatten()
@@ -136,7 +136,7 @@ impl<'a> Params<'a> {
 }
 
 /// The text of a quoted string without quotes and escapes; any other text as it is.
-pub(crate) fn unquote(text: &str) -> Cow<'_, str> {
+pub fn unquote(text: &str) -> Cow<'_, str> {
     let Some(inner) = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')) else {
         return Cow::Borrowed(text);
     };
@@ -153,20 +153,20 @@ pub(crate) fn unquote(text: &str) -> Cow<'_, str> {
 
 /// One element of Via (RFC 3261 section 20.42).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Via<'a> {
+pub struct Via<'a> {
     /// The transport, as written.
-    pub(crate) transport: &'a str,
+    pub transport: &'a str,
     /// The host of sent-by, as written.
-    pub(crate) host: &'a str,
+    pub host: &'a str,
     /// The port of sent-by.
-    pub(crate) port: Option<u16>,
+    pub port: Option<u16>,
     /// The parameters.
-    pub(crate) params: Params<'a>,
+    pub params: Params<'a>,
 }
 
 impl<'a> Via<'a> {
     /// Reads one element: `SIP / 2.0 / transport host [: port] *( ; parameter )`.
-    pub(crate) fn parse(text: &'a str) -> Result<Self, Invalid> {
+    pub fn parse(text: &'a str) -> Result<Self, Invalid> {
         const INVALID: Invalid = Invalid("Via is SIP/2.0/transport host:port;parameters");
         let mut parts = text.splitn(3, '/');
         let mut next = || parts.next().map(str::trim).ok_or(INVALID);
@@ -188,7 +188,7 @@ impl<'a> Via<'a> {
             "" => None,
             port => Some(
                 port.strip_prefix(':')
-                    .and_then(|p| sip_validate::port(p.trim()).ok())
+                    .and_then(|p| crate::port(p.trim()).ok())
                     .ok_or(INVALID)?,
             ),
         };
@@ -211,7 +211,7 @@ impl<'a> Via<'a> {
     }
 
     /// The branch that names a transaction by RFC 3261: with the magic cookie and something after it.
-    pub(crate) fn branch(&self) -> Option<&'a str> {
+    pub fn branch(&self) -> Option<&'a str> {
         const COOKIE: &str = "z9hG4bK";
         let branch = self.params.get("branch")?;
         let cookie = branch.get(..COOKIE.len())?;
@@ -221,17 +221,17 @@ impl<'a> Via<'a> {
 
 /// A `name-addr` or `addr-spec` with its header parameters: From, To and Contact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NameAddr<'a> {
+pub struct NameAddr<'a> {
     /// The URI, of any scheme.
-    pub(crate) uri: &'a str,
+    pub uri: &'a str,
     /// The header parameters; not those of the URI.
-    pub(crate) params: Params<'a>,
+    pub params: Params<'a>,
 }
 
 impl<'a> NameAddr<'a> {
     /// Reads one element. The URI is matched from the first `<` outside quotes, because a later parameter
     /// (`+sip.instance="<urn:uuid:..>"`) may hold brackets too.
-    pub(crate) fn parse(text: &'a str) -> Result<Self, Invalid> {
+    pub fn parse(text: &'a str) -> Result<Self, Invalid> {
         let text = text.trim();
         let (uri, params) = match position(text, false, |octet| octet == b'<')? {
             Some(at) => {
@@ -271,7 +271,7 @@ impl<'a> NameAddr<'a> {
     }
 
     /// The `tag` parameter.
-    pub(crate) fn tag(&self) -> Option<&'a str> {
+    pub fn tag(&self) -> Option<&'a str> {
         self.params.get("tag").filter(|tag| !tag.is_empty())
     }
 }
@@ -297,7 +297,7 @@ fn closing_quote(text: &str) -> Option<usize> {
 }
 
 /// CSeq: a number below 2^32 and a method.
-pub(crate) fn cseq(text: &str) -> Result<(u32, &str), Invalid> {
+pub fn cseq(text: &str) -> Result<(u32, &str), Invalid> {
     const INVALID: Invalid = Invalid("CSeq is a number below 2^32 and a method");
     let (number, method) = text.split_once([' ', '\t']).ok_or(INVALID)?;
     let method = method.trim_start();
@@ -308,7 +308,7 @@ pub(crate) fn cseq(text: &str) -> Result<(u32, &str), Invalid> {
 }
 
 /// The seconds of Expires or `expires=`: digits below 2^32.
-pub(crate) fn delta_seconds(text: &str) -> Option<u32> {
+pub fn delta_seconds(text: &str) -> Option<u32> {
     text.bytes()
         .all(|o| o.is_ascii_digit())
         .then(|| text.parse().ok())
@@ -317,21 +317,30 @@ pub(crate) fn delta_seconds(text: &str) -> Option<u32> {
 
 /// The value of a Digest `Authorization` (RFC 3261 section 22.4, RFC 7616 section 3.4), without quotes.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub(crate) struct Credentials<'a> {
-    pub(crate) username: Cow<'a, str>,
-    pub(crate) realm: Cow<'a, str>,
-    pub(crate) nonce: Cow<'a, str>,
-    pub(crate) uri: Cow<'a, str>,
-    pub(crate) response: Cow<'a, str>,
-    pub(crate) algorithm: Option<Cow<'a, str>>,
-    pub(crate) cnonce: Option<Cow<'a, str>>,
-    pub(crate) qop: Option<Cow<'a, str>>,
-    pub(crate) nc: Option<Cow<'a, str>>,
+pub struct Credentials<'a> {
+    /// `username`.
+    pub username: Cow<'a, str>,
+    /// `realm`.
+    pub realm: Cow<'a, str>,
+    /// `nonce`.
+    pub nonce: Cow<'a, str>,
+    /// `uri`, the digest URI.
+    pub uri: Cow<'a, str>,
+    /// `response`.
+    pub response: Cow<'a, str>,
+    /// `algorithm`.
+    pub algorithm: Option<Cow<'a, str>>,
+    /// `cnonce`.
+    pub cnonce: Option<Cow<'a, str>>,
+    /// `qop`.
+    pub qop: Option<Cow<'a, str>>,
+    /// `nc`, as written.
+    pub nc: Option<Cow<'a, str>>,
 }
 
 impl<'a> Credentials<'a> {
     /// Reads the value: `None` for another scheme, an error for a Digest that is none.
-    pub(crate) fn parse(text: &'a str) -> Option<Result<Self, Invalid>> {
+    pub fn parse(text: &'a str) -> Option<Result<Self, Invalid>> {
         let (scheme, rest) = text.split_once([' ', '\t'])?;
         scheme
             .eq_ignore_ascii_case("Digest")
