@@ -193,6 +193,14 @@ const QUERIES: &[Case] = &[
             )
         },
     },
+    Case {
+        field: "previewTransformations",
+        without: Without::Forbidden("endpoints.read"),
+        ask: |_| {
+            "previewTransformations(input: { number: \"1\", transformations: [] }) { result }"
+                .into()
+        },
+    },
 ];
 
 const MUTATIONS: &[Case] = &[

@@ -22,3 +22,4 @@ mod story;
 mod subscriptions;
 mod tidy;
 mod tokens;
+mod transformations;

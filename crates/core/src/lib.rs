@@ -37,6 +37,7 @@ pub mod page;
 pub mod ports;
 pub mod time;
 pub mod token;
+pub mod transformation;
 
 pub use app::App;
 pub use error::{Error, ErrorKind, Fault, Problem, ProblemCode, ProblemDetail};

@@ -27,6 +27,7 @@ mod routes;
 mod scalars;
 mod schema;
 mod token;
+mod transformation;
 mod view;
 
 pub use config::Config;

@@ -11,6 +11,7 @@ use crate::{
     message::{MessageMutation, MessageQuery},
     node::NodeQuery,
     token::{TokenMutation, TokenQuery},
+    transformation::TransformationQuery,
 };
 
 /// The schema of sipgraph.
@@ -28,6 +29,7 @@ pub(crate) struct Query(
     ChatQuery,
     EventQuery,
     TokenQuery,
+    TransformationQuery,
 );
 
 /// What can be changed. Each mutation has one input and one payload with `userErrors`: all that the caller can mend, when

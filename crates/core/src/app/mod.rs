@@ -12,6 +12,7 @@ pub mod events;
 pub mod messages;
 pub mod presence;
 pub mod tokens;
+pub mod transformations;
 
 use crate::access::Caller;
 use crate::commit::{Answer, Applied, Commit, Idempotency};
