@@ -163,10 +163,10 @@ impl Edge {
     /// Answers a malformed request where that is possible, and gives a stream up that cannot go on. It is no
     /// transaction: a well-formed request with the same key goes on as if it had not come.
     async fn refuse(&self, flow: &Flow, malformed: &Malformed) {
-        tracing::debug!(%flow, status = malformed.status, reason = malformed.reason, "malformed message");
+        tracing::debug!(%flow, fault = %malformed, "malformed message");
         if let Some(request) = &malformed.request {
             let key = ServerKey::of(request, flow);
-            let reply = Reply::stateless(malformed.status).because(malformed.reason);
+            let reply = Reply::stateless(malformed.status()).because(malformed.reason());
             let octets = written(flow, request, key, reply);
             self.send_answer(flow, request, octets).await;
         }

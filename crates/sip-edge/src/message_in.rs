@@ -24,7 +24,9 @@ const TEXT: &str = "text/plain";
 /// Handles a MESSAGE.
 pub(crate) async fn receive(edge: &Edge, flow: &Flow, request: &Message) -> Result<Reply, Reply> {
     let to = sip_uri(request.uri().unwrap_or_default(), "Bad Request-URI")?;
-    let from = request.from().map_err(|invalid| Reply::bad(invalid.0))?;
+    let from = request
+        .from()
+        .map_err(|invalid| Reply::bad(invalid.fault.text()))?;
     let from_tag = from.tag().unwrap_or_default();
     let from = sip_uri(from.uri, "Bad From")?;
     let realm_of_to = realm(edge, &to).await?;
@@ -46,7 +48,9 @@ pub(crate) async fn receive(edge: &Edge, flow: &Flow, request: &Message) -> Resu
         tracing::debug!(%flow, "a notification was taken and dropped");
         return Ok(Reply::new(200));
     };
-    let (cseq, _) = request.cseq().map_err(|invalid| Reply::bad(invalid.0))?;
+    let (cseq, _) = request
+        .cseq()
+        .map_err(|invalid| Reply::bad(invalid.fault.text()))?;
     let Some(to_user) = to.user.and_then(|user| aor_user(user).ok()) else {
         return Err(Reply::new(404));
     };

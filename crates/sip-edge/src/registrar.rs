@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use sip_validate::message::header::{delta_seconds, unquote};
+use sip_validate::message::header::{EXPIRES_S_MALFORMED, delta_seconds, unquote};
 use sip_validate::message::write::Quoted;
 use sip_validate::message::{Message, Name, NameAddr};
 use sip_validate::{SipUri, aor_user};
@@ -23,8 +23,6 @@ const STORED_BYTES_MAX: usize = 1024;
 const INSTANCE_BYTES_MAX: usize = 256;
 /// The longest User-Agent that is stored, in characters; the rest is cut.
 const USER_AGENT_MAX: usize = 255;
-/// What a malformed `expires` counts as (section 10.2.1.1).
-const EXPIRES_S_MALFORMED: u32 = 3600;
 
 /// Handles a REGISTER.
 pub(crate) async fn register(
@@ -34,7 +32,9 @@ pub(crate) async fn register(
 ) -> Result<Reply, Reply> {
     // Step 1; step 2, Require, was checked for every method.
     let request_uri = sip_uri(request.uri().unwrap_or_default(), "Bad Request-URI")?;
-    let to = request.to().map_err(|invalid| Reply::bad(invalid.0))?;
+    let to = request
+        .to()
+        .map_err(|invalid| Reply::bad(invalid.fault.text()))?;
     let to = sip_uri(to.uri, "Bad To")?;
     let realm_asked = realm(edge, &request_uri).await?;
     // Step 3.
@@ -54,7 +54,9 @@ pub(crate) async fn register(
         return Err(Reply::new(403).because("To Is Another User"));
     }
     // Steps 6 and 7.
-    let (cseq, _) = request.cseq().map_err(|invalid| Reply::bad(invalid.0))?;
+    let (cseq, _) = request
+        .cseq()
+        .map_err(|invalid| Reply::bad(invalid.fault.text()))?;
     if request.call_id().len() > STORED_BYTES_MAX {
         return Err(Reply::bad("Call-ID Too Long"));
     }
@@ -103,7 +105,7 @@ fn contacts(request: &Message, expires_s_default: u32) -> Result<Contacts, Reply
     let mut updates = Vec::new();
     let mut is_all = false;
     for given in request.contacts() {
-        match given.map_err(|invalid| Reply::bad(invalid.0))? {
+        match given.map_err(|invalid| Reply::bad(invalid.fault.text()))? {
             Some(given) => updates.push(update(&given, expires_s)?),
             None => is_all = true,
         }
@@ -125,17 +127,13 @@ fn update(given: &NameAddr<'_>, expires_s: u32) -> Result<ContactUpdate, Reply> 
     }
     // A URI in <> may hold a comma or `;`; what it says is checked, but never dialled.
     SipUri::parse_received(given.uri).map_err(|_| Reply::bad("Bad Contact"))?;
-    let expires = given
-        .params
-        .get("expires")
-        .map(|value| delta_seconds(&unquote(value)).unwrap_or(EXPIRES_S_MALFORMED));
     let instance = given
         .params
         .get("+sip.instance")
         .map(|value| unquote(value).into_owned());
     Ok(ContactUpdate {
         uri: given.uri.to_owned(),
-        expires_s: expires.unwrap_or(expires_s),
+        expires_s: given.expires_s().unwrap_or(expires_s),
         instance: instance
             .filter(|instance| !instance.is_empty() && instance.len() <= INSTANCE_BYTES_MAX),
         reg_id: given.params.get("reg-id").and_then(delta_seconds),

@@ -5,35 +5,44 @@
 
 use std::borrow::Cow;
 
-use crate::chars;
+use memchr::{memchr, memchr3};
 
-/// A value that its grammar does not allow; the text says which.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Invalid(pub &'static str);
+use super::{Fault, Invalid};
+use crate::chars::{self, ALPHANUM};
 
-/// The offset of the first octet of `text` that satisfies `found` outside a quoted string and, when
-/// `angles` is set, outside `<>`; or an error for an open quoted string or bracket.
-fn position(
-    text: &str,
-    angles: bool,
-    found: impl Fn(u8) -> bool,
-) -> Result<Option<usize>, Invalid> {
-    let (mut quoted, mut escaped, mut bracketed) = (false, false, false);
-    for (at, octet) in text.bytes().enumerate() {
-        match octet {
+/// What a malformed or too large `expires` of a Contact counts as, in seconds (RFC 3261 section 10.2.1.1).
+pub const EXPIRES_S_MALFORMED: u32 = 3600;
+
+/// Where `part`, a piece of `whole`, starts in it.
+fn offset(part: &str, whole: &str) -> usize {
+    part.as_ptr().addr().saturating_sub(whole.as_ptr().addr())
+}
+
+/// The offset of the first `wanted` in `text` outside a quoted string and, when `angles` is set, outside
+/// `<>`; or an error for an open quoted string or bracket.
+fn position(text: &str, angles: bool, wanted: u8) -> Result<Option<usize>, Invalid> {
+    let octets = text.as_bytes();
+    let Some(start) = memchr3(b'"', b'<', wanted, octets) else {
+        return Ok(None);
+    };
+    // Where the open quoted string or bracket began.
+    let (mut quoted, mut bracketed) = (None, None);
+    let mut escaped = false;
+    for (at, octet) in octets.iter().enumerate().skip(start) {
+        match *octet {
             _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' if !bracketed => quoted = !quoted,
-            _ if quoted => {}
-            _ if !bracketed && found(octet) => return Ok(Some(at)),
-            b'<' if angles => bracketed = true,
-            b'>' if angles => bracketed = false,
+            b'\\' if quoted.is_some() => escaped = true,
+            b'"' if bracketed.is_none() => quoted = quoted.is_none().then_some(at),
+            _ if quoted.is_some() => {}
+            octet if bracketed.is_none() && octet == wanted => return Ok(Some(at)),
+            b'<' if angles && bracketed.is_none() => bracketed = Some(at),
+            b'>' if angles => bracketed = None,
             _ => {}
         }
     }
     match (quoted, bracketed) {
-        (true, _) => Err(Invalid("a quoted string does not end")),
-        (_, true) => Err(Invalid("a < has no >")),
+        (Some(at), _) => Err(Invalid::new(Fault::QuotedString, at)),
+        (_, Some(at)) => Err(Invalid::new(Fault::Brackets, at)),
         _ => Ok(None),
     }
 }
@@ -45,22 +54,28 @@ fn position(
 pub fn list(text: &str) -> impl Iterator<Item = Result<&str, Invalid>> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
-        let text = rest?;
-        match position(text, true, |octet| octet == b',') {
+        let part = rest?;
+        match position(part, true, b',') {
             Ok(Some(at)) => {
-                rest = Some(&text[at + 1..]);
-                Some(Ok(text[..at].trim()))
+                rest = Some(&part[at + 1..]);
+                Some(Ok(trim(&part[..at])))
             }
             Ok(None) => {
                 rest = None;
-                Some(Ok(text.trim()))
+                Some(Ok(trim(part)))
             }
             Err(invalid) => {
                 rest = None;
-                Some(Err(invalid))
+                Some(Err(invalid.moved(offset(part, text))))
             }
         }
     })
+}
+
+/// The text without white space round it. The white space of SIP is space and tab; line ends of folded
+/// fields are spaces by now.
+pub(super) fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
 }
 
 /// Parameters of a header value: `*( ";" name [ "=" value ] )`, checked when made.
@@ -70,39 +85,37 @@ pub struct Params<'a>(&'a str);
 impl<'a> Params<'a> {
     /// Reads what follows a value: nothing, or `;` and parameters.
     fn parse(text: &'a str) -> Result<Self, Invalid> {
-        let text = text.trim();
-        if text.is_empty() {
+        let inner = trim(text);
+        if inner.is_empty() {
             return Ok(Self(""));
         }
-        let text = text
+        let at = offset(inner, text);
+        let inner = inner
             .strip_prefix(';')
-            .ok_or(Invalid("a parameter starts with ;"))?;
-        for parameter in Self(text).iter() {
-            let (name, value) = parameter?;
-            let value_is_good = value.is_none_or(|value| {
-                // A gen-value is a token, a host or a quoted string; `received` of old stacks is a bare
-                // IPv6 address (RFC 5118 section 4.5).
-                if value.starts_with('"') {
-                    return value.len() > 1 && value.ends_with('"');
-                }
-                !value.is_empty()
-                    && value
-                        .bytes()
-                        .all(|o| o.is_ascii_graphic() && !b"\"(),;<=>@\\{}".contains(&o))
+            .ok_or(Invalid::new(Fault::Parameter, at))?;
+        for parameter in Self(inner).iter() {
+            let (name, value) = parameter.map_err(|invalid| invalid.moved(at + 1))?;
+            let value_is_good = value.is_none_or(|value| match value.strip_prefix('"') {
+                Some(rest) => closing_quote(rest).is_some_and(|at| at + 1 == rest.len()),
+                None => is_gen_value(value),
             });
             if !chars::is_token(name.as_bytes()) || !value_is_good {
-                return Err(Invalid("a parameter is name or name=value"));
+                return Err(Invalid::new(Fault::Parameter, offset(name, text)));
             }
         }
-        Ok(Self(text))
+        Ok(Self(inner))
     }
 
     /// The parameters in order: name, and value when there is a `=`.
-    pub(super) fn iter(self) -> impl Iterator<Item = Result<(&'a str, Option<&'a str>), Invalid>> {
-        let mut rest = (!self.0.is_empty()).then_some(self.0);
+    ///
+    /// # Errors
+    /// None for parameters of this type, which were checked when they were read.
+    pub fn iter(self) -> impl Iterator<Item = Result<(&'a str, Option<&'a str>), Invalid>> {
+        let whole = self.0;
+        let mut rest = (!whole.is_empty()).then_some(whole);
         std::iter::from_fn(move || {
             let text = rest?;
-            let parameter = match position(text, false, |octet| octet == b';') {
+            let parameter = match position(text, false, b';') {
                 Ok(Some(at)) => {
                     rest = Some(&text[at + 1..]);
                     &text[..at]
@@ -113,19 +126,20 @@ impl<'a> Params<'a> {
                 }
                 Err(invalid) => {
                     rest = None;
-                    return Some(Err(invalid));
+                    return Some(Err(invalid.moved(offset(text, whole))));
                 }
             };
-            let (name, value) = match parameter.split_once('=') {
-                Some((name, value)) => (name, Some(value.trim())),
+            let (name, value) = match memchr(b'=', parameter.as_bytes()) {
+                Some(at) => (&parameter[..at], Some(trim(&parameter[at + 1..]))),
                 None => (parameter, None),
             };
-            Some(Ok((name.trim(), value)))
+            Some(Ok((trim(name), value)))
         })
     }
 
     /// The value of the parameter `name` (without regard to case): `Some("")` when it has none. Quoted
     /// values keep their quotes; see [`unquote`].
+    #[must_use]
     pub fn get(self, name: &str) -> Option<&'a str> {
         let mut found = self
             .iter()
@@ -135,7 +149,15 @@ impl<'a> Params<'a> {
     }
 }
 
+/// Whether `value` may be a token or a host: a gen-value without quotes. `received` of old stacks is a
+/// bare IPv6 address (RFC 5118 section 4.5).
+fn is_gen_value(value: &str) -> bool {
+    let is_good = |o: &u8| o.is_ascii_graphic() && !b"\"(),;<=>@\\{}".contains(o);
+    !value.is_empty() && value.as_bytes().iter().all(is_good)
+}
+
 /// The text of a quoted string without quotes and escapes; any other text as it is.
+#[must_use]
 pub fn unquote(text: &str) -> Cow<'_, str> {
     let Some(inner) = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')) else {
         return Cow::Borrowed(text);
@@ -166,51 +188,63 @@ pub struct Via<'a> {
 
 impl<'a> Via<'a> {
     /// Reads one element: `SIP / 2.0 / transport host [: port] *( ; parameter )`.
+    ///
+    /// # Errors
+    /// [`Fault::Via`], or [`Fault::Parameter`].
     pub fn parse(text: &'a str) -> Result<Self, Invalid> {
-        const INVALID: Invalid = Invalid("Via is SIP/2.0/transport host:port;parameters");
-        let mut parts = text.splitn(3, '/');
-        let mut next = || parts.next().map(str::trim).ok_or(INVALID);
-        let (protocol, version, rest) = (next()?, next()?, next()?);
+        let wrong = |part: &str| Invalid::new(Fault::Via, offset(part, text));
+        let mut rest = text;
+        let mut part = || {
+            let at = memchr(b'/', rest.as_bytes()).ok_or(wrong(rest))?;
+            let part = trim(&rest[..at]);
+            rest = &rest[at + 1..];
+            Ok(part)
+        };
+        let (protocol, version) = (part()?, part()?);
         if !protocol.eq_ignore_ascii_case("SIP") || version != "2.0" {
-            return Err(INVALID);
+            return Err(wrong(protocol));
         }
-        let (transport, rest) = rest.split_once([' ', '\t']).ok_or(INVALID)?;
-        let rest = rest.trim_start();
-        let end = rest.find(';').unwrap_or(rest.len());
+        let rest = trim(rest);
+        let (transport, rest) = rest.split_once([' ', '\t']).ok_or(wrong(rest))?;
+        let rest = trim(rest);
+        let end = memchr(b';', rest.as_bytes()).unwrap_or(rest.len());
         let (sent_by, params) = rest.split_at(end);
-        let sent_by = sent_by.trim_end();
+        let sent_by = trim(sent_by);
         let host_end = match sent_by.strip_prefix('[') {
-            Some(inner) => inner.find(']').ok_or(INVALID)? + 2,
+            Some(inner) => inner.find(']').ok_or(wrong(sent_by))? + 2,
             None => sent_by.find(':').unwrap_or(sent_by.len()),
         };
         let (host, port) = sent_by.split_at(host_end);
-        let port = match port.trim() {
+        let port = match trim(port) {
             "" => None,
             port => Some(
                 port.strip_prefix(':')
-                    .and_then(|p| crate::port(p.trim()).ok())
-                    .ok_or(INVALID)?,
+                    .and_then(|p| crate::port(trim(p)).ok())
+                    .ok_or(wrong(port))?,
             ),
         };
-        let host = host.trim_end();
+        let host = trim(host);
         // Received names are often no host names by the grammar (underscores, digits): only octets
         // that could confuse a reader are refused.
-        let host_is_good = !host.is_empty()
-            && host
-                .bytes()
-                .all(|o| o.is_ascii_alphanumeric() || b".-_[]:".contains(&o));
-        if !chars::is_token(transport.as_bytes()) || !host_is_good {
-            return Err(INVALID);
+        let is_good = |o: &u8| chars::is(*o, ALPHANUM) || b".-_[]:".contains(o);
+        if !chars::is_token(transport.as_bytes()) {
+            return Err(wrong(transport));
         }
+        if host.is_empty() || !host.as_bytes().iter().all(is_good) {
+            return Err(wrong(sent_by));
+        }
+        let params_at = offset(params, text);
         Ok(Self {
             transport,
             host,
             port,
-            params: Params::parse(params)?,
+            params: Params::parse(params).map_err(|invalid| invalid.moved(params_at))?,
         })
     }
 
-    /// The branch that names a transaction by RFC 3261: with the magic cookie and something after it.
+    /// The branch, when it names a transaction by RFC 3261 section 8.1.1.7: the magic cookie and more. A
+    /// bare cookie names none (RFC 4475 section 3.2.1).
+    #[must_use]
     pub fn branch(&self) -> Option<&'a str> {
         const COOKIE: &str = "z9hG4bK";
         let branch = self.params.get("branch")?;
@@ -222,6 +256,8 @@ impl<'a> Via<'a> {
 /// A `name-addr` or `addr-spec` with its header parameters: From, To and Contact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NameAddr<'a> {
+    /// The display name as written: words, or a quoted string with its quotes; see [`unquote`].
+    pub display_name: Option<&'a str>,
     /// The URI, of any scheme.
     pub uri: &'a str,
     /// The header parameters; not those of the URI.
@@ -231,62 +267,82 @@ pub struct NameAddr<'a> {
 impl<'a> NameAddr<'a> {
     /// Reads one element. The URI is matched from the first `<` outside quotes, because a later parameter
     /// (`+sip.instance="<urn:uuid:..>"`) may hold brackets too.
+    ///
+    /// # Errors
+    /// [`Fault::Address`], [`Fault::AddressBrackets`], [`Fault::Brackets`], [`Fault::DisplayName`],
+    /// [`Fault::QuotedString`] or [`Fault::Parameter`].
     pub fn parse(text: &'a str) -> Result<Self, Invalid> {
-        let text = text.trim();
-        let (uri, params) = match position(text, false, |octet| octet == b'<')? {
+        let wrong = |fault, part: &str| Invalid::new(fault, offset(part, text));
+        let (display_name, uri, params) = match position(text, false, b'<')? {
             Some(at) => {
-                display_name(text[..at].trim())?;
-                let end = text[at..].find('>').ok_or(Invalid("a < has no >"))? + at;
-                (&text[at + 1..end], &text[end + 1..])
+                let name = trim(&text[..at]);
+                if !is_display_name(name) {
+                    return Err(wrong(Fault::DisplayName, name));
+                }
+                let end = memchr(b'>', &text.as_bytes()[at..])
+                    .ok_or(Invalid::new(Fault::Brackets, at))?;
+                let name = (!name.is_empty()).then_some(name);
+                (name, &text[at + 1..at + end], &text[at + end + 1..])
             }
             None => {
                 // Without brackets, what follows the first `;` are header parameters, and `?` and `,`
                 // are not allowed at all (RFC 3261 section 20).
-                let (uri, params) = text.split_at(text.find(';').unwrap_or(text.len()));
-                if uri.contains(['?', ',', '"']) {
-                    return Err(Invalid("a URI with ? or , stands in <>"));
+                let end = memchr(b';', text.as_bytes()).unwrap_or(text.len());
+                let (uri, params) = text.split_at(end);
+                if let Some(at) = uri.find(['?', ',', '"']) {
+                    return Err(Invalid::new(Fault::AddressBrackets, at));
                 }
-                (uri.trim_end(), params)
+                (None, trim(uri), params)
             }
         };
-        let scheme = uri
-            .split_once(':')
-            .map(|(scheme, _)| scheme)
-            .unwrap_or_default();
-        let scheme_is_good = scheme
-            .bytes()
-            .all(|o| o.is_ascii_alphanumeric() || b"+-.".contains(&o))
-            && scheme.starts_with(|c: char| c.is_ascii_alphabetic());
-        if !scheme_is_good
-            || !uri
-                .bytes()
-                .all(|o| o.is_ascii_graphic() && !b"<>\"".contains(&o))
-        {
-            return Err(Invalid("an address has a URI without white space"));
+        if !is_absolute_uri(uri) {
+            return Err(wrong(Fault::Address, uri));
         }
+        let params_at = offset(params, text);
         Ok(Self {
+            display_name,
             uri,
-            params: Params::parse(params)?,
+            params: Params::parse(params).map_err(|invalid| invalid.moved(params_at))?,
         })
     }
 
     /// The `tag` parameter.
+    #[must_use]
     pub fn tag(&self) -> Option<&'a str> {
         self.params.get("tag").filter(|tag| !tag.is_empty())
     }
+
+    /// The `expires` parameter of a Contact in seconds; [`EXPIRES_S_MALFORMED`] when it is there and not a
+    /// number below 2^32 (RFC 3261 section 10.2.1.1).
+    #[must_use]
+    pub fn expires_s(&self) -> Option<u32> {
+        let value = self.params.get("expires")?;
+        Some(delta_seconds(&unquote(value)).unwrap_or(EXPIRES_S_MALFORMED))
+    }
 }
 
-fn display_name(text: &str) -> Result<(), Invalid> {
-    let is_good = match text.strip_prefix('"') {
+/// Whether `text` is a scheme, `:`, and printable octets that cannot end a bracket or a quoted string.
+pub(super) fn is_absolute_uri(text: &str) -> bool {
+    let octets = text.as_bytes();
+    let Some(colon) = memchr(b':', octets) else {
+        return false;
+    };
+    let is_scheme = |o: &u8| o.is_ascii_alphanumeric() || b"+-.".contains(o);
+    let is_good = |o: &u8| o.is_ascii_graphic() && !matches!(o, b'<' | b'>' | b'"');
+    octets[0].is_ascii_alphabetic()
+        && octets[..colon].iter().all(is_scheme)
+        && octets[colon..].iter().all(is_good)
+}
+
+fn is_display_name(text: &str) -> bool {
+    match text.strip_prefix('"') {
         Some(rest) => closing_quote(rest).is_some_and(|at| at + 1 == rest.len()),
         // A comma would start another element; other octets outside `token` are tolerated.
         None => !text.contains(['"', ',', ';', '>']),
-    };
-    is_good
-        .then_some(())
-        .ok_or(Invalid("a display name is a quoted string or words"))
+    }
 }
 
+/// The offset of the quote that ends a quoted string, of which `text` is what follows the first quote.
 fn closing_quote(text: &str) -> Option<usize> {
     let mut escaped = false;
     text.bytes().position(|octet| {
@@ -296,23 +352,27 @@ fn closing_quote(text: &str) -> Option<usize> {
     })
 }
 
-/// CSeq: a number below 2^32 and a method.
+/// Reads CSeq: a number below 2^32 and a method.
+///
+/// # Errors
+/// [`Fault::CSeq`].
 pub fn cseq(text: &str) -> Result<(u32, &str), Invalid> {
-    const INVALID: Invalid = Invalid("CSeq is a number below 2^32 and a method");
-    let (number, method) = text.split_once([' ', '\t']).ok_or(INVALID)?;
-    let method = method.trim_start();
-    if !number.bytes().all(|o| o.is_ascii_digit()) || !chars::is_token(method.as_bytes()) {
-        return Err(INVALID);
+    let wrong = |at| Invalid::new(Fault::CSeq, at);
+    let (number, rest) = text.split_once([' ', '\t']).ok_or(wrong(text.len()))?;
+    let method = trim(rest);
+    if !chars::is_token(method.as_bytes()) {
+        return Err(wrong(offset(method, text)));
     }
-    Ok((number.parse().map_err(|_| INVALID)?, method))
+    let number = delta_seconds(number).ok_or(wrong(0))?;
+    Ok((number, method))
 }
 
-/// The seconds of Expires or `expires=`: digits below 2^32.
+/// Reads the seconds of Expires or `expires=`, or another number of digits alone below 2^32.
+#[must_use]
 pub fn delta_seconds(text: &str) -> Option<u32> {
-    text.bytes()
-        .all(|o| o.is_ascii_digit())
-        .then(|| text.parse().ok())
-        .flatten()
+    // `parse` alone would take a sign.
+    let is_number = text.bytes().all(|o| o.is_ascii_digit());
+    is_number.then(|| text.parse().ok()).flatten()
 }
 
 /// The value of a Digest `Authorization` (RFC 3261 section 22.4, RFC 7616 section 3.4), without quotes.
@@ -344,20 +404,20 @@ impl<'a> Credentials<'a> {
         let (scheme, rest) = text.split_once([' ', '\t'])?;
         scheme
             .eq_ignore_ascii_case("Digest")
-            .then(|| Self::parameters(rest))
+            .then(|| Self::parameters(rest).map_err(|invalid| invalid.moved(offset(rest, text))))
     }
 
     fn parameters(text: &'a str) -> Result<Self, Invalid> {
-        const INVALID: Invalid =
-            Invalid("digest credentials are name=value, each once, separated by commas");
         let mut credentials = Self::default();
         let mut required = 0;
         for parameter in list(text) {
-            let (name, value) = parameter?.split_once('=').ok_or(INVALID)?;
-            let value = unquote(value.trim());
-            let name = name.trim();
+            let parameter = parameter?;
+            let wrong = Invalid::new(Fault::Credentials, offset(parameter, text));
+            let (name, value) = parameter.split_once('=').ok_or(wrong)?;
+            let value = unquote(trim(value));
+            let name = trim(name);
             if !chars::is_token(name.as_bytes()) {
-                return Err(INVALID);
+                return Err(wrong);
             }
             let is = |known: &str| name.eq_ignore_ascii_case(known);
             let optional = if is("algorithm") {
@@ -383,20 +443,20 @@ impl<'a> Credentials<'a> {
                     continue;
                 };
                 if required & bit != 0 {
-                    return Err(INVALID);
+                    return Err(wrong);
                 }
                 required |= bit;
                 *slot = value;
                 continue;
             };
             if optional.replace(value).is_some() {
-                return Err(INVALID);
+                return Err(wrong);
             }
         }
         if required == 31 {
             Ok(credentials)
         } else {
-            Err(INVALID)
+            Err(Invalid::new(Fault::Credentials, text.len()))
         }
     }
 }

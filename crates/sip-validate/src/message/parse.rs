@@ -1,94 +1,22 @@
 //! A SIP message: its start line, its header fields and its body, checked once when it is read.
 //!
-//! The head is kept as one text; fields are ranges of it. What a message must have by itself, whatever
-//! its method means, is checked here (RFC 3261 sections 7, 8.1.1 and 20); a fault keeps the message, so
-//! that it can be answered.
+//! The head is kept as it came, fields are ranges of it. What a message must have by itself, whatever its
+//! method means, is checked here (RFC 3261 sections 7, 8.1.1 and 20); a fault keeps the message, so that it
+//! can be answered.
 
 use std::ops::Range;
 
-use crate::{SipUri, chars};
 use bytes::Bytes;
+use memchr::memchr;
 
-use super::header::{self, Invalid, NameAddr, Via};
-use super::{HEADERS_MAX, list};
-
-/// A header field that the edge reads; compact forms are the same names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Name {
-    /// `Authorization`.
-    Authorization,
-    /// `Call-ID`.
-    CallId,
-    /// `Contact`.
-    Contact,
-    /// `Content-Encoding`.
-    ContentEncoding,
-    /// `Content-Length`.
-    ContentLength,
-    /// `Content-Type`.
-    ContentType,
-    /// `CSeq`.
-    CSeq,
-    /// `Date`.
-    Date,
-    /// `Expires`.
-    Expires,
-    /// `From`.
-    From,
-    /// `Proxy-Authorization`.
-    ProxyAuthorization,
-    /// `Require`.
-    Require,
-    /// `Retry-After`.
-    RetryAfter,
-    /// `To`.
-    To,
-    /// `User-Agent`.
-    UserAgent,
-    /// `Via`.
-    Via,
-    /// Any other field.
-    Other,
-}
-
-impl Name {
-    fn read(text: &str) -> Self {
-        const NAMES: [(&str, Name); 24] = [
-            ("Via", Name::Via),
-            ("v", Name::Via),
-            ("From", Name::From),
-            ("f", Name::From),
-            ("To", Name::To),
-            ("t", Name::To),
-            ("Call-ID", Name::CallId),
-            ("i", Name::CallId),
-            ("CSeq", Name::CSeq),
-            ("Contact", Name::Contact),
-            ("m", Name::Contact),
-            ("Content-Length", Name::ContentLength),
-            ("l", Name::ContentLength),
-            ("Content-Type", Name::ContentType),
-            ("c", Name::ContentType),
-            ("Authorization", Name::Authorization),
-            ("Proxy-Authorization", Name::ProxyAuthorization),
-            ("Expires", Name::Expires),
-            ("User-Agent", Name::UserAgent),
-            ("Require", Name::Require),
-            ("Content-Encoding", Name::ContentEncoding),
-            ("e", Name::ContentEncoding),
-            ("Date", Name::Date),
-            ("Retry-After", Name::RetryAfter),
-        ];
-        let known = NAMES
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(text));
-        known.map_or(Name::Other, |(_, name)| *name)
-    }
-}
+use super::header::{self, NameAddr, Via, is_absolute_uri, trim};
+use super::{Fault, HEADERS_MAX, Invalid, Malformed, Name, list, write};
+use crate::{SipUri, chars};
 
 #[derive(Debug, Clone)]
 struct Field {
     name: Name,
+    name_at: Range<usize>,
     value_at: Range<usize>,
 }
 
@@ -105,97 +33,68 @@ enum Start {
 }
 
 /// A request or a response.
+///
+/// It owns its octets without copying them where the source allows it; a clone shares them.
 #[derive(Debug, Clone)]
 pub struct Message {
-    head: String,
+    /// The start line and the header section without the empty line, unfolded.
+    head: Bytes,
     start: Start,
     fields: Vec<Field>,
     /// The body, of exactly Content-Length octets.
     pub body: Bytes,
 }
 
-/// A message that breaks a rule of SIP itself.
-#[derive(Debug)]
-pub struct Malformed {
-    /// The status that says so: 400, 413, 505 or 513.
-    pub status: u16,
-    /// What is wrong; the reason phrase of the answer.
-    pub reason: &'static str,
-    /// The request to be answered; `None` for what is never answered (responses, ACK), and where Via,
-    /// From, To, Call-ID or CSeq cannot be read.
-    pub request: Option<Box<Message>>,
-    /// Whether the end of the message is not known, so that a stream is of no more use.
-    pub unframed: bool,
-}
-
 /// A head that has been read, and what its body must be.
+#[derive(Debug)]
 pub(super) struct Head {
     message: Message,
-    fault: Option<Fault>,
+    invalid: Option<Invalid>,
     /// What Content-Length says; `None` when it is absent.
     pub(super) content_length: Option<usize>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Fault {
-    status: u16,
-    reason: &'static str,
-    unframed: bool,
-}
-
-impl Fault {
-    fn bad(reason: &'static str) -> Self {
-        Self {
-            status: 400,
-            reason,
-            unframed: false,
-        }
-    }
-
-    fn unframed(reason: &'static str) -> Self {
-        Self {
-            status: 400,
-            reason,
-            unframed: true,
-        }
-    }
-}
-
 impl Head {
     /// Reads a start line and a header section, up to and without the empty line.
-    pub(super) fn read(mut octets: Vec<u8>) -> Self {
-        unfold(&mut octets);
-        let mut fault = None;
-        let head = String::from_utf8(octets).unwrap_or_else(|error| {
-            fault = Some(Fault::bad("Not UTF-8"));
-            String::from_utf8_lossy(error.as_bytes()).into_owned()
-        });
-        let mut lines = Lines { text: &head, at: 0 };
-        let (start, start_fault) = start_line(&head, lines.next().unwrap_or(0..0));
-        let mut fault = fault.or(start_fault);
+    pub(super) fn read(mut head: Bytes, is_folded: bool) -> Self {
+        if is_folded {
+            let mut octets = Vec::from(head);
+            unfold(&mut octets);
+            head = octets.into();
+        }
+        let mut lines = Lines {
+            octets: &head,
+            at: 0,
+        };
+        let (start, mut invalid) = start_line(&head, lines.next().unwrap_or(0..0));
         let mut content_length = None;
         let mut fields = Vec::with_capacity(16);
         for line in lines {
             if fields.len() == HEADERS_MAX {
-                fault = Some(Fault {
-                    status: 513,
-                    reason: "Too Many Headers",
-                    unframed: true,
-                });
+                invalid = Some(Invalid::new(Fault::HeadersTooMany, line.start));
                 break;
             }
             let field = match field(&head, line) {
                 Ok(field) => field,
-                Err(reason) => {
-                    fault.get_or_insert(Fault::bad(reason));
+                Err(wrong) => {
+                    invalid.get_or_insert(wrong);
                     continue;
                 }
             };
             if field.name == Name::ContentLength {
-                match (content_length, length(&head[field.value_at.clone()])) {
-                    (None, Some(length)) => content_length = Some(length),
-                    (Some(_), _) => fault = Some(Fault::unframed("Several Content-Length")),
-                    (_, None) => fault = Some(Fault::unframed("Bad Content-Length")),
+                // Two that agree are refused too: whoever is between us may have read another one.
+                let fault = match (content_length, length(&head[field.value_at.clone()])) {
+                    (None, Some(length)) => {
+                        content_length = Some(length);
+                        None
+                    }
+                    (Some(_), _) => Some(Fault::ContentLengthRepeated),
+                    (None, None) => Some(Fault::ContentLengthValue),
+                };
+                if let Some(fault) = fault
+                    && !invalid.is_some_and(|invalid| invalid.fault.is_unframed())
+                {
+                    invalid = Some(Invalid::new(fault, field.value_at.start));
                 }
             }
             fields.push(field);
@@ -206,58 +105,45 @@ impl Head {
             body: Bytes::new(),
             head,
         };
-        let fault = fault.or_else(|| message.check().err());
+        let invalid = invalid.or_else(|| message.check().err());
         Self {
             message,
-            fault,
+            invalid,
             content_length,
         }
     }
 
-    /// Gives the head back unless the end of the message cannot be known.
-    pub(super) fn framed(self) -> Result<Self, Box<Malformed>> {
-        match self.fault {
-            Some(fault) if fault.unframed => {
-                Err(Box::new(self.refuse(fault.status, fault.reason, true)))
-            }
-            _ => Ok(self),
-        }
+    /// The fault that leaves the end of the message unknown.
+    pub(super) fn unframed(&self) -> Option<Invalid> {
+        self.invalid.filter(|invalid| invalid.fault.is_unframed())
     }
 
     /// Adds the body and gives the message, or its fault.
     pub(super) fn finish(mut self, body: Bytes) -> Result<Message, Malformed> {
-        match self.fault {
+        match self.invalid {
             None => {
                 self.message.body = body;
                 Ok(self.message)
             }
-            Some(Fault {
-                status,
-                reason,
-                unframed,
-            }) => Err(self.refuse(status, reason, unframed)),
+            Some(invalid) => Err(self.refuse(invalid, invalid.fault.is_unframed())),
         }
     }
 
-    /// Gives the message as refused, for a fault of its framing.
-    pub(super) fn refuse(self, status: u16, reason: &'static str, unframed: bool) -> Malformed {
+    /// Gives the message as refused.
+    pub(super) fn refuse(self, invalid: Invalid, unframed: bool) -> Malformed {
         let message = self.message;
         let readable = [Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq]
             .iter()
-            .all(|name| {
-                message
-                    .get(*name)
-                    .is_some_and(|value| !value.is_empty() && !value.contains('\u{fffd}'))
-            });
+            .all(|name| message.get(*name).is_some_and(|value| !value.is_empty()));
         let method = message.method();
-        let is_answered = method.is_some_and(|m| m != "ACK" && chars::is_token(m.as_bytes()));
+        let has_method = method.is_some_and(|m| chars::is_token(m.as_bytes()));
+        let is_answered = has_method && method != Some("ACK");
         // A stream whose peer sends what cannot be read is of no more use either.
-        let unframed =
-            unframed || method.is_some_and(|m| !readable || !chars::is_token(m.as_bytes()));
+        let unframed = unframed || method.is_some() && !(readable && has_method);
         let request = (readable && is_answered).then(|| Box::new(message));
         Malformed {
-            status,
-            reason,
+            fault: invalid.fault,
+            at: invalid.at,
             request,
             unframed,
         }
@@ -277,7 +163,7 @@ fn unfold(octets: &mut [u8]) {
 
 /// The lines of a head as ranges, without their line feeds.
 struct Lines<'a> {
-    text: &'a str,
+    octets: &'a [u8],
     at: usize,
 }
 
@@ -285,147 +171,229 @@ impl Iterator for Lines<'_> {
     type Item = Range<usize>;
 
     fn next(&mut self) -> Option<Range<usize>> {
-        let rest = self.text.get(self.at..).filter(|rest| !rest.is_empty())?;
+        let rest = self.octets.get(self.at..).filter(|rest| !rest.is_empty())?;
         let start = self.at;
-        let end = rest.find('\n').map_or(self.text.len(), |end| start + end);
+        let end = memchr(b'\n', rest).map_or(self.octets.len(), |end| start + end);
         self.at = end + 1;
         Some(start..end)
     }
 }
 
-fn start_line(head: &str, line: Range<usize>) -> (Start, Option<Fault>) {
-    let text = &head[line.clone()];
-    let Some(text) = text.strip_suffix('\r') else {
-        return (
-            request_start(text, line.start),
-            Some(Fault::bad("Line Without CR")),
-        );
+fn start_line(head: &[u8], line: Range<usize>) -> (Start, Option<Invalid>) {
+    let at = line.start;
+    let Some(text) = head[line.clone()].strip_suffix(b"\r") else {
+        let wrong = Invalid::new(Fault::LineEnd, line.end);
+        return (request_start(&head[line], at), Some(wrong));
     };
-    if text
-        .get(..4)
-        .is_some_and(|s| s.eq_ignore_ascii_case("SIP/"))
-    {
-        return status_line(text, line.start);
+    if is_version_start(text) {
+        return status_line(text, at);
     }
-    let start = request_start(text, line.start);
-    let mut parts = text.split(' ');
+    let start = request_start(text, at);
+    let mut parts = text.split(|octet| *octet == b' ');
     let (method, uri, version) = (parts.next(), parts.next(), parts.next());
-    let is_method = method.is_some_and(|m| chars::is_token(m.as_bytes()));
     let fault = match version {
-        _ if !is_method => Some(Fault::bad("Bad Method")),
-        Some(v) if uri != Some("") && parts.next().is_none() => match v {
-            v if v.eq_ignore_ascii_case("SIP/2.0") => None,
-            v if v.get(..4).is_some_and(|s| s.eq_ignore_ascii_case("SIP/")) => Some(Fault {
-                status: 505,
-                reason: "Version Not Supported",
-                unframed: false,
-            }),
-            _ => Some(Fault::bad("Bad Request Line")),
+        _ if !method.is_some_and(chars::is_token) => Some(Fault::Method),
+        Some(version) if uri != Some(b"") && parts.next().is_none() => match version {
+            v if v.eq_ignore_ascii_case(b"SIP/2.0") => None,
+            v if is_version_start(v) => Some(Fault::Version),
+            _ => Some(Fault::RequestLine),
         },
-        _ => Some(Fault::bad("Bad Request Line")),
+        _ => Some(Fault::RequestLine),
     };
-    (start, fault)
+    let Start::Request { uri, .. } = &start else {
+        return (start, None);
+    };
+    let fault_at = match fault {
+        Some(Fault::Method) => at,
+        Some(Fault::Version) => uri.end + 1,
+        _ => uri.start,
+    };
+    let invalid = fault.map(|fault| Invalid::new(fault, fault_at));
+    (start, invalid)
 }
 
-fn request_start(text: &str, at: usize) -> Start {
-    let method = text.find(' ').unwrap_or(text.len());
+fn is_version_start(text: &[u8]) -> bool {
+    text.get(..4)
+        .is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/"))
+}
+
+fn request_start(text: &[u8], at: usize) -> Start {
+    let method = memchr(b' ', text).unwrap_or(text.len());
     let uri_at = (method + 1).min(text.len());
-    let uri = text[uri_at..]
-        .find(' ')
-        .map_or(text.len(), |end| uri_at + end);
+    let uri = memchr(b' ', &text[uri_at..]).map_or(text.len(), |end| uri_at + end);
     Start::Request {
         method: at..at + method,
         uri: at + uri_at..at + uri,
     }
 }
 
-fn status_line(text: &str, at: usize) -> (Start, Option<Fault>) {
-    let mut parts = text.splitn(3, ' ');
+fn status_line(text: &[u8], at: usize) -> (Start, Option<Invalid>) {
+    let mut parts = text.splitn(3, |octet| *octet == b' ');
     let version = parts.next().unwrap_or_default();
     let code = parts.next().unwrap_or_default();
-    let status = (code.len() == 3 && code.bytes().all(|o| o.is_ascii_digit()))
-        .then(|| code.parse().ok())
-        .flatten();
-    let reason_at = at + (version.len() + 1 + code.len() + 1).min(text.len());
-    let status = status
-        .filter(|status| (100..700).contains(status) && version.eq_ignore_ascii_case("SIP/2.0"));
-    let fault = status.is_none().then_some(Fault::bad("Bad Status Line"));
+    let reason = parts.next().unwrap_or_default();
+    let status = match code {
+        [a @ b'1'..=b'6', b @ b'0'..=b'9', c @ b'0'..=b'9'] => {
+            let digit = |octet: u8| u16::from(octet - b'0');
+            Some(digit(*a) * 100 + digit(*b) * 10 + digit(*c))
+        }
+        _ => None,
+    };
+    let is_good =
+        version.eq_ignore_ascii_case(b"SIP/2.0") && status.is_some() && !has_control(reason);
+    let reason_at = at + text.len() - reason.len();
+    let start = Start::Response {
+        status: status.unwrap_or_default(),
+        reason: reason_at..at + text.len(),
+    };
     (
-        Start::Response {
-            status: status.unwrap_or_default(),
-            reason: reason_at..at + text.len(),
-        },
-        fault,
+        start,
+        (!is_good).then_some(Invalid::new(Fault::StatusLine, at)),
     )
 }
 
-fn field(head: &str, line: Range<usize>) -> Result<Field, &'static str> {
-    let text = head[line.clone()]
-        .strip_suffix('\r')
-        .ok_or("Line Without CR")?;
-    let colon = text.find(':').ok_or("Header Without Colon")?;
-    let name = text[..colon].trim_end_matches([' ', '\t']);
-    if !chars::is_token(name.as_bytes()) {
-        return Err("Bad Header Name");
+fn field(head: &[u8], line: Range<usize>) -> Result<Field, Invalid> {
+    let wrong = |fault, at: usize| Err(Invalid::new(fault, line.start + at));
+    let Some(octets) = head[line.clone()].strip_suffix(b"\r") else {
+        return wrong(Fault::LineEnd, line.len());
+    };
+    let Some(colon) = memchr(b':', octets) else {
+        return wrong(Fault::HeaderColon, octets.len());
+    };
+    let is_space = |octet: &u8| matches!(octet, b' ' | b'\t');
+    let name_end = octets[..colon]
+        .iter()
+        .rposition(|octet| !is_space(octet))
+        .map_or(0, |at| at + 1);
+    let name = std::str::from_utf8(&octets[..name_end])
+        .ok()
+        .filter(|name| chars::is_token(name.as_bytes()));
+    let Some(name) = name else {
+        return wrong(Fault::HeaderName, 0);
+    };
+    let rest = &octets[colon + 1..];
+    let before = rest.iter().take_while(|octet| is_space(octet)).count();
+    let value = &rest[before..];
+    let after = value.iter().rev().take_while(|o| is_space(o)).count();
+    let value = &value[..value.len() - after];
+    let value_at = colon + 1 + before;
+    if has_control(value)
+        && let Some(at) = bare_control(value)
+    {
+        return wrong(Fault::ControlCharacter, value_at + at);
     }
-    let value = text[colon + 1..].trim_matches([' ', '\t']);
-    if value.bytes().any(|o| (o < b' ' && o != b'\t') || o == 0x7f) {
-        return Err("Control Character In Header");
+    let name = Name::read(name);
+    if !name.is_free_text()
+        && let Err(error) = std::str::from_utf8(value)
+    {
+        return wrong(Fault::NotUtf8, value_at + error.valid_up_to());
     }
-    let rest = &text[colon + 1..];
-    let value_at =
-        line.start + colon + 1 + (rest.len() - rest.trim_start_matches([' ', '\t']).len());
+    let start = line.start;
     Ok(Field {
-        name: Name::read(name),
-        value_at: value_at..value_at + value.len(),
+        name,
+        name_at: start..start + name_end,
+        value_at: start + value_at..start + value_at + value.len(),
     })
 }
 
-fn length(text: &str) -> Option<usize> {
-    let is_number = !text.is_empty() && text.bytes().all(|o| o.is_ascii_digit());
-    is_number.then(|| text.parse().ok()).flatten()
+fn is_control(octet: u8) -> bool {
+    (octet < b' ' && octet != b'\t') || octet == 0x7f
+}
+
+/// Whether there is a control character other than a tab. Looks at every octet, which is faster than to stop.
+fn has_control(octets: &[u8]) -> bool {
+    octets
+        .iter()
+        .fold(false, |found, octet| found | is_control(*octet))
+}
+
+/// The offset of the first control character that is no quoted-pair of a quoted string. CR and LF are
+/// never one (RFC 3261 section 25.1, RFC 4475 section 3.1.1.2).
+fn bare_control(octets: &[u8]) -> Option<usize> {
+    let (mut quoted, mut escaped) = (false, false);
+    octets.iter().position(|octet| {
+        let is_pair = std::mem::take(&mut escaped);
+        match octet {
+            b'\r' | b'\n' => return true,
+            _ if is_pair => {}
+            b'\\' => escaped = quoted,
+            b'"' => quoted = !quoted,
+            octet => return is_control(*octet),
+        }
+        false
+    })
+}
+
+fn length(octets: &[u8]) -> Option<usize> {
+    let is_number = !octets.is_empty() && octets.iter().all(u8::is_ascii_digit);
+    is_number
+        .then(|| std::str::from_utf8(octets).ok()?.parse().ok())
+        .flatten()
 }
 
 impl Message {
-    fn check(&self) -> Result<(), Fault> {
-        let bad = |Invalid(reason)| Fault::bad(reason);
-        for name in [Name::From, Name::To, Name::CallId, Name::CSeq] {
-            let mut values = self.all(name);
-            match (values.next(), values.next()) {
-                (Some(value), None) if !value.is_empty() => {}
-                (Some(_), Some(_)) => return Err(Fault::bad("Header Repeated")),
-                _ => return Err(Fault::bad("Header Missing")),
+    fn check(&self) -> Result<(), Invalid> {
+        const ONCE: [Name; 4] = [Name::From, Name::To, Name::CallId, Name::CSeq];
+        let mut seen = [false; ONCE.len()];
+        let mut has_via = false;
+        for field in &self.fields {
+            let at = field.value_at.start;
+            let moved = |invalid: Invalid| invalid.moved(at);
+            let value = self.text(&field.value_at);
+            match field.name {
+                Name::From | Name::To => {
+                    NameAddr::parse(value).map_err(moved)?;
+                }
+                Name::CallId if !chars::is_callid(value.as_bytes()) => {
+                    return Err(Invalid::new(Fault::CallId, at));
+                }
+                Name::CSeq => {
+                    let (_, method) = header::cseq(value).map_err(moved)?;
+                    if self.method().is_some_and(|own| own != method) {
+                        return Err(Invalid::new(Fault::CSeqMethod, at));
+                    }
+                }
+                Name::Via => {
+                    has_via = true;
+                    for via in list(value) {
+                        via.and_then(Via::parse).map_err(moved)?;
+                    }
+                }
+                Name::Contact => {
+                    for contact in list(value) {
+                        contact.and_then(contact_of).map_err(moved)?;
+                    }
+                }
+                _ => {}
+            }
+            if let Some(slot) = ONCE.iter().position(|name| *name == field.name)
+                && std::mem::replace(&mut seen[slot], true)
+            {
+                return Err(Invalid::new(Fault::HeaderRepeated(field.name), at));
             }
         }
-        if self.get(Name::Via).is_none() {
-            return Err(Fault::bad("Header Missing"));
+        let missing = |name| Err(Invalid::new(Fault::HeaderMissing(name), self.head.len()));
+        if !has_via {
+            return missing(Name::Via);
         }
-        for via in self.all(Name::Via).flat_map(list) {
-            via.and_then(Via::parse).map_err(bad)?;
+        if let Some(slot) = seen.iter().position(|seen| !seen) {
+            return missing(ONCE[slot]);
         }
-        self.from().map_err(bad)?;
-        self.to().map_err(bad)?;
-        if !chars::is_callid(self.call_id().as_bytes()) {
-            return Err(Fault::bad("Bad Call-ID"));
-        }
-        for contact in self.contacts() {
-            contact.map_err(bad)?;
-        }
-        let (_, method) = self.cseq().map_err(bad)?;
-        if let (Some(own), Some(uri)) = (self.method(), self.uri()) {
-            request_uri(uri)?;
-            if method != own {
-                return Err(Fault::bad("CSeq Has Another Method"));
+        match &self.start {
+            Start::Request { uri, .. } if !is_request_uri(self.text(uri)) => {
+                Err(Invalid::new(Fault::RequestUri, uri.start))
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
+    /// A part as text; empty when it is not UTF-8, which only free text can be.
     fn text(&self, at: &Range<usize>) -> &str {
-        &self.head[at.clone()]
+        std::str::from_utf8(&self.head[at.clone()]).unwrap_or_default()
     }
 
     /// The method of a request.
+    #[must_use]
     pub fn method(&self) -> Option<&str> {
         match &self.start {
             Start::Request { method, .. } => Some(self.text(method)),
@@ -433,7 +401,8 @@ impl Message {
         }
     }
 
-    /// The Request-URI of a request.
+    /// The Request-URI of a request, as written.
+    #[must_use]
     pub fn uri(&self) -> Option<&str> {
         match &self.start {
             Start::Request { uri, .. } => Some(self.text(uri)),
@@ -441,7 +410,14 @@ impl Message {
         }
     }
 
-    /// The status code and the reason phrase of a response.
+    /// The parts of the Request-URI; `None` for a response and for a URI that is neither SIP nor SIPS.
+    #[must_use]
+    pub fn request_uri(&self) -> Option<SipUri<'_>> {
+        self.uri().and_then(|uri| SipUri::parse_received(uri).ok())
+    }
+
+    /// The status code and the reason phrase of a response; the phrase is empty when it is not UTF-8.
+    #[must_use]
     pub fn status(&self) -> Option<(u16, &str)> {
         match &self.start {
             Start::Request { .. } => None,
@@ -449,41 +425,74 @@ impl Message {
         }
     }
 
-    /// The values of the fields with this name, in order.
+    /// The values of the fields with this name, in order. Leaves out what is not UTF-8, which only free
+    /// text can be; see [`Message::fields`].
     pub fn all(&self, name: Name) -> impl Iterator<Item = &str> {
         let fields = self.fields.iter().filter(move |field| field.name == name);
-        fields.map(|field| self.text(&field.value_at))
+        fields.filter_map(|field| std::str::from_utf8(&self.head[field.value_at.clone()]).ok())
     }
 
     /// The value of the first field with this name.
+    #[must_use]
     pub fn get(&self, name: Name) -> Option<&str> {
         self.all(name).next()
     }
 
+    /// All fields in order: the name as written, and the octets of the value without white space round it.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.fields.iter().map(|field| {
+            (
+                self.text(&field.name_at),
+                &self.head[field.value_at.clone()],
+            )
+        })
+    }
+
+    /// The value of the first field with another name than [`Name`] knows, compared without regard to case.
+    #[must_use]
+    pub fn other(&self, name: &str) -> Option<&str> {
+        let mut others = self.fields.iter().filter(|f| f.name == Name::Other);
+        let found = others.find(|field| self.text(&field.name_at).eq_ignore_ascii_case(name))?;
+        std::str::from_utf8(&self.head[found.value_at.clone()]).ok()
+    }
+
     /// The topmost Via.
+    ///
+    /// # Errors
+    /// What is wrong with it; none for a message without fault.
     pub fn via(&self) -> Result<Via<'_>, Invalid> {
         let first = self.get(Name::Via).and_then(|value| list(value).next());
         first
-            .unwrap_or(Err(Invalid("Via is missing")))
+            .unwrap_or(Err(Invalid::new(Fault::HeaderMissing(Name::Via), 0)))
             .and_then(Via::parse)
     }
 
     /// From.
+    ///
+    /// # Errors
+    /// What is wrong with it; none for a message without fault.
     pub fn from(&self) -> Result<NameAddr<'_>, Invalid> {
         NameAddr::parse(self.get(Name::From).unwrap_or_default())
     }
 
     /// To.
+    ///
+    /// # Errors
+    /// What is wrong with it; none for a message without fault.
     pub fn to(&self) -> Result<NameAddr<'_>, Invalid> {
         NameAddr::parse(self.get(Name::To).unwrap_or_default())
     }
 
     /// Call-ID.
+    #[must_use]
     pub fn call_id(&self) -> &str {
         self.get(Name::CallId).unwrap_or_default()
     }
 
     /// The number and the method of CSeq.
+    ///
+    /// # Errors
+    /// What is wrong with it; none for a message without fault.
     pub fn cseq(&self) -> Result<(u32, &str), Invalid> {
         header::cseq(self.get(Name::CSeq).unwrap_or_default())
     }
@@ -492,39 +501,48 @@ impl Message {
     pub fn contacts(&self) -> impl Iterator<Item = Result<Option<NameAddr<'_>>, Invalid>> {
         self.all(Name::Contact)
             .flat_map(list)
-            .map(|contact| match contact? {
-                "*" => Ok(None),
-                contact => NameAddr::parse(contact).map(Some),
-            })
+            .map(|contact| contact.and_then(contact_of))
     }
 
     /// The option tags of Require.
     pub fn require(&self) -> impl Iterator<Item = &str> {
         let tags = self.all(Name::Require).flat_map(|value| value.split(','));
-        tags.map(str::trim).filter(|tag| !tag.is_empty())
+        tags.map(trim).filter(|tag| !tag.is_empty())
+    }
+
+    /// Writes the message anew: unfolded, one Content-Length, everything else as it came.
+    #[must_use]
+    pub fn to_bytes(&self) -> Bytes {
+        let start: [&[u8]; 3] = match &self.start {
+            Start::Request { method, uri } => [
+                &self.head[method.clone()],
+                &self.head[uri.clone()],
+                b"SIP/2.0",
+            ],
+            Start::Response { status, reason } => {
+                let digits = status.to_string();
+                let reason = &self.head[reason.clone()];
+                return write::copy([b"SIP/2.0", digits.as_bytes(), reason], self);
+            }
+        };
+        write::copy(start, self)
+    }
+}
+
+/// One contact: `None` for `*`.
+fn contact_of(text: &str) -> Result<Option<NameAddr<'_>>, Invalid> {
+    match text {
+        "*" => Ok(None),
+        text => NameAddr::parse(text).map(Some),
     }
 }
 
 /// Checks a Request-URI: an absolute URI without white space; a SIP URI by its grammar and without
 /// headers (RFC 3261 section 19.1.1 table 1). Other schemes are left to the caller.
-fn request_uri(uri: &str) -> Result<(), Fault> {
-    const BAD: Fault = Fault {
-        status: 400,
-        reason: "Bad Request-URI",
-        unframed: false,
-    };
-    if !uri
-        .bytes()
-        .all(|o| o.is_ascii_graphic() && !b"<>\"".contains(&o))
-    {
-        return Err(BAD);
-    }
-    let (scheme, _) = uri.split_once(':').ok_or(BAD)?;
+fn is_request_uri(uri: &str) -> bool {
+    let scheme = uri.split(':').next().unwrap_or_default();
     if scheme.eq_ignore_ascii_case("sip") || scheme.eq_ignore_ascii_case("sips") {
-        let uri = SipUri::parse_received(uri).map_err(|_| BAD)?;
-        if uri.has_headers() {
-            return Err(BAD);
-        }
+        return SipUri::parse_received(uri).is_ok_and(|uri| !uri.has_headers());
     }
-    Ok(())
+    is_absolute_uri(uri)
 }

@@ -9,40 +9,62 @@ use std::net::SocketAddr;
 use crate::Host;
 use bytes::Bytes;
 
-use super::parse::{Message, Name};
-use super::{NameAddr, Via, list};
+use super::{Message, Name, NameAddr, Via, list};
 
 /// The head of a message while it is written.
-struct Head(String);
+struct Head(Vec<u8>);
 
 impl Head {
-    /// Adds a field.
+    /// Adds a field whose value is made safe.
     fn field(&mut self, name: &str, value: impl Display) {
-        self.0.push_str(name);
-        self.0.push_str(": ");
-        // Writing into a `String` cannot fail.
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b": ");
+        // Writing into memory cannot fail.
         let _ = write!(Clean(&mut self.0), "{value}");
-        self.0.push_str("\r\n");
+        self.0.extend_from_slice(b"\r\n");
+    }
+
+    /// Adds a field of a message that was read: it holds no line end, and must stay as it is.
+    fn copied(&mut self, name: &str, value: &[u8]) {
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b": ");
+        self.0.extend_from_slice(value);
+        self.0.extend_from_slice(b"\r\n");
     }
 
     fn finish(mut self, body: &[u8]) -> Bytes {
         self.field("Content-Length", body.len());
-        self.0.push_str("\r\n");
-        let mut octets = self.0.into_bytes();
-        octets.extend_from_slice(body);
-        octets.into()
+        self.0.extend_from_slice(b"\r\n");
+        self.0.extend_from_slice(body);
+        self.0.into()
     }
 }
 
 /// Replaces control characters by spaces.
-struct Clean<'a>(&'a mut String);
+struct Clean<'a>(&'a mut Vec<u8>);
 
 impl std::fmt::Write for Clean<'_> {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        self.0
-            .extend(text.chars().map(|c| if c.is_control() { ' ' } else { c }));
+        let mut buffer = [0; 4];
+        for c in text.chars() {
+            let c = if c.is_control() { ' ' } else { c };
+            self.0
+                .extend_from_slice(c.encode_utf8(&mut buffer).as_bytes());
+        }
         Ok(())
     }
+}
+
+/// Writes a message that was read, with exactly one Content-Length.
+pub(super) fn copy(start: [&[u8]; 3], message: &Message) -> Bytes {
+    let mut head = Head(start.join(&b' '));
+    head.0.extend_from_slice(b"\r\n");
+    for (name, value) in message.fields() {
+        if Name::read(name) != Name::ContentLength {
+            head.copied(name, value);
+        }
+    }
+    head.finish(&message.body)
 }
 
 /// A text as a quoted string: in quotes, with `"` and `\` escaped.
@@ -67,6 +89,7 @@ pub struct Response(Head);
 impl Response {
     /// Starts a response to `request`, which came from `source`. `to_tag` is added to To when it has no
     /// tag; a repetition of the request must get the same one.
+    #[must_use]
     pub fn new(
         request: &Message,
         source: SocketAddr,
@@ -74,10 +97,9 @@ impl Response {
         status: u16,
         reason: &str,
     ) -> Self {
-        let mut head = Head(String::with_capacity(512));
-        let _ = write!(head.0, "SIP/2.0 {status} ");
-        let _ = write!(Clean(&mut head.0), "{reason}");
-        head.0.push_str("\r\n");
+        let mut head = Head(Vec::with_capacity(512));
+        let _ = write!(Clean(&mut head.0), "SIP/2.0 {status} {reason}");
+        head.0.extend_from_slice(b"\r\n");
         for (at, via) in request.all(Name::Via).enumerate() {
             match (at, request.via()) {
                 (0, Ok(top)) => {
@@ -86,28 +108,36 @@ impl Response {
                         head.field("Via", lower);
                     }
                 }
-                _ => head.field("Via", via),
+                _ => head.copied("Via", via.as_bytes()),
             }
         }
-        head.field("From", request.get(Name::From).unwrap_or_default());
+        // Quoted control characters in From and To are copied as they came: a dialog is known by them.
+        let mut copied = |name: Name| {
+            let value = request.get(name).unwrap_or_default();
+            head.copied(name.text(), value.as_bytes());
+        };
+        copied(Name::From);
+        copied(Name::CallId);
+        copied(Name::CSeq);
         let to = request.get(Name::To).unwrap_or_default();
         if NameAddr::parse(to).is_ok_and(|to| to.tag().is_some()) {
-            head.field("To", to);
+            head.copied("To", to.as_bytes());
         } else {
-            head.field("To", format_args!("{to};tag={to_tag}"));
+            let tag = format!(";tag={to_tag}");
+            head.copied("To", &[to.as_bytes(), tag.as_bytes()].concat());
         }
-        head.field("Call-ID", request.call_id());
-        head.field("CSeq", request.get(Name::CSeq).unwrap_or_default());
         Self(head)
     }
 
     /// Adds a field.
+    #[must_use]
     pub fn field(mut self, name: &str, value: impl Display) -> Self {
         self.0.field(name, value);
         self
     }
 
     /// The octets of the response, without a body.
+    #[must_use]
     pub fn finish(self) -> Bytes {
         self.0.finish(&[])
     }
@@ -143,6 +173,7 @@ fn with_source(via: &Via<'_>, source: SocketAddr) -> String {
 /// Where a response to a request over UDP goes: to its source address, and there to its source port when
 /// it has `rport`, else to the port of sent-by (RFC 3261 section 18.2.2, RFC 3581 section 4). Never to the
 /// host of sent-by or `maddr`: that would send to whom the peer names.
+#[must_use]
 pub fn reply_to(request: &Message, source: SocketAddr) -> SocketAddr {
     match request.via() {
         Ok(via) if via.params.get("rport").is_none() => {
@@ -157,20 +188,23 @@ pub struct Request(Head);
 
 impl Request {
     /// Starts a request.
+    #[must_use]
     pub fn new(method: &str, uri: &str) -> Self {
-        let mut head = Head(String::with_capacity(1024));
+        let mut head = Head(Vec::with_capacity(1024));
         let _ = write!(Clean(&mut head.0), "{method} {uri} SIP/2.0");
-        head.0.push_str("\r\n");
+        head.0.extend_from_slice(b"\r\n");
         Self(head)
     }
 
     /// Adds a field.
+    #[must_use]
     pub fn field(mut self, name: &str, value: impl Display) -> Self {
         self.0.field(name, value);
         self
     }
 
     /// The octets of the request.
+    #[must_use]
     pub fn finish(self, body: &[u8]) -> Bytes {
         self.0.finish(body)
     }

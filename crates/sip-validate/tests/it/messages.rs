@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use crate::lines;
 
-use sip_validate::message::frame::{Frame, StreamDecoder, datagram};
+use sip_validate::message::frame::{Frame, StreamDecoder, datagram, websocket};
 use sip_validate::message::write::reply_to;
-use sip_validate::message::{Malformed, Message, Name, Response};
+use sip_validate::message::{Fault, Malformed, Message, Name, Response};
 
 fn data(file: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -40,11 +40,15 @@ fn stream(octets: &[u8], step: usize) -> Vec<Frame> {
 fn answer(malformed: &Malformed) -> Option<u16> {
     let request = malformed.request.as_ref()?;
     let source = "192.0.2.1:5060".parse().unwrap();
-    let octets = Response::new(request, source, "t", malformed.status, malformed.reason).finish();
-    let answer = datagram(&octets);
-    Some(answer.map_or(malformed.status, |a| {
-        a.map_or(malformed.status, |a| a.status().unwrap().0)
-    }))
+    let octets =
+        Response::new(request, source, "t", malformed.status(), malformed.reason()).finish();
+    // What was wrong is repeated in the answer, which then cannot be read either; but its first line can.
+    let status = malformed.status();
+    assert!(
+        octets.starts_with(format!("SIP/2.0 {status} ").as_bytes())
+            && octets.ends_with(b"\r\n\r\n")
+    );
+    Some(status)
 }
 
 #[track_caller]
@@ -170,7 +174,7 @@ fn a_stream_with_an_unclear_length_is_answered_and_given_up() {
         };
         assert!(malformed.unframed, "{octets}");
         // A head that is too long may lack the needed fields in the part that was read.
-        assert_eq!(malformed.status, status, "{octets}");
+        assert_eq!(malformed.status(), status, "{octets}");
     }
 }
 
@@ -187,7 +191,7 @@ fn the_borders_of_the_limits_hold() {
         datagram(with_body(4097).as_bytes())
             .unwrap()
             .unwrap_err()
-            .status,
+            .status(),
         413
     );
     assert_eq!(
@@ -201,7 +205,7 @@ fn the_borders_of_the_limits_hold() {
         datagram(with_fields(97).as_bytes())
             .unwrap()
             .unwrap_err()
-            .status,
+            .status(),
         513
     );
 }
@@ -223,17 +227,226 @@ fn what_is_never_answered_is_marked_so() {
     );
 }
 
+/// [`MESSAGE`] with one octet that no UTF-8 has in place of the first of `text`.
+fn with_odd_octet(text: &str) -> Vec<u8> {
+    let mut octets = MESSAGE.as_bytes().to_vec();
+    let at = MESSAGE.find(text).unwrap();
+    octets[at] = 0xff;
+    octets
+}
+
 #[test]
-fn octets_that_are_not_utf8_are_refused_and_not_repeated() {
-    let mut octets = MESSAGE.replace("odd", "o\u{1}").into_bytes();
-    let at = octets.iter().position(|o| *o == 1).unwrap();
+fn octets_that_are_not_utf8_stay_as_they_are_in_free_text() {
+    let octets = with_odd_octet("odd");
+    for message in [
+        datagram(&octets).unwrap().unwrap(),
+        messages(stream(&octets, 5)).remove(0),
+    ] {
+        let names: Vec<_> = message.fields().map(|(name, _)| name).collect();
+        assert_eq!(names, ["v", "f", "t", "i", "CSeq", "X-Note", "l"]);
+        assert_eq!(message.other("x-note"), None);
+        let (_, value) = message.fields().nth(5).unwrap();
+        assert_eq!(value, b"\xffdd;;,,\"");
+        let again = datagram(&message.to_bytes()).unwrap().unwrap();
+        assert_eq!(again.fields().nth(5).unwrap().1, value);
+    }
+}
+
+#[test]
+fn octets_that_are_not_utf8_are_refused_where_they_are_read() {
+    // Not repeated in an answer, where nobody can say what they are.
+    let malformed = datagram(&with_odd_octet("alice")).unwrap().unwrap_err();
+    assert_eq!((malformed.fault, malformed.at), (Fault::NotUtf8, 92));
+    assert!(malformed.request.is_none() && malformed.unframed);
+    let octets = MESSAGE.replace("X-Note : odd", "m: <sip:x@h>");
+    let mut octets = octets.into_bytes();
+    let at = octets.iter().position(|o| *o == b'x').unwrap();
     octets[at] = 0xff;
     let malformed = datagram(&octets).unwrap().unwrap_err();
-    assert_eq!((malformed.status, malformed.request.is_some()), (400, true));
-    let mut octets = MESSAGE.replace("alice", "\u{1}").into_bytes();
-    let at = octets.iter().position(|o| *o == 1).unwrap();
-    octets[at] = 0xff;
-    assert!(datagram(&octets).unwrap().unwrap_err().request.is_none());
+    assert_eq!(
+        (malformed.status(), malformed.request.is_some()),
+        (400, true)
+    );
+}
+
+#[test]
+fn refusals_name_the_rule_and_the_place() {
+    let replaced = |old: &str, new: &str| {
+        assert!(MESSAGE.contains(old), "{old}");
+        MESSAGE.replace(old, new)
+    };
+    for (octets, fault, at) in [
+        (
+            replaced("MESSAGE sip", "MES@SAGE sip"),
+            Fault::Method,
+            "MES@",
+        ),
+        (
+            replaced(" SIP/2.0\r", "  SIP/2.0\r"),
+            Fault::RequestLine,
+            "sip:bob",
+        ),
+        (
+            replaced("SIP/2.0\r", "SIP/2.1\r"),
+            Fault::Version,
+            "SIP/2.1\r",
+        ),
+        (
+            replaced("sip:bob@example.com SIP", "sip:bob@-x SIP"),
+            Fault::RequestUri,
+            "sip:bob@-",
+        ),
+        (
+            replaced("sip:bob@example.com SIP", "sip:b@h?a=b SIP"),
+            Fault::RequestUri,
+            "sip:b@h",
+        ),
+        (
+            replaced("X-Note :", "X-Note ;"),
+            Fault::HeaderColon,
+            "\r\nl: 5",
+        ),
+        (
+            replaced("X-Note :", "X Note :"),
+            Fault::HeaderName,
+            "X Note",
+        ),
+        (replaced("odd", "o\u{1}d"), Fault::ControlCharacter, "\u{1}"),
+        (replaced("odd", "o\rd"), Fault::ControlCharacter, "\rd"),
+        (replaced("odd", "\"\\\r\""), Fault::ControlCharacter, "\r\""),
+        (replaced("TCP pc", "T@P pc"), Fault::Via, "T@P"),
+        (
+            replaced("pc.example.com;", "pc.example.com:0;"),
+            Fault::Via,
+            ":0",
+        ),
+        (
+            replaced(";branch=", ";=branch="),
+            Fault::Parameter,
+            "=branch",
+        ),
+        (
+            replaced("<sip:alice", "\"a <sip:alice"),
+            Fault::QuotedString,
+            "\"a",
+        ),
+        (
+            replaced("alice@example.com>", "alice@example.com"),
+            Fault::Brackets,
+            "<sip:alice",
+        ),
+        (replaced("Bob\r\n\t", "Bob, "), Fault::DisplayName, "Bob"),
+        (replaced("<sip:alice@", "<alice@"), Fault::Address, "alice@"),
+        (
+            replaced("<sip:alice@example.com>", "sip:a@h?x"),
+            Fault::AddressBrackets,
+            "?x",
+        ),
+        (replaced("i: a@b", "i: a@b@c"), Fault::CallId, "a@b@c"),
+        (
+            replaced("CSeq: 1 ", "CSeq: 4294967296 "),
+            Fault::CSeq,
+            "4294967296",
+        ),
+        (
+            replaced("CSeq: 1 MESSAGE", "CSeq: 1 INFO"),
+            Fault::CSeqMethod,
+            "1 INFO",
+        ),
+        (
+            replaced("X-Note : odd;;,,\"", "f: <sip:a@h>"),
+            Fault::HeaderRepeated(Name::From),
+            "<sip:a@h>",
+        ),
+        (
+            replaced("t: Bob", "x: Bob"),
+            Fault::HeaderMissing(Name::To),
+            "\r\nhello",
+        ),
+        (replaced("l: 5", "l: 5a"), Fault::ContentLengthValue, "5a"),
+        (
+            replaced("X-Note : odd;;,,\"", "l: 5"),
+            Fault::ContentLengthRepeated,
+            "5\r\n\r",
+        ),
+        (
+            replaced("l: 5", "l: 6"),
+            Fault::ContentLengthBeyond,
+            "hello",
+        ),
+    ] {
+        let malformed = datagram(octets.as_bytes()).unwrap().unwrap_err();
+        let found = octets.get(malformed.at..).unwrap_or_default();
+        assert_eq!(malformed.fault, fault, "{octets}");
+        assert!(found.starts_with(at), "{fault:?} at {found:?}");
+        assert!(!fault.text().is_empty() && !fault.rfc().is_empty());
+        assert!(malformed.to_string().contains(fault.rfc()));
+    }
+}
+
+#[test]
+fn control_characters_are_taken_and_repeated_behind_a_backslash() {
+    let text = MESSAGE.replace("t: Bob", "t: \"a\\\u{0}\\\u{7f}\"");
+    let request = datagram(text.as_bytes()).unwrap().unwrap();
+    assert_eq!(
+        request.to().unwrap().display_name,
+        Some("\"a\\\u{0}\\\u{7f}\"")
+    );
+    let source = "192.0.2.1:4000".parse().unwrap();
+    let octets = Response::new(&request, source, "t", 200, "OK").finish();
+    let answer = datagram(&octets).unwrap().unwrap();
+    assert_eq!(
+        answer.to().unwrap().display_name,
+        request.to().unwrap().display_name
+    );
+}
+
+#[test]
+fn a_contact_tells_its_expiry() {
+    let contacts = "m: <sip:a@h>, \"b, c\" <sip:b@h;x=y>;expires=\"60\"\r\nContact: sip:c@h;expires=soon\r\nm: *";
+    let text = MESSAGE.replace("X-Note : odd;;,,\"", contacts);
+    let message = datagram(text.as_bytes()).unwrap().unwrap();
+    let given: Vec<_> = message
+        .contacts()
+        .map(|contact| contact.unwrap().map(|c| (c.uri, c.expires_s())))
+        .collect();
+    assert_eq!(
+        given,
+        [
+            Some(("sip:a@h", None)),
+            Some(("sip:b@h;x=y", Some(60))),
+            Some(("sip:c@h", Some(3600))),
+            None
+        ]
+    );
+}
+
+#[test]
+fn a_websocket_message_may_have_a_long_body() {
+    let text = MESSAGE.replace("l: 5\r\n\r\nhello", &format!("\r\n{}", "x".repeat(65_536)));
+    assert_eq!(
+        websocket(text.as_bytes()).unwrap().unwrap().body.len(),
+        65_536
+    );
+    let malformed = websocket(format!("{text}x").as_bytes())
+        .unwrap()
+        .unwrap_err();
+    assert_eq!(malformed.fault, Fault::BodyTooLong);
+    assert!(websocket(b"\r\n\r\n").is_none());
+}
+
+#[test]
+fn a_written_message_reads_back() {
+    let text = MESSAGE.replace("l: 5\r\n", "");
+    let message = datagram(text.as_bytes()).unwrap().unwrap();
+    let written = message.to_bytes();
+    let [frame] = &stream(&written, 7)[..] else {
+        panic!("{written:?}")
+    };
+    assert!(
+        matches!(frame, Frame::Message(again) if again.body == message.body && again.get(Name::To) == message.get(Name::To))
+    );
+    assert!(written.ends_with(b"X-Note: odd;;,,\"\r\nContent-Length: 5\r\n\r\nhello"));
 }
 
 #[test]
