@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests use besides Rust, on Debian, and only what is missing:
 #   PostgreSQL (the tests start servers of their own, in temporary folders), baresip and SIPp (real SIP clients),
-#   Chromium and Node.js (GraphiQL in a real browser), and the npm packages of tests/browser and tests/conformance.
+#   Chromium and Node.js (GraphiQL in a real browser), a C++ compiler (fuzzing), and the npm packages of tests/browser and tests/conformance.
 # Runs as root or with sudo. Safe to run again: it then takes no time.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -16,6 +16,8 @@ need() { # need COMMAND PACKAGE...: the packages are wanted when the command is 
     command -v "$command" >/dev/null || missing+=("$@")
 }
 need cc gcc libc6-dev
+# libFuzzer is C++.
+need c++ g++
 need baresip baresip
 need sipp sip-tester
 need chromium chromium

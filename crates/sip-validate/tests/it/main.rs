@@ -4,7 +4,9 @@
     reason = "a broken data file should fail the test"
 )]
 
+mod fuzzed;
 mod messages;
+mod properties;
 
 use std::fs;
 use std::io::Read as _;

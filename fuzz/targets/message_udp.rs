@@ -1,0 +1,4 @@
+//! Fuzzes whole messages in a datagram and in a WebSocket message for crashes, hangs and broken properties.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| sip_validate_fuzz::message_on_udp(octets));
