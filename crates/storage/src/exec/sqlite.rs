@@ -19,9 +19,10 @@ use std::{
 
 use diesel::{
     QueryResult, SqliteConnection, connection::SimpleConnection as _, prelude::Connection as _,
+    sql_types::Integer, sqlite::Sqlite as Db,
 };
 use diesel_async::{
-    SimpleAsyncConnection as _,
+    RunQueryDsl, SimpleAsyncConnection as _,
     sync_connection_wrapper::{SpawnBlocking, SyncConnectionWrapper},
 };
 use futures_util::{
@@ -30,7 +31,7 @@ use futures_util::{
 };
 use sipgraph_core::{
     Error,
-    commit::{Answer, Commit},
+    commit::{Answer, Commit, Write},
 };
 use tokio::sync::oneshot;
 
@@ -41,6 +42,7 @@ use crate::{
     },
     error::{StartError, from_diesel, is_disk_failure, is_of_one_commit, overloaded, unavailable},
     seal::Sealing,
+    sql::Sql,
 };
 
 /// How SQLite is run.
@@ -54,6 +56,8 @@ pub struct SqliteOptions {
     pub group_max: usize,
     /// The most pages of the file, as a quota; `None` is SQLite's own limit.
     pub pages_max: Option<u32>,
+    /// The pages of the write-ahead log beyond which the writer waits for readers, so that the log starts anew.
+    pub log_pages_max: i32,
 }
 
 /// How a commit reaches the disk.
@@ -74,6 +78,8 @@ impl Default for SqliteOptions {
             // A group of 128 already spends 50 times more on its rows than on its sync.
             group_max: 128,
             pages_max: None,
+            // 64 MiB at pages of 4 KiB: reads search the log too, and a start after a crash reads all of it.
+            log_pages_max: 16 * 1024,
         }
     }
 }
@@ -81,8 +87,14 @@ impl Default for SqliteOptions {
 /// Jobs that wait for a thread. At 7,000 sends a second a full queue is a wait of 0.15 s; more is better refused.
 const QUEUE_MAX: usize = 1024;
 
-/// Rows written between checkpoints: about the 1,000 pages that SQLite itself takes.
-const ROWS_PER_CHECKPOINT: usize = 2000;
+/// Rows written between checkpoints: about 4,000 pages, 16 MiB. SQLite itself takes 1,000; but the pages that each send changes
+/// are then copied into the file four times as often.
+const ROWS_PER_CHECKPOINT: usize = 8000;
+
+/// How long a connection waits for a lock: the command line writes from another process.
+const BUSY_TIMEOUT_MS: u32 = 5000;
+/// How long all writes wait for the reads of a log that has become too long. Most reads take a tenth of it.
+const RESTART_TIMEOUT_MS: u32 = 200;
 
 /// Runs a blocking task where it is: our threads may block.
 #[derive(Debug, Clone, Copy)]
@@ -142,9 +154,9 @@ pub(crate) fn open(path: &Path, synchronous: Synchronous) -> QueryResult<SqliteC
         Synchronous::Full => "FULL",
         Synchronous::Normal => "NORMAL",
     };
-    // No mmap: a disk error would come as SIGBUS. The command line writes from another process, so a lock is waited for.
+    // No mmap: a disk error would come as SIGBUS.
     connection.batch_execute(&format!(
-        "PRAGMA busy_timeout=5000; PRAGMA journal_mode=WAL; PRAGMA synchronous={synchronous}; \
+        "PRAGMA busy_timeout={BUSY_TIMEOUT_MS}; PRAGMA journal_mode=WAL; PRAGMA synchronous={synchronous}; \
          PRAGMA foreign_keys=ON; PRAGMA cache_size=-16384; PRAGMA mmap_size=0"
     ))?;
     Ok(connection)
@@ -187,7 +199,10 @@ impl Sqlite {
         let mut connection = open(path, options.synchronous).map_err(failed)?;
         // The writer checkpoints itself, after it has answered, so that it sees when a checkpoint's sync fails.
         connection
-            .batch_execute("PRAGMA wal_autocheckpoint=0")
+            .batch_execute(&format!(
+                "PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit={}",
+                i64::from(options.log_pages_max) * 4096
+            ))
             .map_err(failed)?;
         if let Some(pages) = options.pages_max {
             connection
@@ -200,6 +215,8 @@ impl Sqlite {
             sealing,
             group_max: options.group_max.max(1),
             rows_since_checkpoint: 0,
+            log_pages_max: options.log_pages_max,
+            restart_at: options.log_pages_max,
         };
         threads.push(spawn("sqlite-writer".to_owned(), move || {
             state.serve(&jobs)
@@ -375,6 +392,19 @@ fn contain(connection: &mut Connection, job: Job) {
     }
 }
 
+/// The rows that a commit writes; a long text counts as the rows that would fill its pages.
+fn weight(commit: &Commit) -> usize {
+    /// Half a page, which is what a row changes on average.
+    const ROW_BYTES: usize = 2048;
+    let texts = commit.writes.iter().map(|write| match write {
+        // Its event repeats the text.
+        Write::MessageInsert(message) => 2 * message.body.len(),
+        Write::DispatchInsert(dispatch) => dispatch.body.len(),
+        _ => 0,
+    });
+    commit.writes.len() + commit.events.len() + 2 + texts.sum::<usize>() / ROW_BYTES
+}
+
 /// How an attempt to apply commits in one transaction ended.
 enum Attempt {
     /// Committed and synced.
@@ -390,6 +420,9 @@ struct Writer {
     sealing: Sealing,
     group_max: usize,
     rows_since_checkpoint: usize,
+    log_pages_max: i32,
+    /// The pages of the log at which it is next started anew.
+    restart_at: i32,
 }
 
 impl Writer {
@@ -418,10 +451,7 @@ impl Writer {
                             Err(_) => break,
                         }
                     }
-                    self.rows_since_checkpoint += commits
-                        .iter()
-                        .map(|c| c.writes.len() + c.events.len() + 2)
-                        .sum::<usize>();
+                    self.rows_since_checkpoint += commits.iter().map(weight).sum::<usize>();
                     for (reply, outcome) in replies.into_iter().zip(self.group(&commits)) {
                         // A caller that has gone away needs no answer; its commit stands.
                         let _ = reply.send(outcome);
@@ -429,13 +459,14 @@ impl Writer {
                 }
             }
             if self.rows_since_checkpoint >= ROWS_PER_CHECKPOINT {
-                self.checkpoint("PASSIVE");
+                self.rows_since_checkpoint = 0;
+                self.checkpoint();
             }
             if next.is_none() {
                 next = jobs.recv().ok();
             }
         }
-        self.checkpoint("TRUNCATE");
+        self.move_log("TRUNCATE");
     }
 
     /// Applies a group and gives an outcome for each of its commits.
@@ -481,14 +512,47 @@ impl Writer {
         }
     }
 
-    /// Moves the log's pages into the database file.
-    fn checkpoint(&mut self, mode: &str) {
-        self.rows_since_checkpoint = 0;
+    /// Moves the log's pages into the database file. A passive checkpoint waits for nobody, but while reads overlap there is always
+    /// one that keeps the log from starting anew; so a log that has become too long is worth a wait.
+    fn checkpoint(&mut self) {
+        let Some((_, pages)) = self.move_log("PASSIVE") else {
+            return;
+        };
+        if pages < self.restart_at {
+            return;
+        }
+        self.wait_at_most(RESTART_TIMEOUT_MS);
+        let restarted = matches!(self.move_log("RESTART"), Some((false, _)));
+        self.wait_at_most(BUSY_TIMEOUT_MS);
+        // A read that lasts longer must not stop the writes again and again.
+        self.restart_at = if restarted {
+            self.log_pages_max
+        } else {
+            pages.saturating_mul(2)
+        };
+    }
+
+    /// Runs a checkpoint; gives whether another connection was in its way, and the pages of the log.
+    fn move_log(&mut self, mode: &str) -> Option<(bool, i32)> {
         let pragma = format!("PRAGMA wal_checkpoint({mode})");
+        let query: Sql<'_, Db, (Integer, Integer, Integer)> = Sql::new(&pragma, Vec::new());
+        let result: QueryResult<(i32, i32, i32)> =
+            run(RunQueryDsl::get_result(query, &mut self.connection));
+        match result {
+            Ok((busy, pages, _)) => Some((busy != 0, pages)),
+            Err(error) => {
+                end_on_disk_failure(&error);
+                // Locked or full: the log keeps all, and the next checkpoint tries again.
+                tracing::warn!(%error, "checkpoint");
+                None
+            }
+        }
+    }
+
+    fn wait_at_most(&mut self, milliseconds: u32) {
+        let pragma = format!("PRAGMA busy_timeout={milliseconds}");
         if let Err(error) = run(self.connection.batch_execute(&pragma)) {
-            end_on_disk_failure(&error);
-            // Busy or full: the log keeps all, and the next checkpoint tries again.
-            tracing::warn!(%error, "checkpoint");
+            tracing::warn!(%error, "busy_timeout");
         }
     }
 }

@@ -1,5 +1,15 @@
 //! What is special to SQLite: a full file in the middle of a group, backups, other processes on the file.
 
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
 use futures_util::future::join_all;
 use sipgraph_core::{
     ErrorKind, Timestamp,
@@ -103,6 +113,71 @@ fn a_backup_is_a_whole_database() {
         .unwrap();
         let events = copy.events_after(world.account, 0, 10).await.unwrap();
         assert_eq!(events.len(), 1);
+    });
+}
+
+/// Reads until it is told to stop; each read transaction begins before the one before it ends. Gives their number.
+fn read_without_a_break(file: &Path, stop: &AtomicBool) -> usize {
+    let mut connections = [0, 1].map(|_| rusqlite::Connection::open(file).unwrap());
+    let mut reads = 0;
+    while !stop.load(Ordering::Relaxed) {
+        connections[0]
+            .execute_batch("BEGIN; SELECT count(*) FROM messages")
+            .unwrap();
+        if reads > 0 {
+            connections[1].execute_batch("COMMIT").unwrap();
+        }
+        connections.swap(0, 1);
+        reads += 1;
+        thread::sleep(Duration::from_millis(5));
+    }
+    reads
+}
+
+/// At each moment somebody reads, so that passive checkpoints alone would never let the log start anew.
+#[test]
+fn the_log_stays_short_while_reads_overlap() {
+    const LOG_PAGES_MAX: i32 = 256;
+    run(Backend::Sqlite, async |database: Database| {
+        let options = Options {
+            sqlite: SqliteOptions {
+                log_pages_max: LOG_PAGES_MAX,
+                ..SqliteOptions::default()
+            },
+            ..Options::default()
+        };
+        let world = World::with(&database, &options).await;
+        let domain = world.domain("a.example").await;
+        let alice = world.phone(&domain, "alice").await;
+        let chat = world.chat(&alice, "x").await;
+        let file = database.file().unwrap();
+        let log = file.with_extension("db-wal");
+        let stop = Arc::new(AtomicBool::new(false));
+        let reads = thread::spawn({
+            let stop = Arc::clone(&stop);
+            move || read_without_a_break(&file, &stop)
+        });
+        let text = "x".repeat(16 * 1024);
+        let mut log_bytes_max = 0;
+        // 32 MiB of messages with their events, through a log that may hold 1 MiB before the writer waits for readers.
+        for _ in 0..256 {
+            let commits = (0..8).map(|_| world.store.commit(world.receive(&alice, chat, &text)));
+            for outcome in join_all(commits).await {
+                outcome.unwrap();
+            }
+            log_bytes_max = log_bytes_max.max(std::fs::metadata(&log).unwrap().len());
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(reads.join().unwrap() > 2);
+        let limit = 4096 * u64::try_from(LOG_PAGES_MAX).unwrap();
+        assert!(
+            log_bytes_max > limit,
+            "the log was never too long: {log_bytes_max}"
+        );
+        assert!(
+            log_bytes_max < 40 * limit,
+            "the log grew to {log_bytes_max} octets"
+        );
     });
 }
 
