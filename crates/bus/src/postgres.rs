@@ -21,7 +21,7 @@ use sipgraph_core::{
 use tokio::{
     sync::Notify,
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_postgres::{AsyncMessage, Client, types::ToSql};
 
@@ -46,6 +46,8 @@ const CHANNEL: &str = "sipgraph_wake";
 const PAUSE: Duration = Duration::from_millis(20);
 /// Accounts whose wakes wait to be sent. Beyond it a wake is dropped: the other nodes look once a second.
 const WAITING_MAX: usize = 10_000;
+/// A connection that takes longer to make will not come: the address swallows what is sent to it.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// A statement that takes longer is on a connection that is lost.
 const STATEMENT_DEADLINE: Duration = Duration::from_secs(5);
 /// The pauses between attempts to connect: from the first, doubled up to the last.
@@ -119,13 +121,18 @@ impl Drop for PostgresBus {
 async fn serve(connect: Connect, local: LocalBus, waiting: Arc<Waiting>) {
     let mut pause = RETRY.0;
     loop {
-        match connect().await {
-            Ok(connection) => {
-                pause = RETRY.0;
+        match timeout(CONNECT_DEADLINE, connect()).await {
+            Ok(Ok(connection)) => {
+                let connected = Instant::now();
                 let error = session(connection, &local, &waiting).await;
                 tracing::warn!(error, "the bus lost its connection");
+                // One that is lost at once, again and again, is no reason to hurry.
+                if connected.elapsed() > RETRY.1 {
+                    pause = RETRY.0;
+                }
             }
-            Err(error) => tracing::warn!(%error, "the bus can't connect"),
+            Ok(Err(error)) => tracing::warn!(%error, "the bus can't connect"),
+            Err(_) => tracing::warn!("the bus can't connect: the database did not answer in time"),
         }
         sleep(pause).await;
         pause = (pause * 2).min(RETRY.1);
