@@ -56,13 +56,13 @@ pub fn endpoint_uri(field: &str, text: &str) -> Result<EndpointKey, Problem> {
     };
     if scheme.eq_ignore_ascii_case("sips") || scheme.eq_ignore_ascii_case("sip") {
         let uri = SipUri::parse(text).map_err(|v| violation(field, text, &v))?;
-        let (user, domain) = uri.aor().map_err(|v| violation(field, text, &v))?;
-        let Some(canonical) = user else {
+        let aor = uri.aor();
+        let Some(canonical) = aor.user else {
             return Err(Problem::not_found(field, "endpoint"));
         };
         return Ok(EndpointKey::Name {
-            domain: Some(domain),
-            canonical,
+            domain: Some(aor.domain.into_owned()),
+            canonical: canonical.into_owned(),
         });
     }
     require_technology(field, scheme)?;

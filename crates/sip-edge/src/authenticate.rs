@@ -130,7 +130,7 @@ fn same_target(uri: &str, request: &Message, flow: &Flow) -> bool {
         SipUri::parse_received(request_uri),
     ) {
         (Ok(signed), Ok(asked)) => {
-            let host = signed.host.same(&asked.host)
+            let host = signed.host.is_equivalent(&asked.host)
                 || signed
                     .host
                     .address()

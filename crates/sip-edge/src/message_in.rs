@@ -30,7 +30,7 @@ pub(crate) async fn receive(edge: &Edge, flow: &Flow, request: &Message) -> Resu
     let from_tag = from.tag().unwrap_or_default();
     let from = sip_uri(from.uri, "Bad From")?;
     let realm_of_to = realm(edge, &to).await?;
-    let realm_of_from = if from.host.same(&to.host) {
+    let realm_of_from = if from.host.is_equivalent(&to.host) {
         realm_of_to.clone()
     } else {
         realm(edge, &from).await?

@@ -1,34 +1,48 @@
-//! The character classes of RFC 3261 section 25.1 as one lookup table.
+//! The character classes of RFC 3261 section 25.1 as one lookup table, and escapes.
 //!
 //! Each octet has a set of classes, so that a test is one load and one mask. Only ASCII octets are in
 //! any class: the Unicode predicates of `char` accept digits and letters that SIP does not know.
 
+use std::fmt::Write as _;
+
 /// The letters and digits of `alphanum`.
-pub const ALPHANUM: u16 = 1;
+pub(crate) const ALPHANUM: u16 = 1;
 /// The octets of `mark`, which with `alphanum` make `unreserved`.
-pub const MARK: u16 = 1 << 1;
+pub(crate) const MARK: u16 = 1 << 1;
 /// The octets of `user-unreserved`.
-pub const USER: u16 = 1 << 2;
+pub(crate) const USER: u16 = 1 << 2;
 /// The reserved octets that a `password` of a URI may hold.
-pub const PASSWORD: u16 = 1 << 3;
-/// The octets of `param-unreserved`.
-pub const PARAM: u16 = 1 << 4;
+pub(crate) const PASSWORD: u16 = 1 << 3;
+/// The octets of `param-unreserved`, which RFC 3966 has too.
+pub(crate) const PARAM: u16 = 1 << 4;
 /// The octets of `hnv-unreserved`.
-pub const HEADER: u16 = 1 << 5;
+pub(crate) const HEADER: u16 = 1 << 5;
 /// The octets of a `token` beside `alphanum`.
-pub const TOKEN: u16 = 1 << 6;
-/// The octets of `word` beside `alphanum`.
-pub const WORD: u16 = 1 << 7;
+pub(crate) const TOKEN: u16 = 1 << 6;
+/// The octets of a `word` beside `alphanum`.
+pub(crate) const WORD: u16 = 1 << 7;
+/// The octets of `reserved`.
+pub(crate) const RESERVED: u16 = 1 << 8;
+/// The octets of `uric` but `;`, which ends a parameter (RFC 3966 section 3).
+pub(crate) const URIC: u16 = 1 << 9;
+/// The octets of a host name.
+pub(crate) const HOST: u16 = 1 << 10;
+/// The octets of `phonedigit` (RFC 3966 section 3).
+pub(crate) const PHONE: u16 = 1 << 11;
+/// The octets of `phonedigit-hex` (RFC 3966 section 3).
+pub(crate) const PHONE_HEX: u16 = 1 << 12;
+/// The octets of `visual-separator` (RFC 3966 section 3).
+pub(crate) const SEPARATOR: u16 = 1 << 13;
 
 /// The classes of `unreserved`.
-pub const UNRESERVED: u16 = ALPHANUM | MARK;
+pub(crate) const UNRESERVED: u16 = ALPHANUM | MARK;
 
 const CLASSES: [u16; 256] = {
     let mut table = [0; 256];
     table = mark(
         table,
         b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789",
-        ALPHANUM,
+        ALPHANUM | HOST,
     );
     table = mark(table, b"-_.!~*'()", MARK);
     table = mark(table, b"&=+$,;?/", USER);
@@ -36,7 +50,13 @@ const CLASSES: [u16; 256] = {
     table = mark(table, b"[]/:&+$", PARAM);
     table = mark(table, b"[]/?:+$", HEADER);
     table = mark(table, b"-.!%*_+`'~", TOKEN);
-    mark(table, b"-.!%*_+`'~()<>:\\\"/[]?{}", WORD)
+    table = mark(table, b"-.!%*_+`'~()<>:\\\"/[]?{}", WORD);
+    table = mark(table, b";/?:@&=+$,", RESERVED);
+    table = mark(table, b"/?:@&=+$,", URIC);
+    table = mark(table, b"-.", HOST);
+    table = mark(table, b"0123456789-.()", PHONE | PHONE_HEX);
+    table = mark(table, b"ABCDEFabcdef*#", PHONE_HEX);
+    mark(table, b"-.()", SEPARATOR)
 };
 
 const fn mark(mut table: [u16; 256], octets: &[u8], class: u16) -> [u16; 256] {
@@ -44,50 +64,58 @@ const fn mark(mut table: [u16; 256], octets: &[u8], class: u16) -> [u16; 256] {
     while i < octets.len() {
         #[expect(
             clippy::as_conversions,
-            reason = "From is not const; u8 to usize is lossless"
+            clippy::indexing_slicing,
+            reason = "evaluated when the crate is built; From is not const, and u8 to usize is lossless"
         )]
-        let at = octets[i] as usize;
-        table[at] |= class;
+        {
+            table[octets[i] as usize] |= class;
+        }
         i += 1;
     }
     table
 }
 
 /// Whether `octet` is in one of `classes`.
-#[must_use]
 #[inline]
-pub fn is(octet: u8, classes: u16) -> bool {
-    CLASSES[usize::from(octet)] & classes != 0
+pub(crate) fn is(octet: u8, classes: u16) -> bool {
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "an octet is less than 256, the length of the table"
+    )]
+    let of = CLASSES[usize::from(octet)];
+    of & classes != 0
+}
+
+/// Whether all octets are in one of `classes`.
+#[inline]
+pub(crate) fn all(text: &str, classes: u16) -> bool {
+    text.bytes().all(|octet| is(octet, classes))
+}
+
+/// The offset of the first octet that is in none of `classes`.
+#[inline]
+pub(crate) fn first_outside(text: &str, classes: u16) -> Option<usize> {
+    text.bytes().position(|octet| !is(octet, classes))
 }
 
 /// Whether `octets` is a `token` (RFC 3261 section 25.1): not empty, only token characters.
-#[must_use]
-pub fn is_token(octets: &[u8]) -> bool {
+#[inline]
+pub(crate) fn is_token(octets: &[u8]) -> bool {
     !octets.is_empty() && octets.iter().all(|o| is(*o, ALPHANUM | TOKEN))
 }
 
-/// Whether `octets` is a `callid`: a `word`, or two with an `@` between (RFC 3261 section 25.1).
-#[must_use]
-pub fn is_callid(octets: &[u8]) -> bool {
-    let is_word = |w: &[u8]| !w.is_empty() && w.iter().all(|o| is(*o, ALPHANUM | WORD));
-    match octets.iter().position(|o| *o == b'@') {
-        Some(at) => is_word(&octets[..at]) && is_word(&octets[at + 1..]),
-        None => is_word(octets),
-    }
-}
-
 /// The value of the two hexadecimal digits after the `%` at `octets[at]`, if they are there.
-#[must_use]
-pub fn escaped(octets: &[u8], at: usize) -> Option<u8> {
-    let digit = |o: &u8| {
-        char::from(*o)
-            .to_digit(16)
-            .and_then(|d| u8::try_from(d).ok())
+pub(crate) fn escaped(octets: &[u8], at: usize) -> Option<u8> {
+    let digit = |at: usize| {
+        let digit = char::from(*octets.get(at)?).to_digit(16)?;
+        u8::try_from(digit).ok()
     };
-    Some(digit(octets.get(at + 1)?)? * 16 + digit(octets.get(at + 2)?)?)
+    let (high, low) = (digit(at.checked_add(1)?)?, digit(at.checked_add(2)?)?);
+    Some(high << 4 | low)
 }
 
 /// The offset of the first octet that is neither in `classes` nor part of a whole `escaped`.
+#[inline]
 pub(crate) fn first_foreign(octets: &[u8], classes: u16) -> Option<usize> {
     let mut at = 0;
     while let Some(octet) = octets.get(at) {
@@ -102,6 +130,37 @@ pub(crate) fn first_foreign(octets: &[u8], classes: u16) -> Option<usize> {
     None
 }
 
+/// The octets of a text with each escape undone once, each with whether it was escaped. A `%` without two
+/// digits stays as it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Octets<'a>(pub(crate) &'a [u8]);
+
+impl Iterator for Octets<'_> {
+    type Item = (u8, bool);
+
+    fn next(&mut self) -> Option<(u8, bool)> {
+        let (first, rest) = self.0.split_first()?;
+        if *first == b'%'
+            && let Some(value) = escaped(self.0, 0)
+        {
+            self.0 = self.0.get(3..).unwrap_or_default();
+            return Some((value, true));
+        }
+        self.0 = rest;
+        Some((*first, false))
+    }
+}
+
+/// Appends an octet as itself if it is in one of `classes`, and else as an escape with upper-case digits.
+pub(crate) fn push(to: &mut String, octet: u8, classes: u16) {
+    if is(octet, classes) {
+        to.push(char::from(octet));
+    } else {
+        // Writing into a `String` cannot fail.
+        let _ = write!(to, "%{octet:02X}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,18 +172,15 @@ mod tests {
     }
 
     #[test]
-    fn callid_takes_one_at() {
-        assert!(is_callid(b"a84b4c76e66710@pc33.atlanta.com") && is_callid(b"1"));
-        for bad in [&b""[..], b"@", b"a@", b"@a", b"a@b@c", b"a b", b"a,b"] {
-            assert!(!is_callid(bad), "{bad:?}");
-        }
-    }
-
-    #[test]
     fn escapes_need_two_hexadecimal_digits() {
         assert_eq!(escaped(b"%c3", 0), Some(0xc3));
         for bad in [&b"%"[..], b"%4", b"%g1", b"%1g", b"%+1"] {
             assert_eq!(escaped(bad, 0), None, "{bad:?}");
         }
+        let octets: Vec<_> = Octets(b"%41%4%").collect();
+        assert_eq!(
+            octets,
+            [(b'A', true), (b'%', false), (b'4', false), (b'%', false)]
+        );
     }
 }

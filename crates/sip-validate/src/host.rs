@@ -7,10 +7,26 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::chars::{self, ALPHANUM};
+use crate::chars::{self, HOST};
 use crate::{Rule, Violation};
 
+/// The longest name and the longest label of the DNS (RFC 1035 section 2.3.4), in octets as text.
+const NAME_BYTES_MAX: usize = 253;
+const LABEL_BYTES_MAX: usize = 63;
+
 /// A `host` (RFC 3261 section 25.1, corrected by RFC 5954 section 4.1).
+///
+/// ```
+/// use sip_validate::Host;
+///
+/// assert_eq!(Host::parse("Example.COM.")?.canonical(), "example.com");
+/// assert!(Host::parse("[2001:DB8::1]")?.is_equivalent(&Host::parse("[2001:db8:0:0::1]")?));
+/// // A name ends with a label that starts with a letter, and an IPv4 address has no leading zeros ...
+/// assert!(Host::parse("example.123").is_err() && Host::parse("192.0.2.010").is_err());
+/// // ... but devices send such addresses.
+/// assert_eq!(Host::parse_received("192.0.2.010")?.to_string(), "192.0.2.10");
+/// # Ok::<(), sip_validate::Violation>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Host<'a> {
     /// A host name, as written; compare it without regard to case.
@@ -33,7 +49,7 @@ impl<'a> Host<'a> {
             let address = bracketed(text).and_then(|inner| inner.parse().ok());
             return address
                 .map(Host::V6)
-                .ok_or(Violation::at(Rule::HostIpv6, text, 0));
+                .ok_or_else(|| Violation::at(Rule::HostIpv6, text, 0));
         }
         // Only an address consists of digits and dots: a last label starts with a letter.
         if !text.is_empty() && text.bytes().all(|o| o.is_ascii_digit() || o == b'.') {
@@ -73,9 +89,13 @@ impl<'a> Host<'a> {
         }
     }
 
-    /// Whether both name the same host: addresses by value, names without regard to case.
+    /// Whether both are the same host in a URI (RFC 3261 section 19.1.4, RFC 5954 section 4.2): addresses by
+    /// value, names without regard to case.
+    ///
+    /// A name and the address that it leads to are not the same, and neither are a name with and one without
+    /// a final dot; [`Host::canonical`] gives the latter two one form.
     #[must_use]
-    pub fn same(&self, other: &Host<'_>) -> bool {
+    pub fn is_equivalent(&self, other: &Host<'_>) -> bool {
         match (self, other) {
             (Host::Name(a), Host::Name(b)) => a.eq_ignore_ascii_case(b),
             (a, b) => a.address().is_some() && a.address() == b.address(),
@@ -114,14 +134,12 @@ fn bracketed(text: &str) -> Option<&str> {
     text.strip_prefix('[')?.strip_suffix(']')
 }
 
-fn hostname(text: &str) -> Result<(), Violation> {
+/// Checks a `hostname` with the limits of the DNS.
+pub(crate) fn hostname(text: &str) -> Result<(), Violation> {
     if text.is_empty() {
         return Err(Violation::at(Rule::HostEmpty, text, 0));
     }
-    if let Some(at) = text
-        .bytes()
-        .position(|o| !chars::is(o, ALPHANUM) && o != b'-' && o != b'.')
-    {
+    if let Some(at) = chars::first_outside(text, HOST) {
         // An address without its brackets is a common slip and deserves its own sentence.
         let rule = if text.parse::<Ipv6Addr>().is_ok() {
             Rule::HostIpv6
@@ -131,42 +149,44 @@ fn hostname(text: &str) -> Result<(), Violation> {
         return Err(Violation::at(rule, text, at));
     }
     let name = text.strip_suffix('.').unwrap_or(text);
-    if name.len() > 253 {
-        return Err(Violation::at(Rule::HostTooLong, text, 253));
+    if name.len() > NAME_BYTES_MAX {
+        return Err(Violation::at(Rule::HostTooLong, text, NAME_BYTES_MAX));
     }
     let mut start = 0;
-    let mut last = 0;
+    let mut top = (0, "");
     for label in name.split('.') {
+        let wrong = |rule, at: usize| Err(Violation::at(rule, text, start + at));
         if label.is_empty() || label.starts_with('-') {
-            return Err(Violation::at(Rule::HostLabel, text, start));
+            return wrong(Rule::HostLabel, 0);
         }
         if label.ends_with('-') {
-            return Err(Violation::at(
-                Rule::HostLabel,
-                text,
-                start + label.len() - 1,
-            ));
+            return wrong(Rule::HostLabel, label.len() - 1);
         }
-        if label.len() > 63 {
-            return Err(Violation::at(Rule::HostTooLong, text, start + 63));
+        if label.len() > LABEL_BYTES_MAX {
+            return wrong(Rule::HostTooLong, LABEL_BYTES_MAX);
         }
-        last = start;
+        top = (start, label);
         start += label.len() + 1;
     }
-    if !text.as_bytes()[last].is_ascii_alphabetic() {
-        return Err(Violation::at(Rule::HostTopLabel, text, last));
+    if !top.1.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        return Err(Violation::at(Rule::HostTopLabel, text, top.0));
     }
     Ok(())
 }
 
 fn three_colons(text: &str) -> Option<Ipv6Addr> {
-    let at = text.find(":::")?;
+    let (head, tail) = text.split_once(":::")?;
     // The longest text of an IPv6 address has 45 octets.
     let mut buffer = [0; 45];
-    let (head, tail) = (&text.as_bytes()[..at], &text.as_bytes()[at + 1..]);
-    buffer.get_mut(..at)?.copy_from_slice(head);
-    buffer.get_mut(at..at + tail.len())?.copy_from_slice(tail);
-    std::str::from_utf8(&buffer[..at + tail.len()])
+    let mut length = 0;
+    for part in [head, "::", tail] {
+        let end = length + part.len();
+        buffer
+            .get_mut(length..end)?
+            .copy_from_slice(part.as_bytes());
+        length = end;
+    }
+    std::str::from_utf8(buffer.get(..length)?)
         .ok()?
         .parse()
         .ok()
@@ -186,6 +206,11 @@ fn leading_zeros(text: &str) -> Option<Ipv4Addr> {
 ///
 /// # Errors
 /// [`Rule::Port`] at the first character that is no digit, or at the start.
+///
+/// ```
+/// assert_eq!(sip_validate::port("5061"), Ok(5061));
+/// assert!(sip_validate::port("65536").is_err() && sip_validate::port("+1").is_err());
+/// ```
 pub fn port(text: &str) -> Result<u16, Violation> {
     if let Some(at) = text.bytes().position(|o| !o.is_ascii_digit()) {
         return Err(Violation::at(Rule::Port, text, at));
@@ -200,6 +225,11 @@ pub fn port(text: &str) -> Result<u16, Violation> {
 ///
 /// # Errors
 /// Those of [`Host::parse`].
+///
+/// ```
+/// assert_eq!(sip_validate::domain("Example.COM.")?, "example.com");
+/// # Ok::<(), sip_validate::Violation>(())
+/// ```
 pub fn domain(text: &str) -> Result<Cow<'_, str>, Violation> {
     Host::parse(text).map(|host| host.canonical())
 }

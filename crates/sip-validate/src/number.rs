@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::chars::{self, PHONE};
 use crate::{Rule, Violation};
 
 /// The most digits of an international number (ITU-T E.164 section 6.2); RFC 3966 itself has no limit.
@@ -13,37 +14,45 @@ pub const E164_DIGITS_MAX: usize = 15;
 ///
 /// # Errors
 /// [`Rule::NumberCountryCode`], [`Rule::NumberCharacter`] or [`Rule::NumberTooLong`].
+///
+/// ```
+/// assert_eq!(sip_validate::e164("+1 (212) 555-1212")?, "+12125551212");
+/// # Ok::<(), sip_validate::Violation>(())
+/// ```
 pub fn e164(text: &str) -> Result<Cow<'_, str>, Violation> {
     let Some(rest) = text.strip_prefix('+') else {
         return Err(Violation::at(Rule::NumberCountryCode, text, 0));
     };
-    let mut digits = 0;
-    let mut canonical = true;
-    for (at, octet) in rest.bytes().enumerate() {
-        match octet {
-            b'0'..=b'9' => {
-                digits += 1;
-                if digits == 1 && octet == b'0' {
-                    return Err(Violation::at(Rule::NumberCountryCode, text, at + 1));
-                }
-                if digits > E164_DIGITS_MAX {
-                    return Err(Violation::at(Rule::NumberTooLong, text, at + 1));
-                }
-            }
-            b'-' | b'.' | b'(' | b')' | b' ' => canonical = false,
-            _ => return Err(Violation::at(Rule::NumberCharacter, text, at + 1)),
-        }
+    let is_foreign = |octet: u8| !chars::is(octet, PHONE) && octet != b' ';
+    if let Some(at) = rest.bytes().position(is_foreign) {
+        return Err(Violation::at(Rule::NumberCharacter, text, at + 1));
     }
-    if digits == 0 {
-        return Err(Violation::at(Rule::NumberCountryCode, text, text.len()));
-    }
-    Ok(if canonical {
+    country_and_length(text)?;
+    Ok(if rest.bytes().all(|octet| octet.is_ascii_digit()) {
         Cow::Borrowed(text)
     } else {
         text.chars()
             .filter(|c| *c == '+' || c.is_ascii_digit())
             .collect()
     })
+}
+
+/// Checks that the digits of a number start with a country code and are not too many; nothing else of it.
+pub(crate) fn country_and_length(text: &str) -> Result<(), Violation> {
+    let mut digits = 0;
+    for (at, octet) in text.bytes().enumerate().filter(|(_, o)| o.is_ascii_digit()) {
+        digits += 1;
+        if digits == 1 && octet == b'0' {
+            return Err(Violation::at(Rule::NumberCountryCode, text, at));
+        }
+        if digits > E164_DIGITS_MAX {
+            return Err(Violation::at(Rule::NumberTooLong, text, at));
+        }
+    }
+    if digits == 0 {
+        return Err(Violation::at(Rule::NumberCountryCode, text, text.len()));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

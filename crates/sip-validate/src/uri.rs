@@ -3,31 +3,83 @@
 //! Strict for URIs that people create, tolerant for received ones. It must not decide what a part is
 //! used for: which parts count in a Request-URI or a Contact is the business of the caller.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use crate::chars::{self, HEADER, PARAM, UNRESERVED};
-use crate::{Host, Rule, Violation, aor_user, port, uri_password, user};
+use crate::chars::{self, HEADER, PARAM, PHONE, PHONE_HEX, UNRESERVED};
+use crate::compare::{self, Case};
+use crate::user::canonical;
+use crate::{Host, Rule, TelephoneSubscriber, Violation, port, uri_password, user};
 
 /// The most parameters of one URI. The grammar has no limit; without one, the check that no name
 /// occurs twice would take quadratic time on hostile input.
 pub const URI_PARAMETERS_MAX: usize = 32;
 
+/// The most headers of one URI. The grammar has no limit; without one, comparing two URIs would take
+/// quadratic time on hostile input.
+pub const URI_HEADERS_MAX: usize = 32;
+
 /// The scheme of a URI.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scheme {
-    /// `sip:`
+    /// `sip`
     Sip,
-    /// `sips:`, over TLS only.
+    /// `sips`, over TLS only.
     Sips,
 }
 
-/// A SIP or SIPS URI (RFC 3261 section 19.1.1) whose parts borrow from the text.
+impl Scheme {
+    /// The scheme as it is written, without the colon.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sip => "sip",
+            Self::Sips => "sips",
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Whether a value was created here or received from the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Strict,
+    Received,
+}
+
+/// A SIP or SIPS URI (RFC 3261 section 19.1.1) whose parts borrow from the text.
+///
+/// `==` compares the parts as they are written; use [`SipUri::is_equivalent`] for Contacts and
+/// [`SipUri::aor`] for a key. Neither [`Display`](fmt::Display) nor [`Debug`] shows a password.
+///
+/// ```
+/// use sip_validate::{Host, Scheme, SipUri};
+///
+/// let uri = SipUri::parse("sip:alice@Example.COM:5061;transport=tcp;lr?Subject=hi")?;
+/// assert_eq!((uri.scheme, uri.user, uri.port), (Scheme::Sip, Some("alice"), Some(5061)));
+/// assert_eq!(uri.host, Host::Name("Example.COM"));
+/// assert_eq!((uri.transport(), uri.is_loose_router(), uri.maddr()), (Some("tcp"), true, None));
+/// assert_eq!(uri.headers().collect::<Vec<_>>(), [("Subject", "hi")]);
+/// assert_eq!(uri.aor().to_string(), "sip:alice@example.com");
+///
+/// let violation = SipUri::parse("sip:alice@example.com;ttl=999").unwrap_err();
+/// assert_eq!((violation.rule, violation.byte_offset), (sip_validate::Rule::UriParameterValue, 22));
+/// assert!(SipUri::parse_received("sip:alice@example.com;ttl=999").is_ok());
+/// # Ok::<(), sip_validate::Violation>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SipUri<'a> {
     /// The scheme.
     pub scheme: Scheme,
     /// The user part as written, with its escapes; `None` when there is no `@`.
     pub user: Option<&'a str>,
+    /// The password as written; private, so that nobody prints it by chance.
+    password: Option<&'a str>,
     /// The host.
     pub host: Host<'a>,
     /// The port, when one is written.
@@ -42,83 +94,89 @@ impl<'a> SipUri<'a> {
     /// Reads a URI strictly, as for one that a person creates.
     ///
     /// Known parameters must have a value of their own form, no parameter may occur twice, a `sips`
-    /// URI may not ask for UDP, and the port is from 1 to 65535. A password in the URI is checked and
-    /// dropped.
+    /// URI may not ask for UDP, and the port is from 1 to 65535.
     ///
     /// # Errors
     /// The violated rule; offsets count from the start of `text`.
     pub fn parse(text: &'a str) -> Result<Self, Violation> {
-        Self::read(text, true)
+        Self::read(text, Mode::Strict)
     }
 
     /// Reads a URI tolerantly, as it may stand in a received message.
     ///
-    /// Unlike [`SipUri::parse`] it ignores the value of a known parameter that has the wrong form
-    /// (`;lr=on`), and reads the host with [`Host::parse_received`].
+    /// Unlike [`SipUri::parse`] it takes a known parameter with a value of the wrong form (`;lr=on`,
+    /// `;ttl=999`), and UDP for `sips`; what the parameter means is then ignored, as if it was unknown. The
+    /// host is read with [`Host::parse_received`].
     ///
     /// # Errors
     /// The violated rule; offsets count from the start of `text`.
     pub fn parse_received(text: &'a str) -> Result<Self, Violation> {
-        Self::read(text, false)
+        Self::read(text, Mode::Received)
     }
 
-    fn read(text: &'a str, strict: bool) -> Result<Self, Violation> {
-        let scheme = text.split(':').next().unwrap_or_default();
-        let (scheme, mut at) = match scheme {
-            s if s.eq_ignore_ascii_case("sip") && text.len() > 3 => (Scheme::Sip, 4),
-            s if s.eq_ignore_ascii_case("sips") && text.len() > 4 => (Scheme::Sips, 5),
+    fn read(text: &'a str, mode: Mode) -> Result<Self, Violation> {
+        // Each step takes a part from the front: what is left is always an end of the text.
+        let offset = |rest: &str| text.len() - rest.len();
+        let (scheme, rest) = match text.split_once(':') {
+            Some((s, rest)) if s.eq_ignore_ascii_case("sip") => (Scheme::Sip, rest),
+            Some((s, rest)) if s.eq_ignore_ascii_case("sips") => (Scheme::Sips, rest),
             _ => return Err(Violation::at(Rule::UriScheme, text, 0)),
         };
         // An `@` cannot occur after the userinfo, whereas `;` and `?` can occur in it.
-        let mut name = None;
-        if let Some(end) = text[at..].rfind('@') {
-            let info = &text[at..at + end];
-            let (before, password) = info
-                .split_once(':')
-                .map_or((info, None), |(u, p)| (u, Some(p)));
-            user(before).map_err(|violation| violation.moved(at))?;
-            if let Some(password) = password {
-                uri_password(password).map_err(|v| v.moved(at + before.len() + 1))?;
+        let (name, password, rest) = match rest.rsplit_once('@') {
+            None => (None, None, rest),
+            Some((info, after)) => {
+                let (name, password) = match info.split_once(':') {
+                    Some((name, password)) => (name, Some(password)),
+                    None => (info, None),
+                };
+                user(name).map_err(|v| v.moved(offset(rest)))?;
+                if let Some(password) = password {
+                    let at = offset(rest) + name.len() + 1;
+                    uri_password(password).map_err(|v| v.moved(at))?;
+                }
+                (Some(name), password, after)
             }
-            name = Some(before);
-            at += end + 1;
-        }
-        let rest = &text[at..];
-        let host_end = match rest.strip_prefix('[') {
-            Some(inner) => inner.find(']').map_or(rest.len(), |end| end + 2),
-            None => rest.find([':', ';', '?']).unwrap_or(rest.len()),
         };
-        let host = if strict {
-            Host::parse
-        } else {
-            Host::parse_received
+        let end = match rest.strip_prefix('[') {
+            Some(inner) => inner.find(']').map(|end| end + 2),
+            None => rest.bytes().position(|o| matches!(o, b':' | b';' | b'?')),
         };
-        let host = host(&rest[..host_end]).map_err(|violation| violation.moved(at))?;
-        at += host_end;
-        let mut number = None;
-        if let Some(digits) = text[at..].strip_prefix(':') {
-            let end = digits.find([';', '?']).unwrap_or(digits.len());
-            number = Some(port(&digits[..end]).map_err(|violation| violation.moved(at + 1))?);
-            at += 1 + end;
+        let (host, after) = end.map_or((rest, ""), |end| split(rest, end));
+        let host = match mode {
+            Mode::Strict => Host::parse(host),
+            Mode::Received => Host::parse_received(host),
         }
-        let (parameters, headers) = text[at..]
-            .split_once('?')
-            .map_or((&text[at..], None), |(p, h)| (p, Some(h)));
-        let headers_at = at + parameters.len() + 1;
+        .map_err(|v| v.moved(offset(rest)))?;
+        let (number, rest) = match after.strip_prefix(':') {
+            None => (None, after),
+            Some(after) => {
+                let end = after.bytes().position(|o| matches!(o, b';' | b'?'));
+                let (digits, rest) = end.map_or((after, ""), |end| split(after, end));
+                let number = port(digits).map_err(|v| v.moved(offset(after)))?;
+                (Some(number), rest)
+            }
+        };
+        let (parameters, headers) = match rest.split_once('?') {
+            Some((parameters, headers)) => (parameters, Some(headers)),
+            None => (rest, None),
+        };
         let parameters = match parameters.strip_prefix(';') {
             Some(parameters) => {
-                parameters_check(parameters, strict, scheme).map_err(|v| v.moved(at + 1))?;
+                parameters_check(parameters, mode, scheme)
+                    .map_err(|v| v.moved(offset(rest) + 1))?;
                 parameters
             }
             None if parameters.is_empty() => parameters,
-            None => return Err(Violation::at(Rule::UriAfterHost, text, at)),
+            None => return Err(Violation::at(Rule::UriAfterHost, text, offset(rest))),
         };
         if let Some(headers) = headers {
-            headers_check(headers).map_err(|violation| violation.moved(headers_at))?;
+            headers_check(headers).map_err(|v| v.moved(offset(headers)))?;
         }
         Ok(Self {
             scheme,
             user: name,
+            password,
             host,
             port: number,
             parameters,
@@ -126,16 +184,16 @@ impl<'a> SipUri<'a> {
         })
     }
 
-    /// The parameters in the order of the text: name, and value when there is an `=`.
-    pub fn parameters(&self) -> impl Iterator<Item = (&'a str, Option<&'a str>)> + use<'a> {
-        self.parameters
-            .split(';')
-            .filter(|parameter| !parameter.is_empty())
-            .map(|parameter| {
-                parameter
-                    .split_once('=')
-                    .map_or((parameter, None), |(n, v)| (n, Some(v)))
-            })
+    /// The password as written, with its escapes. A password in a URI is no secret from anyone who sees the
+    /// message: never store, log or send it (RFC 3261 section 19.1.1).
+    #[must_use]
+    pub fn password(&self) -> Option<&'a str> {
+        self.password
+    }
+
+    /// The parameters in the order of the text: name, and value when there is an `=`, both as written.
+    pub fn parameters(&self) -> impl Iterator<Item = (&'a str, Option<&'a str>)> + Clone + use<'a> {
+        pairs(self.parameters, ';')
     }
 
     /// The value of the parameter `name`, compared without regard to case; `Some("")` when it has none.
@@ -148,34 +206,157 @@ impl<'a> SipUri<'a> {
         })
     }
 
+    /// The value of a known parameter, unless it has not the form that the parameter demands.
+    fn known(&self, known: Known) -> Option<&'a str> {
+        self.parameters()
+            .find(|(name, _)| Known::of(name) == Some(known))
+            .filter(|(_, value)| known.takes(*value))
+            .map(|(_, value)| value.unwrap_or_default())
+    }
+
+    /// The value of `transport`: a token, compared without regard to case.
+    #[must_use]
+    pub fn transport(&self) -> Option<&'a str> {
+        self.known(Known::Transport)
+    }
+
+    /// The value of the parameter `user`, which says what the user part is: `phone`, `ip` or another token.
+    #[must_use]
+    pub fn user_type(&self) -> Option<&'a str> {
+        self.known(Known::User)
+    }
+
+    /// The value of `method`: a method, compared with regard to case.
+    #[must_use]
+    pub fn method(&self) -> Option<&'a str> {
+        self.known(Known::Method)
+    }
+
+    /// The value of `ttl`.
+    #[must_use]
+    pub fn ttl(&self) -> Option<u8> {
+        self.known(Known::Ttl).and_then(|ttl| ttl.parse().ok())
+    }
+
+    /// The value of `maddr`.
+    #[must_use]
+    pub fn maddr(&self) -> Option<Host<'a>> {
+        self.known(Known::Maddr)
+            .and_then(|host| Host::parse(host).ok())
+    }
+
+    /// Whether there is an `lr`, with a value or not: old stacks write `;lr=on`.
+    #[must_use]
+    pub fn is_loose_router(&self) -> bool {
+        self.parameter("lr").is_some()
+    }
+
+    /// The headers in the order of the text: name and value, both as written.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a str)> + Clone + use<'a> {
+        pairs(self.headers, '&').map(|(name, value)| (name, value.unwrap_or_default()))
+    }
+
     /// Whether the URI has headers (`?name=value`), which most places of a message do not allow.
     #[must_use]
     pub fn has_headers(&self) -> bool {
         !self.headers.is_empty()
     }
 
-    /// The canonical user and domain of the address-of-record that this URI names; the user is `None`
-    /// for a URI without one. Scheme, port, parameters and headers do not count.
+    /// Whether both URIs are equivalent (RFC 3261 section 19.1.4, RFC 5954 section 4.2): whether two Contacts
+    /// are one binding.
     ///
-    /// # Errors
-    /// None for a URI of this type; the result mirrors [`aor_user`].
-    pub fn aor(&self) -> Result<(Option<String>, String), Violation> {
-        let user = self
-            .user
-            .map(aor_user)
-            .transpose()?
-            .map(|user| user.into_owned());
-        Ok((user, self.host.canonical().into_owned()))
+    /// - `sip` is never `sips`. User and password count with their case, all else but a method without.
+    /// - An escape is its character, unless that is reserved (`;/?:@&=+$,`).
+    /// - What stands in one URI only makes a difference, even the default port, but for parameters: only
+    ///   `user`, `ttl`, `method`, `maddr` and `transport` do then.
+    /// - Addresses are compared by value, in `maddr` too. The DNS is not asked.
+    ///
+    /// This is symmetric, but not transitive: `sip:a@h;x=1` and `sip:a@h;x=2` differ, though both are equivalent
+    /// to `sip:a@h`. It is no use as a key; [`SipUri::aor`] is one.
+    ///
+    /// ```
+    /// use sip_validate::SipUri;
+    ///
+    /// let one = SipUri::parse("sip:%61lice@atlanta.com;transport=TCP")?;
+    /// let two = SipUri::parse("sip:alice@AtLanTa.CoM;Transport=tcp;ob")?;
+    /// assert!(one.is_equivalent(&two));
+    /// assert!(!one.is_equivalent(&SipUri::parse("sip:alice@atlanta.com")?));
+    /// # Ok::<(), sip_validate::Violation>(())
+    /// ```
+    #[must_use]
+    pub fn is_equivalent(&self, other: &SipUri<'_>) -> bool {
+        self.scheme == other.scheme
+            && self.port == other.port
+            && self.host.is_equivalent(&other.host)
+            && compare::options(self.user, other.user, Case::Sensitive)
+            && compare::options(self.password, other.password, Case::Sensitive)
+            && parameters_agree(self, other)
+            && parameters_agree(other, self)
+            && headers_agree(self, other)
+    }
+
+    /// The address-of-record that this URI names, in its one form (RFC 3261 section 10.3 step 5): a key.
+    ///
+    /// ```
+    /// use sip_validate::SipUri;
+    ///
+    /// let uri = SipUri::parse("sip:%61lice:pw@Example.COM.:5060;transport=tcp?Subject=hi")?;
+    /// assert_eq!(uri.aor(), SipUri::parse("sip:alice@example.com")?.aor());
+    /// # Ok::<(), sip_validate::Violation>(())
+    /// ```
+    #[must_use]
+    pub fn aor(&self) -> Aor<'a> {
+        Aor {
+            scheme: self.scheme,
+            user: self.user.map(canonical),
+            domain: self.host.canonical(),
+        }
+    }
+
+    /// The `tel` URI whose number is the user part (RFC 3261 sections 19.1.1 and 19.1.6).
+    ///
+    /// `None` unless the URI says `user=phone` and its user part is a `telephone-subscriber`, in which
+    /// characters that `user` does not have are escaped. Host and parameters of the SIP URI are dropped.
+    ///
+    /// ```
+    /// use sip_validate::SipUri;
+    ///
+    /// let uri = SipUri::parse("sip:%2331%23;phone-context=example.com@gateway.example;user=phone")?;
+    /// assert_eq!(uri.to_tel().as_deref(), Some("tel:#31#;phone-context=example.com"));
+    /// # Ok::<(), sip_validate::Violation>(())
+    /// ```
+    #[must_use]
+    pub fn to_tel(&self) -> Option<String> {
+        let is_phone = self.user_type()?.eq_ignore_ascii_case("phone");
+        let user = self.user.filter(|_| is_phone)?;
+        let (number, parameters) = match user.split_once(';') {
+            Some((number, parameters)) => (number, Some(parameters)),
+            None => (user, None),
+        };
+        let mut tel = String::with_capacity("tel:".len() + user.len());
+        tel.push_str("tel:");
+        // Parameters of a tel URI may hold escapes; its number may not.
+        for (octet, _) in chars::Octets(number.as_bytes()) {
+            if octet != b'+' && !chars::is(octet, PHONE | PHONE_HEX) {
+                return None;
+            }
+            tel.push(char::from(octet));
+        }
+        if let Some(parameters) = parameters {
+            tel.push(';');
+            tel.push_str(parameters);
+        }
+        let subscriber = tel.strip_prefix("tel:").unwrap_or_default();
+        TelephoneSubscriber::parse_received(subscriber)
+            .is_ok()
+            .then_some(tel)
     }
 }
 
 impl fmt::Display for SipUri<'_> {
     /// Writes the URI without a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.scheme {
-            Scheme::Sip => "sip:",
-            Scheme::Sips => "sips:",
-        })?;
+        write!(f, "{}:", self.scheme)?;
         if let Some(user) = self.user {
             write!(f, "{user}@")?;
         }
@@ -193,104 +374,239 @@ impl fmt::Display for SipUri<'_> {
     }
 }
 
-fn parameters_check(text: &str, strict: bool, scheme: Scheme) -> Result<(), Violation> {
+impl fmt::Debug for SipUri<'_> {
+    /// Writes the URI without a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SipUri({self})")
+    }
+}
+
+impl<'a> TryFrom<&'a str> for SipUri<'a> {
+    type Error = Violation;
+
+    /// Reads a URI strictly, as [`SipUri::parse`] does.
+    fn try_from(text: &'a str) -> Result<Self, Violation> {
+        Self::parse(text)
+    }
+}
+
+/// An address-of-record in its one form: equal exactly when it is the same address-of-record.
+///
+/// Every escape of the user is undone once, what `user` demands is escaped again; the domain is a
+/// [canonical host](Host::canonical). Port, parameters and headers are no part of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Aor<'a> {
+    /// The scheme. A product that knows a user by both schemes leaves it out of its key.
+    pub scheme: Scheme,
+    /// The canonical user; `None` for an address without one, which names the domain itself.
+    pub user: Option<Cow<'a, str>>,
+    /// The canonical domain.
+    pub domain: Cow<'a, str>,
+}
+
+impl fmt::Display for Aor<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.scheme)?;
+        if let Some(user) = &self.user {
+            write!(f, "{user}@")?;
+        }
+        f.write_str(&self.domain)
+    }
+}
+
+/// Splits at an octet that is known to be ASCII.
+fn split(text: &str, at: usize) -> (&str, &str) {
+    text.split_at_checked(at).unwrap_or((text, ""))
+}
+
+/// The parts of a list of names and values.
+pub(crate) fn pairs(
+    text: &str,
+    separator: char,
+) -> impl Iterator<Item = (&str, Option<&str>)> + Clone {
+    let parts = (!text.is_empty()).then(|| text.split(separator));
+    parts.into_iter().flatten().map(pair)
+}
+
+fn pair(part: &str) -> (&str, Option<&str>) {
+    match part.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (part, None),
+    }
+}
+
+/// A parameter that RFC 3261 section 25.1 gives its own production.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Transport,
+    User,
+    Method,
+    Ttl,
+    Maddr,
+    Lr,
+}
+
+impl Known {
+    fn of(name: &str) -> Option<Self> {
+        let (known, spelling) = match name.len() {
+            2 => (Self::Lr, "lr"),
+            3 => (Self::Ttl, "ttl"),
+            4 => (Self::User, "user"),
+            5 => (Self::Maddr, "maddr"),
+            6 => (Self::Method, "method"),
+            9 => (Self::Transport, "transport"),
+            _ => return None,
+        };
+        name.eq_ignore_ascii_case(spelling).then_some(known)
+    }
+
+    /// Whether the value is of the parameter's own production. A `%` may stand in a token by the grammar, but
+    /// is read as the start of an escape by some: none of ours has one.
+    fn takes(self, value: Option<&str>) -> bool {
+        match (self, value) {
+            (Self::Lr, value) => value.is_none(),
+            (_, None) => false,
+            (Self::Transport | Self::User | Self::Method, Some(value)) => {
+                chars::is_token(value.as_bytes()) && !value.contains('%')
+            }
+            (Self::Ttl, Some(value)) => {
+                value.len() <= 3
+                    && value.bytes().all(|o| o.is_ascii_digit())
+                    && value.parse::<u8>().is_ok()
+            }
+            (Self::Maddr, Some(value)) => Host::parse(value).is_ok(),
+        }
+    }
+}
+
+fn parameters_check(text: &str, mode: Mode, scheme: Scheme) -> Result<(), Violation> {
     let mut at = 0;
+    let mut names = [""; URI_PARAMETERS_MAX];
+    let mut has_escapes = false;
     for (count, parameter) in text.split(';').enumerate() {
         let wrong = |rule, offset: usize| Err(Violation::at(rule, text, at + offset));
-        if count == URI_PARAMETERS_MAX {
+        let Some((earlier, [slot, ..])) = names.split_at_mut_checked(count) else {
             return wrong(Rule::UriParametersTooMany, 0);
-        }
-        let (name, value) = parameter
-            .split_once('=')
-            .map_or((parameter, None), |(n, v)| (n, Some(v)));
-        // A `token` may hold a lone `%` and a backquote, which a generic parameter may not.
-        let known = known(name);
-        let part = |text: &str| {
-            (!text.is_empty()).then(|| chars::first_foreign(text.as_bytes(), UNRESERVED | PARAM))
         };
-        match part(name) {
-            Some(None) => {}
-            foreign => return wrong(Rule::UriParameter, foreign.flatten().unwrap_or(0)),
+        let (name, value) = pair(parameter);
+        match first_foreign(name) {
+            None => {}
+            Some(foreign) => return wrong(Rule::UriParameter, foreign),
         }
-        if let Some(value) = value {
-            let value_at = name.len() + 1;
-            let as_known = known.is_some_and(|check| check(Some(value)));
-            match part(value) {
-                _ if as_known => {}
-                Some(None) => {}
-                foreign => {
-                    return wrong(
-                        Rule::UriParameter,
-                        value_at + foreign.flatten().unwrap_or(0),
-                    );
-                }
+        let known = Known::of(name);
+        if let Some(value) = value
+            && let Some(foreign) = first_foreign(value)
+        {
+            // A `token` may hold a backquote and a lone `%`, which a generic parameter may not.
+            let is_token = matches!(known, Some(Known::Transport | Known::User | Known::Method))
+                && chars::is_token(value.as_bytes());
+            if !is_token {
+                return wrong(Rule::UriParameter, name.len() + 1 + foreign);
             }
         }
-        if strict && known.is_some_and(|check| !check(value)) {
-            return wrong(Rule::UriParameterValue, 0);
-        }
-        let is_udp = name.eq_ignore_ascii_case("transport")
-            && value.is_some_and(|v| v.eq_ignore_ascii_case("udp"));
-        if strict && scheme == Scheme::Sips && is_udp {
-            return wrong(Rule::UriSipsOverUdp, 0);
-        }
-        let earlier = text[..at].split_terminator(';');
-        if earlier
-            .map(|p| p.split('=').next().unwrap_or_default())
-            .any(|n| n.eq_ignore_ascii_case(name))
+        if mode == Mode::Strict
+            && let Some(known) = known
         {
+            if !known.takes(value) {
+                return wrong(Rule::UriParameterValue, 0);
+            }
+            if known == Known::Transport
+                && scheme == Scheme::Sips
+                && value.is_some_and(|v| v.eq_ignore_ascii_case("udp"))
+            {
+                return wrong(Rule::UriSipsOverUdp, 0);
+            }
+        }
+        has_escapes |= name.contains('%');
+        let is_twice = if has_escapes {
+            let mut earlier = earlier.iter();
+            earlier.any(|other| compare::texts(other, name, Case::Insensitive))
+        } else {
+            earlier.iter().any(|other| other.eq_ignore_ascii_case(name))
+        };
+        if is_twice {
             return wrong(Rule::UriParameterTwice, 0);
         }
+        *slot = name;
         at += parameter.len() + 1;
     }
     Ok(())
 }
 
-type ValueCheck = fn(Option<&str>) -> bool;
-
-/// The check of the value of a parameter that RFC 3261 section 25.1 gives its own production.
-fn known(name: &str) -> Option<ValueCheck> {
-    fn token(value: Option<&str>) -> bool {
-        value.is_some_and(|v| chars::is_token(v.as_bytes()))
+/// The offset of what makes `text` neither a `pname` nor a `pvalue`.
+fn first_foreign(text: &str) -> Option<usize> {
+    if text.is_empty() {
+        return Some(0);
     }
-    fn ttl(value: Option<&str>) -> bool {
-        value.is_some_and(|v| {
-            v.len() <= 3 && v.bytes().all(|o| o.is_ascii_digit()) && v.parse::<u8>().is_ok()
-        })
-    }
-    const KNOWN: [(&str, ValueCheck); 6] = [
-        ("transport", token),
-        ("user", token),
-        ("method", token),
-        ("ttl", ttl),
-        ("maddr", |value| {
-            value.is_some_and(|v| Host::parse(v).is_ok())
-        }),
-        ("lr", |value| value.is_none()),
-    ];
-    KNOWN
-        .iter()
-        .find(|(n, _)| n.eq_ignore_ascii_case(name))
-        .map(|(_, check)| *check)
+    chars::first_foreign(text.as_bytes(), UNRESERVED | PARAM)
 }
 
 fn headers_check(text: &str) -> Result<(), Violation> {
     let mut at = 0;
-    for header in text.split('&') {
+    for (count, header) in text.split('&').enumerate() {
+        let wrong = |rule, offset: usize| Err(Violation::at(rule, text, at + offset));
+        if count == URI_HEADERS_MAX {
+            return wrong(Rule::UriHeadersTooMany, 0);
+        }
         let foreign = |part: &str| chars::first_foreign(part.as_bytes(), UNRESERVED | HEADER);
-        let wrong = match header.split_once('=') {
-            None => Some(header.len()),
-            Some(("", _)) => Some(0),
-            Some((name, value)) => {
-                foreign(name).or_else(|| foreign(value).map(|at| name.len() + 1 + at))
+        match pair(header) {
+            (_, None) => return wrong(Rule::UriHeader, header.len()),
+            ("", _) => return wrong(Rule::UriHeader, 0),
+            (name, Some(value)) => {
+                let offset = foreign(name).or_else(|| foreign(value).map(|o| name.len() + 1 + o));
+                if let Some(offset) = offset {
+                    return wrong(Rule::UriHeader, offset);
+                }
             }
-        };
-        if let Some(offset) = wrong {
-            return Err(Violation::at(Rule::UriHeader, text, at + offset));
         }
         at += header.len() + 1;
     }
     Ok(())
+}
+
+/// Whether every parameter of `from` has its equal in `to`, or may be missing there.
+fn parameters_agree(from: &SipUri<'_>, to: &SipUri<'_>) -> bool {
+    from.parameters().all(|(name, value)| {
+        let mut others = to.parameters();
+        let other = others.find(|(other, _)| compare::texts(name, other, Case::Insensitive));
+        match (Known::of(name), other) {
+            (None | Some(Known::Lr), None) => true,
+            (Some(_), None) => false,
+            (Some(Known::Method), Some((_, other))) => {
+                compare::options(value, other, Case::Sensitive)
+            }
+            (known, Some((_, other))) => {
+                compare::options(value, other, Case::Insensitive)
+                    || (known == Some(Known::Maddr) && is_same_host(value, other))
+            }
+        }
+    })
+}
+
+fn is_same_host(a: Option<&str>, b: Option<&str>) -> bool {
+    let host = |text: Option<&str>| {
+        text.and_then(|text| Host::parse(text).ok())
+            .map(|h| h.address())
+    };
+    matches!((host(a), host(b)), (Some(Some(a)), Some(Some(b))) if a == b)
+}
+
+/// Whether both have the same headers in any order; one that is there twice counts twice.
+fn headers_agree(a: &SipUri<'_>, b: &SipUri<'_>) -> bool {
+    if a.headers == b.headers {
+        return true;
+    }
+    let mut taken = [false; URI_HEADERS_MAX];
+    let is_same = |(name, value): (&str, &str), (other, other_value): (&str, &str)| {
+        compare::texts(name, other, Case::Insensitive)
+            && compare::texts(value, other_value, Case::Insensitive)
+    };
+    a.headers().count() == b.headers().count()
+        && a.headers().all(|header| {
+            let mut others = b.headers().zip(&mut taken);
+            let found = others.find(|(other, taken)| !**taken && is_same(header, *other));
+            found.map(|(_, taken)| *taken = true).is_some()
+        })
 }
 
 #[cfg(test)]
@@ -316,13 +632,18 @@ mod tests {
         );
         assert!(uri.has_headers());
         assert_eq!(uri.to_string(), text.replace(":pw@", "@"));
+        let aor = uri.aor();
         assert_eq!(
-            uri.aor().unwrap(),
-            (
-                Some("user;par=u%40example.net".into()),
-                "example.com".into()
-            )
+            (aor.user.as_deref(), &*aor.domain),
+            (Some("user;par=u%40example.net"), "example.com")
         );
+    }
+
+    #[test]
+    fn a_password_is_given_but_not_shown() {
+        let uri = SipUri::parse("sip:a:geheim@h.example").unwrap();
+        assert_eq!(uri.password(), Some("geheim"));
+        assert!(!format!("{uri} {uri:?}").contains("geheim"));
     }
 
     #[test]
@@ -335,16 +656,20 @@ mod tests {
             ("sip:@a.com", Rule::UserEmpty, 4),
             ("sip:a b@a.com", Rule::UserCharacter, 5),
             ("sip:a@b@a.com", Rule::UserCharacter, 5),
+            ("sip:a%4@a.com", Rule::Escape, 5),
             ("sip:a:p;w@a.com", Rule::UriPassword, 7),
             ("sip:a@a_b", Rule::HostCharacter, 7),
             ("sip:a@[::1]x", Rule::UriAfterHost, 11),
+            ("sip:a@[::1", Rule::HostIpv6, 6),
             ("sip:a@a.com:0", Rule::Port, 12),
             ("sip:a@a.com:5060x", Rule::Port, 16),
             ("sip:a@a.com;", Rule::UriParameter, 12),
             ("sip:a@a.com;a=", Rule::UriParameter, 14),
             ("sip:a@a.com;a=1;A", Rule::UriParameterTwice, 16),
+            ("sip:a@a.com;a=1;%41", Rule::UriParameterTwice, 16),
             ("sip:a@a.com;lr=on", Rule::UriParameterValue, 12),
             ("sip:a@a.com;ttl=256", Rule::UriParameterValue, 12),
+            ("sip:a@a.com;transport=%41", Rule::UriParameterValue, 12),
             ("sips:a@a.com;transport=udp", Rule::UriSipsOverUdp, 13),
             ("sip:a@a.com?", Rule::UriHeader, 12),
             ("sip:a@a.com?a", Rule::UriHeader, 13),
@@ -365,6 +690,7 @@ mod tests {
         for given in [
             "sip:a@a.com;lr=on",
             "sip:a@a.com;ttl=9999",
+            "sip:a@a.com;transport=%;method=[]",
             "sips:a@a.com;transport=udp",
             "sip:a@010.0.0.1",
         ] {
@@ -377,13 +703,102 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_bounded() {
-        let with = |count: usize| {
-            let parameters: String = (0..count).map(|i| format!(";p{i}")).collect();
-            format!("sip:a@a.com{parameters}")
+    fn odd_values_are_ignored() {
+        let uri = "sip:a@a.com;lr=on;ttl=9999;maddr=[;transport;user=[];method=%41";
+        let uri = SipUri::parse_received(uri).unwrap();
+        assert_eq!(
+            (uri.ttl(), uri.maddr(), uri.transport()),
+            (None, None, None)
+        );
+        assert_eq!((uri.user_type(), uri.method()), (None, None));
+        assert!(uri.is_loose_router());
+        let uri = "sip:a@a.com;ttl=15;maddr=239.0.0.1;transport=UDP;user=phone;method=MESSAGE";
+        let uri = SipUri::parse(uri).unwrap();
+        assert_eq!((uri.ttl(), uri.transport()), (Some(15), Some("UDP")));
+        assert_eq!(uri.maddr(), Host::parse("239.0.0.1").ok());
+        assert_eq!(
+            (uri.user_type(), uri.method()),
+            (Some("phone"), Some("MESSAGE"))
+        );
+        assert!(!uri.is_loose_router());
+    }
+
+    #[test]
+    fn parameters_and_headers_are_bounded() {
+        let with = |first: &str, separator: &str, count: usize| {
+            let parts: Vec<_> = (0..count).map(|i| format!("p{i}=")).collect();
+            format!("sip:a@a.com{first}{}", parts.join(separator))
         };
-        assert!(SipUri::parse(&with(URI_PARAMETERS_MAX)).is_ok());
-        let violation = SipUri::parse(&with(URI_PARAMETERS_MAX + 1)).unwrap_err();
+        let parameters = |count| with(";", "1;", count) + "1";
+        assert!(SipUri::parse(&parameters(URI_PARAMETERS_MAX)).is_ok());
+        let violation = SipUri::parse(&parameters(URI_PARAMETERS_MAX + 1)).unwrap_err();
         assert_eq!(violation.rule, Rule::UriParametersTooMany);
+        let headers = |count| with("?", "&", count);
+        assert!(SipUri::parse(&headers(URI_HEADERS_MAX)).is_ok());
+        let violation = SipUri::parse(&headers(URI_HEADERS_MAX + 1)).unwrap_err();
+        assert_eq!(violation.rule, Rule::UriHeadersTooMany);
+    }
+
+    #[test]
+    fn what_the_rfc_leaves_open_is_decided() {
+        for (a, b, same) in [
+            ("sip:a@h.example.", "sip:a@h.example", false),
+            ("sip:a@h.example:05060", "sip:a@h.example:5060", true),
+            ("sip:a:@h.example", "sip:a@h.example", false),
+            (
+                "sip:a@h.example;method=Info",
+                "sip:a@h.example;method=INFO",
+                false,
+            ),
+            (
+                "sip:a@h.example?subject=Hi",
+                "sip:a@h.example?subject=hi",
+                true,
+            ),
+            (
+                "sip:a@h.example?r=1&r=1&r=2",
+                "sip:a@h.example?r=1&r=2&r=2",
+                false,
+            ),
+            (
+                "sip:a@h.example?r=1&r=2&r=1",
+                "sip:a@h.example?r=1&r=1&r=2",
+                true,
+            ),
+            (
+                "sip:a@h.example;maddr=[::1]",
+                "sip:a@h.example;maddr=[0::1]",
+                true,
+            ),
+            ("sip:a@h.example;%78=1", "sip:a@h.example;x=2", false),
+            ("sip:a@h.example;x=%41", "sip:a@h.example;x=a", true),
+            ("sip:a@h.example;x=%3A", "sip:a@h.example;x=:", false),
+        ] {
+            let (left, right) = (SipUri::parse(a).unwrap(), SipUri::parse(b).unwrap());
+            assert_eq!(left.is_equivalent(&right), same, "{a} {b}");
+            assert_eq!(right.is_equivalent(&left), same, "{b} {a}");
+        }
+    }
+
+    #[test]
+    fn a_number_in_a_uri_becomes_a_tel_uri() {
+        for (uri, tel) in [
+            ("sip:+1-212@g.example;user=phone", Some("tel:+1-212")),
+            ("sip:+1;ext=5:pw@g.example;USER=Phone", Some("tel:+1;ext=5")),
+            ("sip:%2B1@g.example;user=phone", Some("tel:+1")),
+            (
+                "sip:+1;isub=%3B@g.example;user=phone",
+                Some("tel:+1;isub=%3B"),
+            ),
+            ("sip:+1%3Bext=5@g.example;user=phone", None),
+            ("sip:+1@g.example", None),
+            ("sip:+1@g.example;user=ip", None),
+            ("sip:alice@g.example;user=phone", None),
+            ("sip:1001@g.example;user=phone", None),
+            ("sip:g.example;user=phone", None),
+        ] {
+            let uri = SipUri::parse(uri).unwrap();
+            assert_eq!(uri.to_tel().as_deref(), tel, "{uri}");
+        }
     }
 }

@@ -5,21 +5,53 @@
 
 use std::borrow::Cow;
 
-use crate::chars::{self, PASSWORD, UNRESERVED, USER};
-use crate::{Rule, Violation};
+use crate::chars::{self, Octets, PASSWORD, UNRESERVED, USER};
+use crate::{Rule, TelephoneSubscriber, Violation};
 
 /// Checks `text` against `user` of RFC 3261 section 25.1.
 ///
-/// The second alternative of `userinfo`, `telephone-subscriber`, adds nothing here: its characters
-/// outside `user` must be escaped inside a SIP URI (RFC 3261 section 19.1.2).
+/// The second alternative of `userinfo`, `telephone-subscriber`, adds nothing inside a SIP URI: its
+/// characters outside `user` must be escaped there (RFC 3261 section 19.1.2).
 ///
 /// # Errors
 /// [`Rule::UserEmpty`], [`Rule::UserCharacter`] or [`Rule::Escape`], with the first offending octet.
+///
+/// ```
+/// use sip_validate::user;
+///
+/// assert!(user("alice;x=1?").is_ok() && user("caf%C3%A9").is_ok());
+/// assert_eq!(user("a b").unwrap_err().byte_offset, 1);
+/// ```
 pub fn user(text: &str) -> Result<(), Violation> {
     if text.is_empty() {
         return Err(Violation::at(Rule::UserEmpty, text, 0));
     }
     allowed(text, UNRESERVED | USER, Rule::UserCharacter)
+}
+
+/// Checks `text` against `user / telephone-subscriber`, both alternatives that a `userinfo` has by its
+/// grammar (RFC 3261 section 25.1).
+///
+/// A text that only the second one takes, such as `#31#;phone-context=example.com`, must be escaped to stand
+/// in a URI; what a product takes as a name is for its policy to say, as in [`endpoint_name`].
+///
+/// # Errors
+/// Those of [`user`].
+///
+/// [`endpoint_name`]: crate::endpoint_name
+///
+/// ```
+/// use sip_validate::user_or_subscriber;
+///
+/// assert!(user_or_subscriber("#31#;phone-context=example.com").is_ok());
+/// assert!(user_or_subscriber("#31#").is_err());
+/// ```
+pub fn user_or_subscriber(text: &str) -> Result<(), Violation> {
+    user(text).or_else(|violation| {
+        TelephoneSubscriber::parse(text)
+            .map(drop)
+            .map_err(|_| violation)
+    })
 }
 
 /// Checks `text` against `password` of RFC 3261 section 25.1, the part of a URI between `:` and `@`.
@@ -29,45 +61,36 @@ pub fn user(text: &str) -> Result<(), Violation> {
 /// # Errors
 /// [`Rule::UriPassword`] or [`Rule::Escape`]; the violation never names a character.
 pub fn uri_password(text: &str) -> Result<(), Violation> {
-    allowed(text, UNRESERVED | PASSWORD, Rule::UriPassword).map_err(|violation| Violation {
-        character: None,
-        ..violation
-    })
+    allowed(text, UNRESERVED | PASSWORD, Rule::UriPassword).map_err(Violation::secret)
 }
 
 fn allowed(text: &str, classes: u16, rule: Rule) -> Result<(), Violation> {
     match chars::first_foreign(text.as_bytes(), classes) {
         None => Ok(()),
-        Some(at) if text.as_bytes()[at] == b'%' => Err(Violation::at(Rule::Escape, text, at)),
-        Some(at) => Err(Violation::at(rule, text, at)),
+        Some(at) => Err(foreign(text, at, rule)),
     }
 }
 
+/// The violation of an octet that is neither allowed nor part of an escape.
+#[cold]
+pub(crate) fn foreign(text: &str, at: usize, rule: Rule) -> Violation {
+    let is_escape = text.as_bytes().get(at) == Some(&b'%');
+    Violation::at(if is_escape { Rule::Escape } else { rule }, text, at)
+}
+
 /// Undoes every escape of `text` once and gives the octets; a `%` without two digits stays as it is.
+///
+/// ```
+/// assert_eq!(*sip_validate::unescape("caf%C3%A9%25"), *"café%".as_bytes());
+/// ```
 #[must_use]
 pub fn unescape(text: &str) -> Cow<'_, [u8]> {
     let octets = text.as_bytes();
-    if !octets.contains(&b'%') {
-        return Cow::Borrowed(octets);
+    if octets.contains(&b'%') {
+        Octets(octets).map(|(octet, _)| octet).collect()
+    } else {
+        Cow::Borrowed(octets)
     }
-    let mut plain = Vec::with_capacity(octets.len());
-    let mut at = 0;
-    while let Some(octet) = octets.get(at) {
-        match (*octet == b'%')
-            .then(|| chars::escaped(octets, at))
-            .flatten()
-        {
-            Some(value) => {
-                plain.push(value);
-                at += 3;
-            }
-            None => {
-                plain.push(*octet);
-                at += 1;
-            }
-        }
-    }
-    Cow::Owned(plain)
 }
 
 /// Gives the canonical form of the user of an address-of-record (RFC 3261 section 10.3 step 5).
@@ -78,23 +101,30 @@ pub fn unescape(text: &str) -> Cow<'_, [u8]> {
 ///
 /// # Errors
 /// Those of [`user`].
+///
+/// ```
+/// use sip_validate::aor_user;
+///
+/// assert_eq!(aor_user("%61lice")?, "alice");
+/// assert_eq!(aor_user("a%23%c3%a9")?, "a%23%C3%A9");
+/// assert_ne!(aor_user("Alice")?, "alice");
+/// # Ok::<(), sip_validate::Violation>(())
+/// ```
 pub fn aor_user(text: &str) -> Result<Cow<'_, str>, Violation> {
     user(text)?;
+    Ok(canonical(text))
+}
+
+/// The canonical form of what is known to be a `user`.
+pub(crate) fn canonical(text: &str) -> Cow<'_, str> {
     if !text.contains('%') {
-        return Ok(Cow::Borrowed(text));
+        return Cow::Borrowed(text);
     }
     let mut canonical = String::with_capacity(text.len());
-    for octet in unescape(text).iter() {
-        if chars::is(*octet, UNRESERVED | USER) {
-            canonical.push(char::from(*octet));
-        } else {
-            const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-            canonical.push('%');
-            canonical.push(char::from(DIGITS[usize::from(octet >> 4)]));
-            canonical.push(char::from(DIGITS[usize::from(octet & 15)]));
-        }
+    for (octet, _) in Octets(text.as_bytes()) {
+        chars::push(&mut canonical, octet, UNRESERVED | USER);
     }
-    Ok(Cow::Owned(canonical))
+    Cow::Owned(canonical)
 }
 
 #[cfg(test)]
@@ -108,21 +138,15 @@ mod tests {
             (violation.rule, violation.byte_offset),
             (Rule::UserCharacter, 2)
         );
-        let text = violation.to_string();
-        assert!(text.starts_with("`#` at byte 2: ") && text.ends_with("(RFC 3261 section 25.1)"));
-        assert!(
-            user("caf\u{e9}")
-                .unwrap_err()
-                .to_string()
-                .starts_with("U+00E9 at byte 3")
-        );
         assert_eq!(user("a%4").unwrap_err().rule, Rule::Escape);
         assert_eq!(user("").unwrap_err().rule, Rule::UserEmpty);
     }
 
     #[test]
     fn a_password_in_a_uri_is_not_repeated() {
-        assert_eq!(uri_password("se#cret").unwrap_err().character, None);
+        for secret in ["se#cret", "se%cret"] {
+            assert_eq!(uri_password(secret).unwrap_err().character, None);
+        }
     }
 
     #[test]

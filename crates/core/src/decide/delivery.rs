@@ -296,9 +296,12 @@ pub fn close_taken(
 
 /// Returns a SIP URI as chats name its endpoint: canonical user and domain.
 fn canonical_address(uri: &str) -> String {
-    match SipUri::parse_received(uri).and_then(|parsed| parsed.aor()) {
-        Ok((Some(user), domain)) => format!("{user}@{domain}"),
-        _ => uri.to_owned(),
+    let Ok(aor) = SipUri::parse_received(uri).map(|parsed| parsed.aor()) else {
+        return uri.to_owned();
+    };
+    match aor.user {
+        Some(user) => format!("{user}@{}", aor.domain),
+        None => uri.to_owned(),
     }
 }
 

@@ -301,44 +301,13 @@ fn same_contact(binding: &Binding, update: &ContactUpdate) -> bool {
     }
 }
 
-/// Compares Contact URIs (RFC 3261 section 19.1.4): what both name must agree, and some parameters must be in both or
-/// in neither. URIs that can't be read are compared as text.
+/// Compares Contact URIs (RFC 3261 section 19.1.4). URIs that can't be read are compared as text.
 fn same_uri(a: &str, b: &str) -> bool {
-    /// Parameters that must not be in one URI only.
-    const SIGNIFICANT: [&str; 5] = ["transport", "user", "ttl", "method", "maddr"];
-    if a == b {
-        return true;
-    }
-    let (Ok(left), Ok(right)) = (SipUri::parse_received(a), SipUri::parse_received(b)) else {
-        return false;
-    };
-    let users = match (left.user, right.user) {
-        (None, None) => true,
-        (Some(left), Some(right)) => sip_validate::unescape(left) == sip_validate::unescape(right),
-        (Some(_), None) | (None, Some(_)) => false,
-    };
-    users
-        && left.scheme == right.scheme
-        && left.host.same(&right.host)
-        && left.port == right.port
-        && left.has_headers() == right.has_headers()
-        && parameters_agree(&left, &right, &SIGNIFICANT)
-        && parameters_agree(&right, &left, &SIGNIFICANT)
-}
-
-fn parameters_agree(from: &SipUri<'_>, to: &SipUri<'_>, significant: &[&str]) -> bool {
-    from.parameters().all(|(name, value)| {
-        let known = to
-            .parameters()
-            .find(|(other, _)| other.eq_ignore_ascii_case(name));
-        match known {
-            None => !significant.iter().any(|s| s.eq_ignore_ascii_case(name)),
-            Some((_, other)) => match (value, other) {
-                (Some(value), Some(other)) => value.eq_ignore_ascii_case(other),
-                (value, other) => value == other,
-            },
-        }
-    })
+    a == b
+        || matches!(
+            (SipUri::parse_received(a), SipUri::parse_received(b)),
+            (Ok(a), Ok(b)) if a.is_equivalent(&b)
+        )
 }
 
 /// A binding near its end is committed when it is refreshed: the sweep that is about to remove it then sees the change.
@@ -515,6 +484,15 @@ mod tests {
             ("sip:alice@h.example:5060", "sip:alice@h.example", false),
             ("sip:Alice@h.example", "sip:alice@h.example", false),
             ("sips:alice@h.example", "sip:alice@h.example", false),
+            ("sip:a%3Bb@h.example", "sip:a;b@h.example", false),
+            ("sip:alice@[2001:DB8::1]", "sip:alice@[2001:db8:0::1]", true),
+            ("sip:alice@h.example?x=1", "sip:alice@h.example?x=2", false),
+            ("sip:alice:pw@h.example", "sip:alice@h.example", false),
+            (
+                "sip:alice@h.example;x=1;lr",
+                "sip:alice@h.example;LR;X=1",
+                true,
+            ),
         ] {
             assert_eq!(same_uri(a, b), same, "{a} {b}");
             assert_eq!(same_uri(b, a), same, "{b} {a}");

@@ -344,7 +344,7 @@ impl Message {
                 Name::From | Name::To => {
                     NameAddr::parse(value).map_err(moved)?;
                 }
-                Name::CallId if !chars::is_callid(value.as_bytes()) => {
+                Name::CallId if crate::call_id(value).is_err() => {
                     return Err(Invalid::new(Fault::CallId, at));
                 }
                 Name::CSeq => {
