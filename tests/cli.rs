@@ -2,8 +2,10 @@
 
 use crate::harness::graphql::{list, text};
 use crate::harness::server::sipgraph;
+use crate::harness::tls::put_certificate;
 use crate::harness::{Account, Api, Feed, Phone, STEP, Server, World, both_backends, json};
 use sipgraph_testkit::Backend;
+use sipgraph_testkit::certificates::Authority;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Output;
@@ -139,10 +141,11 @@ fn a_wrong_configuration_ends_with_64_and_names_the_key() {
             (
                 "SIPGRAPH_SIP_TLS_LISTEN",
                 "127.0.0.1:5061",
-                "sip.tls_listen",
+                "sip.tls_cert: ",
             ),
-            ("SIPGRAPH_SIP_TLS_CERT", "x.pem", "sip.tls_cert"),
-            ("SIPGRAPH_HTTP_TLS_CERT", "x.pem", "http.tls_cert"),
+            ("SIPGRAPH_SIP_TLS_CERT", "x.pem", "sip.tls_key: "),
+            ("SIPGRAPH_HTTP_TLS_CERT", "x.pem", "http.tls_key: "),
+            ("SIPGRAPH_HTTP_TLS_KEY", "x.pem", "http.tls_cert: "),
             (
                 "SIPGRAPH_HTTP_TRUSTED_PROXIES",
                 "10.0.0.1",
@@ -192,7 +195,7 @@ fn a_wrong_configuration_ends_with_64_and_names_the_key() {
             ("[http]\nlissten = []\n", "http.lissten"),
             (
                 "[sip]\ntls_listen = [\"127.0.0.1:5061\"]\n",
-                "sip.tls_listen",
+                "sip.tls_cert: ",
             ),
             ("[http\n", "--config"),
         ] {
@@ -200,6 +203,45 @@ fn a_wrong_configuration_ends_with_64_and_names_the_key() {
             let output = run(&["--config", file.to_str().unwrap(), "serve"], &[]).await;
             assert_eq!(output.status.code(), Some(64), "{content}: {output:?}");
             assert!(stderr(&output).contains(key), "{content}: {output:?}");
+        }
+    });
+}
+
+/// A certificate that is missing or wrong is named by its key, by `serve` and by `check`, and nothing listens.
+#[test]
+fn a_certificate_that_cannot_be_used_ends_with_64_and_names_the_key() {
+    sipgraph_testkit::block_on(async {
+        let folder = TempDir::new().unwrap();
+        let authority = Authority::new();
+        put_certificate(&authority, folder.path());
+        let path = |file: &str| folder.path().join(file).display().to_string();
+        let other = authority.issue(&["other.test"]).key_pem;
+        std::fs::write(folder.path().join("other.pem"), other).unwrap();
+        for (cert, key, wrong) in [
+            ("missing.pem", "key.pem", "cert"),
+            ("cert.pem", "missing.pem", "key"),
+            ("key.pem", "key.pem", "cert"),
+            ("cert.pem", "cert.pem", "key"),
+            ("cert.pem", "other.pem", "key"),
+        ] {
+            let (cert, key) = (path(cert), path(key));
+            for (command, table) in [("serve", "SIP"), ("serve", "HTTP"), ("check", "SIP")] {
+                let names = ["CERT", "KEY"].map(|name| format!("SIPGRAPH_{table}_TLS_{name}"));
+                let listen = ("SIPGRAPH_SIP_TLS_LISTEN", "127.0.0.1:0");
+                let mut variables = vec![(names[0].as_str(), cert.as_str()), (&names[1], &key)];
+                variables.extend((table == "SIP").then_some(listen));
+                let output = run(&[command], &variables).await;
+                let key = format!("{}.tls_{wrong}: ", table.to_ascii_lowercase());
+                assert_eq!(
+                    output.status.code(),
+                    Some(64),
+                    "{command} {cert} {key}: {output:?}"
+                );
+                assert!(
+                    stderr(&output).contains(&key),
+                    "{command} {cert} {key}: {output:?}"
+                );
+            }
         }
     });
 }

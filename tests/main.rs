@@ -23,3 +23,4 @@ mod subscriptions;
 mod tidy;
 mod tokens;
 mod transformations;
+mod transports;

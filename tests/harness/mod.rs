@@ -10,6 +10,7 @@ pub(crate) mod phone;
 pub(crate) mod server;
 pub(crate) mod sip;
 pub(crate) mod sipp;
+pub(crate) mod tls;
 pub(crate) mod world;
 pub(crate) mod ws;
 
@@ -20,6 +21,7 @@ pub(crate) use phone::Phone;
 pub(crate) use serde_json::{Value, json};
 pub(crate) use server::Server;
 pub(crate) use sip::Sip;
+pub(crate) use tls::Trust;
 pub(crate) use world::{Account, World};
 pub(crate) use ws::{Feed, Seen, Socket};
 

@@ -1,14 +1,20 @@
-//! A SIP phone of our own, for exact and hostile cases: it registers, sends and answers MESSAGE over UDP or TCP, and can
-//! send any bytes. It keeps answering what comes in while it waits for something else.
+//! A SIP phone of our own, for exact and hostile cases: it registers, sends and answers MESSAGE over every transport, and
+//! can send any bytes. It keeps answering what comes in while it waits for something else.
 
 use super::sip::{Algorithm, Challenge, unique};
+use super::tls::{Stream, Trust};
 use super::{Account, STEP, Server, Sip};
+use futures_util::{SinkExt as _, StreamExt as _};
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// More than any datagram.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
@@ -16,7 +22,11 @@ const DATAGRAM_BYTES_MAX: usize = 65_535;
 /// How a phone reaches the server.
 enum Link {
     Udp(UdpSocket),
-    Tcp { stream: TcpStream, read: Vec<u8> },
+    Stream {
+        stream: Box<dyn Stream>,
+        read: Vec<u8>,
+    },
+    WebSocket(Box<WebSocketStream<Box<dyn Stream>>>),
 }
 
 /// How a phone answers a MESSAGE.
@@ -37,7 +47,10 @@ pub(crate) struct Phone {
     /// How it answers.
     pub(crate) reply: Reply,
     link: Link,
-    local: SocketAddr,
+    /// As Via has it.
+    transport: &'static str,
+    /// Its address, or what a page has in place of one (RFC 7118 section 5.4).
+    local: String,
     /// What came and was not asked for yet: requests first, then answers.
     requests: VecDeque<Sip>,
     answers: VecDeque<Sip>,
@@ -53,26 +66,68 @@ pub(crate) struct Phone {
 impl Phone {
     /// A phone on UDP.
     pub(crate) async fn udp(server: &Server, account: &Account) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        socket.connect(server.udp).await.unwrap();
-        let local = socket.local_addr().unwrap();
-        Self::on(Link::Udp(socket), local, account)
+        Self::udp_at(server.udp, account).await
+    }
+
+    /// A phone on UDP, for one of several listeners.
+    pub(crate) async fn udp_at(listener: SocketAddr, account: &Account) -> Self {
+        let socket = UdpSocket::bind((listener.ip(), 0)).await.unwrap();
+        socket.connect(listener).await.unwrap();
+        let local = socket.local_addr().unwrap().to_string();
+        Self::on(Link::Udp(socket), "UDP", local, account)
     }
 
     /// A phone on TCP.
     pub(crate) async fn tcp(server: &Server, account: &Account) -> Self {
-        let stream = TcpStream::connect(server.tcp).await.unwrap();
-        let local = stream.local_addr().unwrap();
-        let read = Vec::new();
-        Self::on(Link::Tcp { stream, read }, local, account)
+        Self::tcp_at(server.tcp, account).await
     }
 
-    fn on(link: Link, local: SocketAddr, account: &Account) -> Self {
+    /// A phone on TCP, for one of several listeners.
+    pub(crate) async fn tcp_at(listener: SocketAddr, account: &Account) -> Self {
+        let stream = TcpStream::connect(listener).await.unwrap();
+        let local = stream.local_addr().unwrap().to_string();
+        Self::stream(Box::new(stream), "TCP", local, account)
+    }
+
+    /// A phone on TLS that trusts one authority.
+    pub(crate) async fn tls_at(listener: SocketAddr, trust: &Trust, account: &Account) -> Self {
+        let stream = TcpStream::connect(listener).await.unwrap();
+        let local = stream.local_addr().unwrap().to_string();
+        let stream = trust.connect(stream).await.unwrap();
+        Self::stream(Box::new(stream), "TLS", local, account)
+    }
+
+    fn stream(
+        stream: Box<dyn Stream>,
+        transport: &'static str,
+        local: String,
+        account: &Account,
+    ) -> Self {
+        let read = Vec::new();
+        Self::on(Link::Stream { stream, read }, transport, local, account)
+    }
+
+    /// A phone on WebSocket, as a page of no browser.
+    pub(crate) async fn ws(server: &Server, account: &Account) -> Self {
+        Self::ws_at(&format!("{}/sip", server.url), None, account).await
+    }
+
+    /// A phone on WebSocket at an `http:` or `https:` URL.
+    pub(crate) async fn ws_at(url: &str, trust: Option<&Trust>, account: &Account) -> Self {
+        let (transport, socket) = open_websocket(url, trust, &[("Sec-WebSocket-Protocol", "sip")])
+            .await
+            .expect("the upgrade is accepted");
+        let local = format!("{}.invalid", unique());
+        Self::on(Link::WebSocket(Box::new(socket)), transport, local, account)
+    }
+
+    fn on(link: Link, transport: &'static str, local: String, account: &Account) -> Self {
         Self {
             account: account.clone(),
             algorithm: Algorithm::Md5,
             reply: Reply::Status(200, "OK"),
             link,
+            transport,
             local,
             requests: VecDeque::new(),
             answers: VecDeque::new(),
@@ -86,9 +141,11 @@ impl Phone {
 
     /// Where it is bound.
     pub(crate) fn contact(&self) -> String {
-        let transport = match self.link {
-            Link::Udp(_) => "",
-            Link::Tcp { .. } => ";transport=tcp",
+        let transport = match self.transport {
+            "UDP" => String::new(),
+            // RFC 7118 section 5.4: `ws` for both.
+            "WSS" => ";transport=ws".to_owned(),
+            other => format!(";transport={}", other.to_ascii_lowercase()),
         };
         format!("sip:{}@{}{transport}", self.account.user, self.local)
     }
@@ -96,12 +153,9 @@ impl Phone {
     /// Begins a request of its own, with a fresh branch and the next CSeq.
     pub(crate) fn request(&mut self, method: &str, uri: &str, to: &str) -> Sip {
         self.cseq += 1;
-        let transport = match self.link {
-            Link::Udp(_) => "UDP",
-            Link::Tcp { .. } => "TCP",
-        };
         let via = format!(
-            "SIP/2.0/{transport} {};branch=z9hG4bK{};rport",
+            "SIP/2.0/{} {};branch=z9hG4bK{};rport",
+            self.transport,
             self.local,
             unique()
         );
@@ -121,8 +175,16 @@ impl Phone {
                 socket.send(bytes).await.unwrap();
             }
             // The server may have closed; what it did is seen when reading.
-            Link::Tcp { stream, .. } => {
+            Link::Stream { stream, .. } => {
                 let _ = stream.write_all(bytes).await;
+                let _ = stream.flush().await;
+            }
+            Link::WebSocket(socket) => {
+                let message = match std::str::from_utf8(bytes) {
+                    Ok(text) => Message::text(text),
+                    Err(_) => Message::binary(bytes.to_vec()),
+                };
+                let _ = socket.send(message).await;
             }
         }
     }
@@ -279,7 +341,7 @@ impl Phone {
 
     /// Ends the connection without a word, as a phone that loses its network.
     pub(crate) async fn hang_up(self) {
-        if let Link::Tcp { mut stream, .. } = self.link {
+        if let Link::Stream { mut stream, .. } = self.link {
             let _ = stream.shutdown().await;
         }
     }
@@ -288,7 +350,8 @@ impl Phone {
     async fn take_in(&mut self, within: Duration) -> bool {
         let read = match &mut self.link {
             Link::Udp(socket) => timeout(within, read_datagram(socket)).await,
-            Link::Tcp { stream, read } => timeout(within, read_framed(stream, read)).await,
+            Link::Stream { stream, read } => timeout(within, read_framed(stream, read)).await,
+            Link::WebSocket(socket) => timeout(within, read_message(socket)).await,
         };
         let Ok(Some(text)) = read else { return false };
         let message = Sip::read(&text);
@@ -322,7 +385,41 @@ async fn read_datagram(socket: &UdpSocket) -> Option<String> {
     }
 }
 
-async fn read_framed(stream: &mut TcpStream, read: &mut Vec<u8>) -> Option<String> {
+/// Opens a WebSocket at an `http:` or `https:` URL, and says its transport.
+pub(crate) async fn open_websocket(
+    url: &str,
+    trust: Option<&Trust>,
+    headers: &[(&'static str, &str)],
+) -> Result<(&'static str, WebSocketStream<Box<dyn Stream>>), Error> {
+    let mut request = url.replacen("http", "ws", 1).into_client_request()?;
+    for (name, value) in headers {
+        request
+            .headers_mut()
+            .insert(*name, HeaderValue::from_str(value).unwrap());
+    }
+    let address = url.split("://").nth(1).unwrap().split('/').next().unwrap();
+    let stream = TcpStream::connect(address).await?;
+    let (transport, stream): (_, Box<dyn Stream>) = match trust {
+        None => ("WS", Box::new(stream)),
+        Some(trust) => ("WSS", Box::new(trust.connect(stream).await?)),
+    };
+    let (socket, response) = tokio_tungstenite::client_async(request, stream).await?;
+    let protocol = response.headers().get("Sec-WebSocket-Protocol").cloned();
+    assert_eq!(protocol, Some(HeaderValue::from_static("sip")));
+    Ok((transport, socket))
+}
+
+async fn read_message(socket: &mut WebSocketStream<Box<dyn Stream>>) -> Option<String> {
+    loop {
+        match socket.next().await?.ok()? {
+            Message::Text(text) if !text.trim().is_empty() => return Some(text.to_string()),
+            Message::Close(_) => return None,
+            _ => {}
+        }
+    }
+}
+
+async fn read_framed(stream: &mut Box<dyn Stream>, read: &mut Vec<u8>) -> Option<String> {
     loop {
         // Keep-alives between messages (RFC 5626 section 3.5.1).
         while read.starts_with(b"\r\n") {

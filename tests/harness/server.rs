@@ -1,6 +1,8 @@
 //! The program under test: started, killed, stopped and started again as an operator would.
 
+use super::tls::put_certificate;
 use super::{Database, STEP};
+use sipgraph_testkit::certificates::Authority;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{ExitStatus, Output, Stdio};
@@ -36,6 +38,8 @@ pub(crate) struct Server {
     pub(crate) udp: SocketAddr,
     /// Where it listens for SIP on TCP.
     pub(crate) tcp: SocketAddr,
+    /// Every listener as the ready line has it: `http`, `udp`, `tcp` and `tls` with their lists.
+    pub(crate) listeners: Vec<(String, Vec<String>)>,
     /// Which database its ready line names.
     pub(crate) database: String,
     /// A token of [`ACCOUNT`] with every scope.
@@ -55,7 +59,27 @@ impl Server {
 
     /// Starts it on a database by its address, with further configuration.
     pub(crate) async fn start_with(url: &str, environment: &[(&str, &str)]) -> Self {
-        let mut server = Self::prepared(url, environment);
+        Self::prepared(url, environment).begun().await
+    }
+
+    /// Starts it with a listener for SIP on TLS more, whose certificate an authority has signed.
+    pub(crate) async fn start_tls(
+        database: &Database,
+        authority: &Authority,
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let tls = [
+            ("SIPGRAPH_SIP_TLS_LISTEN", "127.0.0.1:0"),
+            ("SIPGRAPH_SIP_TLS_CERT", "cert.pem"),
+            ("SIPGRAPH_SIP_TLS_KEY", "key.pem"),
+        ];
+        let server = Self::prepared(database.url(), &[&tls, environment].concat());
+        put_certificate(authority, server.folder());
+        server.begun().await
+    }
+
+    async fn begun(self) -> Self {
+        let mut server = self;
         server.cli(&["account", "create", ACCOUNT]).await;
         server.token = server.token_create(ACCOUNT, ALL_SCOPES, &[]).await;
         server.run().await;
@@ -83,6 +107,7 @@ impl Server {
             url: "http://127.0.0.1:0".to_owned(),
             udp: nowhere,
             tcp: nowhere,
+            listeners: Vec::new(),
             database: String::new(),
             token: String::new(),
             environment: all,
@@ -148,7 +173,7 @@ impl Server {
 
     /// Starts the process and waits until every listener is open. A restart takes the same ports.
     pub(crate) async fn run(&mut self) {
-        let http = self.url.trim_start_matches("http://").to_owned();
+        let http = self.url.split("://").nth(1).unwrap().to_owned();
         let mut command = sipgraph();
         command
             .arg("serve")
@@ -168,16 +193,39 @@ impl Server {
         let Ok(Ok(line)) = timeout(STEP, is_ready).await else {
             panic!("the server is not ready:\n{}", self.log());
         };
-        let field = |name: &str| {
-            line.split_whitespace()
-                .find_map(|part| part.strip_prefix(name))
-                .unwrap_or_else(|| panic!("no {name} in {line:?}"))
-                .to_owned()
-        };
-        self.url = field("http=");
-        self.udp = field("udp=").parse().unwrap();
-        self.tcp = field("tcp=").parse().unwrap();
-        self.database = field("database=");
+        self.listeners = line
+            .split_whitespace()
+            .filter_map(|part| part.split_once('='))
+            .map(|(name, list)| {
+                (
+                    name.to_owned(),
+                    list.split(',').map(str::to_owned).collect(),
+                )
+            })
+            .collect();
+        let first = |name: &str| self.listener(name, 0);
+        (self.url, self.database) = (first("http"), first("database"));
+        self.udp = self.listener("udp", 0).parse().unwrap();
+        self.tcp = self.listener("tcp", 0).parse().unwrap();
+    }
+
+    /// One listener of a kind, as the ready line has it.
+    pub(crate) fn listener(&self, kind: &str, place: usize) -> String {
+        let list = self.listeners.iter().find(|(name, _)| name == kind);
+        let listener = list.and_then(|(_, list)| list.get(place));
+        listener
+            .unwrap_or_else(|| panic!("no {kind} {place} in {:?}", self.listeners))
+            .clone()
+    }
+
+    /// Where it listens for SIP on TLS.
+    pub(crate) fn tls(&self) -> SocketAddr {
+        self.listener("tls", 0).parse().unwrap()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        signal(name, self.process.as_ref().and_then(Child::id).unwrap());
     }
 
     /// Ends it as a power cut would: SIGKILL, in the middle of whatever it does.
@@ -189,8 +237,7 @@ impl Server {
 
     /// Asks it to stop: SIGTERM. It goes on draining; see [`Server::ended`].
     pub(crate) fn terminate(&self) {
-        let pid = self.process.as_ref().and_then(Child::id).unwrap();
-        signal("-TERM", pid);
+        self.signal("-TERM");
     }
 
     /// Waits until the process has ended.

@@ -91,6 +91,24 @@ impl Origins {
             })
         })
     }
+
+    /// Returns whether a request with these headers may open a WebSocket: it comes from no browser, from a page of
+    /// this server, or from an allowed origin.
+    #[must_use]
+    pub fn may_open(&self, headers: &HeaderMap) -> bool {
+        let Some(origin) = headers.get(header::ORIGIN) else {
+            return true;
+        };
+        let Ok(origin) = origin.to_str() else {
+            return false;
+        };
+        let own = headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok())
+            .zip(origin.split_once("://"))
+            .is_some_and(|(host, (_, authority))| host.eq_ignore_ascii_case(authority));
+        own || self.allows(origin)
+    }
 }
 
 fn pattern(text: &str) -> Option<Pattern> {
@@ -128,23 +146,6 @@ fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
         None if head.is_empty() => Some((tail, None)),
         None => tail.is_empty().then_some((head, None)),
     }
-}
-
-/// Returns whether a request may open a WebSocket: it comes from no browser, from a page of this
-/// server, or from an allowed origin.
-pub(crate) fn may_open(headers: &HeaderMap, origins: &Origins) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else {
-        return true;
-    };
-    let Ok(origin) = origin.to_str() else {
-        return false;
-    };
-    let own = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .zip(origin.split_once("://"))
-        .is_some_and(|(host, (_, authority))| host.eq_ignore_ascii_case(authority));
-    own || origins.allows(origin)
 }
 
 /// Answers preflight requests and lets pages of allowed origins read answers (Fetch standard 3.2).

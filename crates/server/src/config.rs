@@ -4,6 +4,7 @@
 //! the only one that reads the environment. It knows no database and opens nothing.
 
 use crate::failure::Failure;
+use crate::tls;
 use figment::providers::{Format as _, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
@@ -98,8 +99,9 @@ pub(crate) struct Sip {
     /// Where to listen on TCP.
     #[serde(deserialize_with = "addresses")]
     pub(crate) tcp_listen: Vec<SocketAddr>,
+    /// Where to listen for TLS.
     #[serde(deserialize_with = "addresses")]
-    tls_listen: Vec<SocketAddr>,
+    pub(crate) tls_listen: Vec<SocketAddr>,
     #[serde(deserialize_with = "optional")]
     tls_cert: Option<PathBuf>,
     #[serde(deserialize_with = "optional")]
@@ -123,6 +125,9 @@ pub(crate) struct Sip {
     /// How long a connection may be silent.
     #[serde(rename = "idle_timeout_s", deserialize_with = "seconds")]
     pub(crate) idle_timeout: Duration,
+    /// How often a WebSocket is pinged.
+    #[serde(rename = "websocket_ping_s", deserialize_with = "seconds")]
+    pub(crate) websocket_ping: Duration,
 }
 
 /// Messages.
@@ -332,13 +337,29 @@ impl Config {
 
     /// Checks what no single key shows.
     fn validated(self) -> Result<Self, Failure> {
-        let tls = "TLS listeners are not in this version";
+        let (http, sip) = (&self.http, &self.sip);
+        let sip_tls = !sip.tls_listen.is_empty();
         for (key, asked, why) in [
-            ("http.tls_cert", self.http.tls_cert.is_some(), tls),
-            ("http.tls_key", self.http.tls_key.is_some(), tls),
-            ("sip.tls_listen", !self.sip.tls_listen.is_empty(), tls),
-            ("sip.tls_cert", self.sip.tls_cert.is_some(), tls),
-            ("sip.tls_key", self.sip.tls_key.is_some(), tls),
+            (
+                "http.tls_cert",
+                http.tls_cert.is_none() && http.tls_key.is_some(),
+                "http.tls_key needs its certificate",
+            ),
+            (
+                "http.tls_key",
+                http.tls_key.is_none() && http.tls_cert.is_some(),
+                "http.tls_cert needs its key",
+            ),
+            (
+                "sip.tls_cert",
+                sip.tls_cert.is_none() && (sip_tls || sip.tls_key.is_some()),
+                "sip.tls_listen and sip.tls_key need a certificate",
+            ),
+            (
+                "sip.tls_key",
+                sip.tls_key.is_none() && (sip_tls || sip.tls_cert.is_some()),
+                "sip.tls_listen and sip.tls_cert need a key",
+            ),
             (
                 "http.trusted_proxies",
                 !self.http.trusted_proxies.is_empty(),
@@ -432,6 +453,17 @@ impl Config {
         Ok(self)
     }
 
+    /// Returns where the certificate of the HTTP listeners is; none without TLS.
+    pub(crate) fn http_certificate(&self) -> Option<tls::Files> {
+        certificate("http", &self.http.tls_cert, &self.http.tls_key)
+    }
+
+    /// Returns where the certificate of the SIP listeners for TLS is; none without them.
+    pub(crate) fn sip_certificate(&self) -> Option<tls::Files> {
+        let files = certificate("sip", &self.sip.tls_cert, &self.sip.tls_key);
+        files.filter(|_| !self.sip.tls_listen.is_empty())
+    }
+
     /// Returns the bus: the one asked for, or the one that fits the database.
     pub(crate) fn bus(&self) -> BusUrl {
         self.bus.url.unwrap_or(match self.database.url {
@@ -448,6 +480,18 @@ impl Config {
             (None, DatabaseUrl::Postgres(_)) => PathBuf::from("sipgraph.key"),
         }
     }
+}
+
+fn certificate(
+    table: &'static str,
+    cert: &Option<PathBuf>,
+    key: &Option<PathBuf>,
+) -> Option<tls::Files> {
+    Some(tls::Files {
+        table,
+        cert: cert.clone()?,
+        key: key.clone()?,
+    })
 }
 
 /// Returns a path with an ending added to its file name.
@@ -857,11 +901,18 @@ mod tests {
             ),
             ("", &[("SIPGRAPH_BUS_URL", "postgres:")], "bus.url"),
             ("", &[("SIPGRAPH_BUS_URL", "nats://h")], "bus.url"),
-            ("", &[("SIPGRAPH_HTTP_TLS_CERT", "a.pem")], "http.tls_cert"),
+            ("", &[("SIPGRAPH_HTTP_TLS_CERT", "a.pem")], "http.tls_key"),
+            ("", &[("SIPGRAPH_HTTP_TLS_KEY", "a.pem")], "http.tls_cert"),
+            ("", &[("SIPGRAPH_SIP_TLS_CERT", "a.pem")], "sip.tls_key"),
             (
                 "",
                 &[("SIPGRAPH_SIP_TLS_LISTEN", "127.0.0.1:5061")],
-                "sip.tls_listen",
+                "sip.tls_cert",
+            ),
+            (
+                "[sip]\ntls_listen = [\"127.0.0.1:5061\"]\ntls_cert = \"a.pem\"\n",
+                &[],
+                "sip.tls_key",
             ),
             (
                 "",

@@ -5,24 +5,32 @@
 
 use crate::failure::Failure;
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 #[cfg(target_os = "linux")]
 use socket2::SockRef;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::Service as _;
 
 /// How long a client may take for a request's head, and how long a connection is kept between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a client may leave unread what it was sent: as long as a head may take.
 #[cfg(target_os = "linux")]
 const UNREAD_TIMEOUT: Duration = HEAD_TIMEOUT;
+/// How long a TLS handshake may take: many times what a slow client on a slow network needs.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait after the system refused a connection (no descriptor left), so that the loop does not spin.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
@@ -54,6 +62,17 @@ impl Listener {
     }
 }
 
+/// Both ends of the connection that a request came by; an extension of each request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// The listener's address.
+    pub(crate) local: SocketAddr,
+    /// The client's address.
+    pub(crate) remote: SocketAddr,
+    /// Whether the connection is encrypted.
+    pub(crate) is_secure: bool,
+}
+
 /// What all listeners share.
 #[derive(Clone)]
 pub(crate) struct Connections {
@@ -72,8 +91,8 @@ impl Connections {
         }
     }
 
-    /// Accepts connections of a listener until [`Connections::stop`].
-    pub(crate) fn accept(&self, listener: Listener, router: Router) {
+    /// Accepts connections of a listener until [`Connections::stop`], with TLS if there is some.
+    pub(crate) fn accept(&self, listener: Listener, tls: Option<TlsAcceptor>, router: Router) {
         let shared = self.clone();
         self.open.spawn(async move {
             loop {
@@ -87,10 +106,16 @@ impl Connections {
                     accepted = listener.socket.accept() => accepted,
                 };
                 match accepted {
-                    Ok((stream, _)) => {
-                        let (router, stop) = (router.clone(), shared.stop.clone());
+                    Ok((stream, remote)) => {
+                        let peer = Peer {
+                            local: listener.address,
+                            remote,
+                            is_secure: tls.is_some(),
+                        };
+                        let (tls, router) = (tls.clone(), router.clone());
+                        let stop = shared.stop.clone();
                         shared.open.spawn(async move {
-                            connection(stream, router, stop).await;
+                            connection(stream, peer, tls, router, stop).await;
                             drop(permit);
                         });
                     }
@@ -115,15 +140,47 @@ impl Connections {
     }
 }
 
-/// Serves one connection. A WebSocket leaves it at its upgrade; the transport counts and ends those.
-async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) {
+/// Serves one connection, after its handshake when there is TLS.
+async fn connection(
+    stream: TcpStream,
+    peer: Peer,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    stop: CancellationToken,
+) {
     if let Err(error) = prepare(&stream) {
         tracing::debug!(%error, "a connection's options could not be set");
     }
+    let Some(tls) = tls else {
+        return requests(stream, peer, router, stop).await;
+    };
+    let accepted = tokio::select! {
+        accepted = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)) => accepted,
+        () = stop.cancelled() => return,
+    };
+    match accepted {
+        Ok(Ok(stream)) => requests(stream, peer, router, stop).await,
+        Ok(Err(error)) => tracing::debug!(remote = %peer.remote, %error, "a TLS handshake failed"),
+        Err(_) => tracing::debug!(remote = %peer.remote, "a TLS handshake took too long"),
+    }
+}
+
+/// Serves the requests of one connection. A WebSocket leaves it at its upgrade; the transport counts and ends those.
+async fn requests(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
+    router: Router,
+    stop: CancellationToken,
+) {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        // A router is always ready.
+        router.clone().call(request)
+    });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut serving = std::pin::pin!(serving);
     let ended = tokio::select! {
@@ -155,7 +212,6 @@ mod tests {
     use axum::routing::get;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::sync::Notify;
-    use tokio::time::timeout;
 
     const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -190,7 +246,7 @@ mod tests {
         assert!(Listener::open(address).await.is_err(), "it is taken");
 
         let connections = Connections::new(10);
-        connections.accept(listener, router);
+        connections.accept(listener, None, router);
         let mut client = TcpStream::connect(address).await.unwrap();
         let request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
         client.write_all(request).await.unwrap();

@@ -18,6 +18,7 @@ mod playground;
 mod server;
 mod shutdown;
 mod telemetry;
+mod tls;
 mod wiring;
 mod workers;
 

@@ -2,17 +2,21 @@
 
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::http::{Connections, Listener};
+use crate::http::{Connections, Listener, Peer};
 use crate::lock::Lock;
 use crate::shutdown::{self, Signals};
+use crate::tls::{self, Certificate};
 use crate::wiring::Instance;
 use crate::workers::Workers;
+use axum::http::request::Parts;
 use sipgraph_gateway::{Drain, Hosts, Origins};
-use sipgraph_sip_edge::{SipEdge, Transport};
+use sipgraph_sip_edge::{HttpPeer, SipEdge, Tls, Transport};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::signal::unix::Signal;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 /// The real addresses of the listeners.
@@ -24,9 +28,18 @@ pub(crate) struct Addresses {
     pub(crate) udp: Vec<SocketAddr>,
     /// Devices over TCP.
     pub(crate) tcp: Vec<SocketAddr>,
+    /// Devices over TLS.
+    pub(crate) tls: Vec<SocketAddr>,
+    /// Whether HTTP is encrypted.
+    pub(crate) is_https: bool,
 }
 
 impl Addresses {
+    /// Returns what a URL of the HTTP listeners begins with.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.is_https { "https://" } else { "http://" }
+    }
+
     /// Writes the ready line: `key=value`, lists with commas. Scripts and tests read it.
     fn ready_line(&self, database: &str) -> String {
         let list = |prefix: &str, addresses: &[SocketAddr]| {
@@ -36,12 +49,12 @@ impl Addresses {
                 .collect::<Vec<_>>()
                 .join(",")
         };
-        let Self { http, udp, tcp } = self;
         format!(
-            "sipgraph ready http={} udp={} tcp={} database={database}",
-            list("http://", http),
-            list("", udp),
-            list("", tcp),
+            "sipgraph ready http={} udp={} tcp={} tls={} database={database}",
+            list(self.scheme(), &self.http),
+            list("", &self.udp),
+            list("", &self.tcp),
+            list("", &self.tls),
         )
     }
 }
@@ -71,7 +84,7 @@ impl Server {
         config: &Config,
     ) -> Result<Self, Failure> {
         match open(&instance, config).await {
-            Ok((listeners, sip)) => Ok(Self::run_all(instance, lock, config, listeners, sip)?),
+            Ok(doors) => Ok(Self::run_all(instance, lock, config, doors)?),
             Err(failure) => {
                 instance.close().await;
                 Err(failure)
@@ -83,28 +96,42 @@ impl Server {
         instance: Instance,
         lock: Lock,
         config: &Config,
-        listeners: Vec<Listener>,
-        sip: SipEdge,
+        doors: Doors,
     ) -> Result<Self, Failure> {
-        let mut addresses = Addresses::default();
+        let Doors {
+            listeners,
+            https,
+            sip,
+            certificates,
+            hang_up,
+        } = doors;
+        let mut addresses = Addresses {
+            is_https: https.is_some(),
+            ..Addresses::default()
+        };
         for (transport, address) in sip.addresses() {
             match transport {
                 Transport::Udp => addresses.udp.push(address),
                 Transport::Tcp => addresses.tcp.push(address),
-                // Not in this version; the configuration refuses them.
-                Transport::Tls | Transport::Ws | Transport::Wss => {}
+                Transport::Tls => addresses.tls.push(address),
+                // They come by the HTTP listeners.
+                Transport::Ws | Transport::Wss => {}
             }
         }
-        let workers = Workers::start(&instance.app, &instance.bus, sip.technology());
+        let mut workers = Workers::start(&instance.app, &instance.bus, sip.technology());
+        workers.watch(certificates, hang_up);
+        let origins = origins(config)?;
+        let websocket = sip.websocket_route(admit(origins.clone()));
         let sip_stop = CancellationToken::new();
         let sip = tokio::spawn(sip.serve(sip_stop.clone()));
 
         let drain = Drain::default();
         let front = sipgraph_gateway::Config {
-            origins: origins(config)?,
+            origins,
             ..sipgraph_gateway::Config::default()
         };
-        let router = sipgraph_gateway::router(instance.app.clone(), front, drain.clone());
+        let router = sipgraph_gateway::router(instance.app.clone(), front, drain.clone())
+            .route("/sip", websocket);
         let loopback = sipgraph_gateway::loopback_hosts_only(
             router.clone(),
             Hosts::new(config.http.hosts.iter().cloned()),
@@ -117,7 +144,7 @@ impl Server {
             } else {
                 router.clone()
             };
-            connections.accept(listener, router);
+            connections.accept(listener, https.clone(), router);
         }
         Ok(Self {
             instance,
@@ -200,8 +227,40 @@ impl Server {
     }
 }
 
+/// What is open before anything is served.
+struct Doors {
+    listeners: Vec<Listener>,
+    /// The HTTP listeners' side of TLS.
+    https: Option<TlsAcceptor>,
+    sip: SipEdge,
+    /// Those in use.
+    certificates: Vec<Arc<Certificate>>,
+    /// Asks for new certificates.
+    hang_up: Signal,
+}
+
 /// Opens the listeners. Those of SIP come last: what was bound before must be known before a device speaks.
-async fn open(instance: &Instance, config: &Config) -> Result<(Vec<Listener>, SipEdge), Failure> {
+async fn open(instance: &Instance, config: &Config) -> Result<Doors, Failure> {
+    let hang_up = tls::hang_up()?;
+    let http_certificate = config
+        .http_certificate()
+        .map(Certificate::load)
+        .transpose()?;
+    let sip_certificate = config
+        .sip_certificate()
+        .map(Certificate::load)
+        .transpose()?;
+    let https = match &http_certificate {
+        Some(certificate) => Some(TlsAcceptor::from(certificate.http()?)),
+        None => None,
+    };
+    let sips = match &sip_certificate {
+        Some(certificate) => Some(Tls {
+            listen: config.sip.tls_listen.clone(),
+            server: certificate.sip()?,
+        }),
+        None => None,
+    };
     let mut listeners = Vec::new();
     for address in &config.http.listen {
         listeners.push(Listener::open(*address).await?);
@@ -210,18 +269,45 @@ async fn open(instance: &Instance, config: &Config) -> Result<(Vec<Listener>, Si
     if !instance.storage.is_shared() {
         instance.app.delivery_start_alone().await?;
     }
-    let sip = SipEdge::bind(sip_config(config), Arc::clone(&instance.app))
+    let sip = SipEdge::bind(sip_config(config, sips), Arc::clone(&instance.app))
         .await
         .map_err(|error| {
+            let key = match error.transport {
+                Transport::Udp => "sip.udp_listen",
+                Transport::Tls => "sip.tls_listen",
+                Transport::Tcp | Transport::Ws | Transport::Wss => "sip.tcp_listen",
+            };
             Failure::failed(
-                format_args!(
-                    "sip.udp_listen or sip.tcp_listen: {} can't be opened",
-                    error.address
-                ),
+                format_args!("{key}: {} can't be opened", error.address),
                 format_args!("{}. {}", error.source, crate::http::TAKEN),
             )
         })?;
-    Ok((listeners, sip))
+    Ok(Doors {
+        listeners,
+        https,
+        sip,
+        certificates: [http_certificate, sip_certificate]
+            .into_iter()
+            .flatten()
+            .collect(),
+        hang_up,
+    })
+}
+
+/// Says to the SIP edge who asks for a WebSocket, unless it is a page of an origin that may not.
+fn admit(origins: Origins) -> impl Fn(&Parts) -> Option<HttpPeer> + Send + Sync + 'static {
+    move |request| {
+        let Peer {
+            local,
+            remote,
+            is_secure,
+        } = *request.extensions.get()?;
+        origins.may_open(&request.headers).then_some(HttpPeer {
+            local,
+            remote,
+            is_secure,
+        })
+    }
 }
 
 fn origins(config: &Config) -> Result<Origins, Failure> {
@@ -229,17 +315,19 @@ fn origins(config: &Config) -> Result<Origins, Failure> {
         .map_err(|error| Failure::key("http.cors_origins", error))
 }
 
-fn sip_config(config: &Config) -> sipgraph_sip_edge::Config {
+fn sip_config(config: &Config, tls: Option<Tls>) -> sipgraph_sip_edge::Config {
     let sip = &config.sip;
     sipgraph_sip_edge::Config {
         udp_listen: sip.udp_listen.clone(),
         tcp_listen: sip.tcp_listen.clone(),
+        tls,
         advertised_host: sip.advertised_host.clone(),
         expires_s_default: sip.expires_s_default,
         connections_max: sip.connections_max,
         connections_per_source_max: sip.connections_per_source_max,
         authenticate_timeout: sip.authenticate_timeout,
         idle_timeout: sip.idle_timeout,
+        websocket_ping: sip.websocket_ping,
     }
 }
 
@@ -255,11 +343,21 @@ mod tests {
                 SocketAddr::from(([192, 0, 2, 7], 4000)),
             ],
             udp: vec![SocketAddr::from(([127, 0, 0, 1], 5060))],
-            tcp: Vec::new(),
+            tls: vec!["[::1]:5061".parse().unwrap()],
+            ..Addresses::default()
         };
         assert_eq!(
             addresses.ready_line("sqlite"),
-            "sipgraph ready http=http://127.0.0.1:4000,http://192.0.2.7:4000 udp=127.0.0.1:5060 tcp= database=sqlite"
+            "sipgraph ready http=http://127.0.0.1:4000,http://192.0.2.7:4000 udp=127.0.0.1:5060 tcp= tls=[::1]:5061 database=sqlite"
+        );
+        let addresses = Addresses {
+            is_https: true,
+            ..addresses
+        };
+        assert!(
+            addresses
+                .ready_line("sqlite")
+                .starts_with("sipgraph ready http=https://127.0.0.1:4000,https:")
         );
     }
 }

@@ -2,11 +2,13 @@
 //! once, and calls it again.
 
 use crate::failure::Failure;
+use crate::tls::{self, Certificate};
 use futures_util::StreamExt as _;
 use sipgraph_core::ports::{Bus, Technology};
 use sipgraph_core::{App, Error};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::Signal;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -81,6 +83,12 @@ impl Workers {
             Ok(())
         });
         workers
+    }
+
+    /// Adds the loop that reads changed certificates.
+    pub(crate) fn watch(&mut self, certificates: Vec<Arc<Certificate>>, hang_up: Signal) {
+        let stop = self.stop.clone();
+        self.spawn("certificates", tls::watch(certificates, hang_up, stop));
     }
 
     /// Waits until a loop ends, which it does by itself only when it panicked: the program must not go on without it.

@@ -35,7 +35,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub(crate) struct Edge {
     pub(crate) app: Arc<App>,
     pub(crate) config: Config,
-    pub(crate) transports: Transports,
+    pub(crate) transports: Arc<Transports>,
     pub(crate) authenticator: Authenticator,
     pub(crate) outbox: Outbox,
     servers: Mutex<ServerTable>,
@@ -58,7 +58,7 @@ impl Drop for Handling {
 }
 
 impl Edge {
-    pub(crate) fn new(config: Config, app: Arc<App>, transports: Transports) -> Self {
+    pub(crate) fn new(config: Config, app: Arc<App>, transports: Arc<Transports>) -> Self {
         // The id of a run ends with random octets.
         let mut salt = [0; 8];
         salt.copy_from_slice(&app.node().0[8..]);
@@ -334,7 +334,10 @@ mod tests {
             ..Config::default()
         };
         let transports = Transports::bind(&config).await.unwrap();
-        (Arc::new(Edge::new(config, app, transports)), database)
+        (
+            Arc::new(Edge::new(config, app, Arc::new(transports))),
+            database,
+        )
     }
 
     fn options(transport: &str) -> String {

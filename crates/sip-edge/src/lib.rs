@@ -31,12 +31,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::http::request::Parts;
+use axum::routing::MethodRouter;
 use sipgraph_core::App;
 use sipgraph_core::ports::Technology;
 use tokio_util::sync::CancellationToken;
 
-pub use config::Config;
+pub use config::{Config, Tls};
 pub use sipgraph_core::binding::Transport;
+pub use transport::HttpPeer;
 
 use edge::Edge;
 use message_out::Sip;
@@ -52,6 +55,8 @@ pub struct SipEdge {
 /// A listener could not be opened.
 #[derive(Debug)]
 pub struct BindError {
+    /// What it is for: UDP, TCP or TLS.
+    pub transport: Transport,
     /// The address of the listener.
     pub address: SocketAddr,
     /// What the system says.
@@ -62,8 +67,10 @@ impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "cannot listen for SIP on {}: {}",
-            self.address, self.source
+            "cannot listen for SIP over {} on {}: {}",
+            self.transport.as_str(),
+            self.address,
+            self.source
         )
     }
 }
@@ -82,17 +89,30 @@ impl SipEdge {
     /// The first listener that cannot be opened.
     pub async fn bind(config: Config, app: Arc<App>) -> Result<Self, BindError> {
         let transports = Transports::bind(&config).await;
-        let transports = transports.map_err(|(address, source)| BindError { address, source })?;
+        let transports = transports.map_err(|(transport, address, source)| BindError {
+            transport,
+            address,
+            source,
+        })?;
         Ok(Self {
-            edge: Arc::new(Edge::new(config, app, transports)),
+            edge: Arc::new(Edge::new(config, app, Arc::new(transports))),
         })
     }
 
-    /// Returns the addresses of the listeners, UDP first, each in the order of the configuration, with the
+    /// Returns the addresses of the listeners, UDP, TCP, TLS, each in the order of the configuration, with the
     /// ports that the system chose for port 0.
     #[must_use]
     pub fn addresses(&self) -> Vec<(Transport, SocketAddr)> {
         self.edge.transports.addresses().collect()
+    }
+
+    /// Returns the route of SIP over WebSocket (RFC 7118) for an HTTP listener. `admit` says who asks, or nothing when
+    /// the request comes from a page that may not. Before [`SipEdge::serve`] and after its end it answers 503.
+    pub fn websocket_route<A>(&self, admit: A) -> MethodRouter
+    where
+        A: Fn(&Parts) -> Option<HttpPeer> + Send + Sync + 'static,
+    {
+        transport::websocket_route(Arc::clone(&self.edge.transports), admit)
     }
 
     /// Returns the technology `sip`, which delivers over the flows of this edge. Answers are received only

@@ -14,7 +14,7 @@ use axum::{
 };
 use futures_util::StreamExt;
 
-use crate::{Authenticate, access, code, http::error_response, transport::Shared};
+use crate::{Authenticate, code, http::error_response, transport::Shared};
 use connection::Connection;
 
 /// The only sub-protocol spoken here.
@@ -40,7 +40,7 @@ pub(crate) async fn open<E: Executor, A: Authenticate>(
             "The server ends; try again",
         );
     }
-    if !access::may_open(&parts.headers, &shared.config.origins) {
+    if !shared.config.origins.may_open(&parts.headers) {
         return error_response(
             StatusCode::FORBIDDEN,
             code::ORIGIN_NOT_ALLOWED,

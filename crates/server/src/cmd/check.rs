@@ -4,12 +4,15 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::wiring;
 
-/// Checks what `serve` would meet. The configuration is checked when this runs; the database and the key file are
-/// looked at here, and nothing is changed.
+/// Checks what `serve` would meet. The configuration is checked when this runs; certificates, the database and the
+/// key file are looked at here, and nothing is changed.
 ///
 /// # Errors
 /// What would refuse the start.
 pub(crate) async fn run(config: &Config) -> Result<(), Failure> {
+    for certificate in [config.http_certificate(), config.sip_certificate()] {
+        certificate.map(|files| files.load()).transpose()?;
+    }
     let address = wiring::address(&config.database.url)?;
     let found = wiring::inspect(&address).await?;
     let key = wiring::known_key(config, &found)?;

@@ -143,7 +143,8 @@ fn instructions(
         here.map(|listener| SocketAddr::new(ip, listener.port()))
             .or(list.first().copied())
     };
-    let graphiql = |ip| at(&addresses.http, ip).map(|a| format!("http://{a}/#token={token}"));
+    let scheme = addresses.scheme();
+    let graphiql = |ip| at(&addresses.http, ip).map(|a| format!("{scheme}{a}/#token={token}"));
     let place = lan.unwrap_or(local);
     let phone = Phone {
         host: playground::host(place),
@@ -258,6 +259,7 @@ mod tests {
             http: all.clone(),
             udp: all.clone(),
             tcp: all,
+            ..Addresses::default()
         }
     }
 
@@ -270,6 +272,7 @@ mod tests {
             http: all.clone(),
             udp: all.clone(),
             tcp: all,
+            ..Addresses::default()
         }
     }
 

@@ -3,23 +3,31 @@
 //! It must not know what a message means. Received messages go into one bounded queue; a flow is the only
 //! way out: nothing is ever sent to an address that a message names.
 
-pub(crate) mod tcp;
-pub(crate) mod udp;
+mod connections;
+mod stream;
+mod udp;
+mod websocket;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use sip_validate::message::{Malformed, Message};
 use sipgraph_core::binding::{self, Transport};
 use sipgraph_core::id::NodeId;
 use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use tcp::Connections;
+use connections::{Connections, Shared};
+use stream::StreamListener;
 use udp::UdpListener;
+
+pub use websocket::HttpPeer;
+pub(crate) use websocket::route as websocket_route;
 
 /// The most received messages that wait to be handled. Streams stop reading when it is full, datagrams
 /// are dropped and will be retransmitted.
@@ -58,13 +66,9 @@ impl Flow {
         }
     }
 
-    /// The flow of a binding; `None` for a connection of another run or of a transport that is not here.
+    /// The flow of a binding; `None` for a connection of another run.
     pub(crate) fn from_core(flow: &binding::Flow, node: NodeId) -> Option<Self> {
-        let is_here = match flow.transport {
-            Transport::Udp => true,
-            Transport::Tcp => flow.node == node,
-            Transport::Tls | Transport::Ws | Transport::Wss => false,
-        };
+        let is_here = !flow.transport.is_stream() || flow.node == node;
         is_here.then_some(())?;
         Some(Self {
             transport: flow.transport,
@@ -83,7 +87,11 @@ impl fmt::Display for Flow {
 
 /// An IPv4 peer of a dual-stack socket by its IPv4 address, so that it is one peer everywhere.
 fn plain(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
+    match address.ip().to_canonical() {
+        IpAddr::V4(v4) => (v4, address.port()).into(),
+        // It keeps its scope, without which a link-local peer cannot be reached.
+        IpAddr::V6(_) => address,
+    }
 }
 
 /// What the sockets give.
@@ -125,68 +133,85 @@ impl fmt::Display for SendError {
 /// All sockets of the edge.
 pub(crate) struct Transports {
     udp: Vec<UdpListener>,
-    tcp: Vec<tcp::TcpListener>,
+    streams: Vec<StreamListener>,
     connections: Arc<Connections>,
+    /// How often a WebSocket is pinged.
+    websocket_ping: Duration,
+    /// What a new WebSocket is served with; none before the start and after the end.
+    shared: Mutex<Option<Shared>>,
 }
 
 impl Transports {
     /// Opens all listeners of the configuration.
     ///
     /// # Errors
-    /// The first listener that cannot be opened, with its address.
-    pub(crate) async fn bind(config: &Config) -> Result<Self, (SocketAddr, std::io::Error)> {
+    /// The first listener that cannot be opened, with its transport and address.
+    pub(crate) async fn bind(
+        config: &Config,
+    ) -> Result<Self, (Transport, SocketAddr, std::io::Error)> {
         let mut udp = Vec::with_capacity(config.udp_listen.len());
         for address in &config.udp_listen {
-            udp.push(
-                UdpListener::bind(*address)
-                    .await
-                    .map_err(|error| (*address, error))?,
-            );
+            let listener = UdpListener::bind(*address).await;
+            udp.push(listener.map_err(|error| (Transport::Udp, *address, error))?);
         }
-        let mut tcp = Vec::with_capacity(config.tcp_listen.len());
-        for address in &config.tcp_listen {
-            tcp.push(
-                tcp::TcpListener::bind(*address)
-                    .await
-                    .map_err(|error| (*address, error))?,
-            );
+        let tcp = config.tcp_listen.iter().map(|address| (address, None));
+        let tls = config.tls.as_ref().map(|tls| {
+            let acceptor = TlsAcceptor::from(Arc::clone(&tls.server));
+            tls.listen
+                .iter()
+                .map(move |address| (address, Some(acceptor.clone())))
+        });
+        let mut streams = Vec::new();
+        for (address, tls) in tcp.chain(tls.into_iter().flatten()) {
+            let transport = match tls {
+                None => Transport::Tcp,
+                Some(_) => Transport::Tls,
+            };
+            let listener = StreamListener::bind(*address, tls).await;
+            streams.push(listener.map_err(|error| (transport, *address, error))?);
         }
         Ok(Self {
             udp,
-            tcp,
+            streams,
             connections: Arc::new(Connections::new(config)),
+            websocket_ping: config.websocket_ping,
+            shared: Mutex::default(),
         })
     }
 
     /// The addresses of the listeners, with the ports that the system chose.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = (Transport, SocketAddr)> {
-        let udp = self
-            .udp
-            .iter()
-            .map(|listener| (Transport::Udp, listener.local));
-        udp.chain(
-            self.tcp
-                .iter()
-                .map(|listener| (Transport::Tcp, listener.local)),
-        )
+        let udp = self.udp.iter().map(|l| (Transport::Udp, l.local));
+        udp.chain(self.streams.iter().map(|l| (l.transport(), l.local)))
     }
 
     /// Starts to receive, until `stop` is cancelled. Sending goes on until [`Transports::close_all`]; the queue
     /// ends when then every task has ended.
     pub(crate) fn start(&self, stop: &CancellationToken) -> mpsc::Receiver<Inbound> {
-        let (sender, receiver) = mpsc::channel(INBOUND_MAX);
+        let (inbound, receiver) = mpsc::channel(INBOUND_MAX);
+        let shared = Shared {
+            connections: Arc::clone(&self.connections),
+            inbound,
+            stop: stop.clone(),
+        };
         for listener in &self.udp {
-            tokio::spawn(listener.clone().receive(sender.clone(), stop.clone()));
-        }
-        for listener in &self.tcp {
-            let connections = Arc::clone(&self.connections);
             tokio::spawn(
                 listener
                     .clone()
-                    .accept(connections, sender.clone(), stop.clone()),
+                    .receive(shared.inbound.clone(), stop.clone()),
             );
         }
+        for listener in &self.streams {
+            tokio::spawn(listener.clone().accept(shared.clone()));
+        }
+        *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = Some(shared);
         receiver
+    }
+
+    /// What a new WebSocket is served with, while connections are taken.
+    fn shared(&self) -> Option<Shared> {
+        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.clone().filter(|s| !s.stop.is_cancelled())
     }
 
     /// Sends octets over a flow. On streams this puts them into the bounded queue of the connection.
@@ -215,6 +240,8 @@ impl Transports {
 
     /// Closes all connections once what is queued has been sent.
     pub(crate) fn close_all(&self) {
+        let shared = self.shared.lock();
+        drop(shared.unwrap_or_else(PoisonError::into_inner).take());
         self.connections.close_all();
     }
 
@@ -476,7 +503,7 @@ mod tests {
             tcp_listen: vec![taken_at],
             ..Config::default()
         };
-        let (address, _) = Transports::bind(&config).await.err().unwrap();
-        assert_eq!(address, taken_at);
+        let (transport, address, _) = Transports::bind(&config).await.err().unwrap();
+        assert_eq!((transport, address), (Transport::Tcp, taken_at));
     }
 }
