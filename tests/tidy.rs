@@ -37,7 +37,11 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
         &["testkit"],
     ),
     ("testkit", &["core", "storage"], &[]),
-    ("bench", &["core", "storage", "bus", "testkit"], &[]),
+    (
+        "bench",
+        &["core", "storage", "bus", "testkit", "sip-validate"],
+        &[],
+    ),
 ];
 
 /// Third-party crates that only these of ours may name, besides tests.

@@ -5,19 +5,39 @@
 //! program with exit code 1 only under `--strict`. The figures of a known machine are in docs/MEASURED.md.
 //!
 //! What is measured is what ships: the use cases of `sipgraph-core`, the store of `sipgraph-storage`, and the binary
-//! `sipgraph`, which is expected beside this one. Only the yardsticks are our own code.
+//! `sipgraph`, which is expected beside this one. Only the yardsticks are our own code. Without the feature `product` only
+//! the benchmarks of `sip-validate` are built.
 
+#![cfg_attr(
+    not(feature = "product"),
+    expect(
+        dead_code,
+        reason = "some of what measures and reports is for the product alone"
+    )
+)]
+
+#[cfg(feature = "product")]
 mod chat_list;
+#[cfg(feature = "product")]
 mod idle_memory;
 mod meter;
+#[cfg(feature = "product")]
 mod million;
+#[cfg(feature = "product")]
 mod open;
+mod parse_message;
+#[cfg(feature = "product")]
 mod program;
+#[cfg(feature = "product")]
 mod read_page;
 mod report;
+#[cfg(feature = "product")]
 mod send_postgres;
+#[cfg(feature = "product")]
 mod send_sqlite;
+#[cfg(feature = "product")]
 mod senders;
+#[cfg(feature = "product")]
 mod world;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -69,37 +89,57 @@ impl Size {
 #[derive(Debug, Clone, Copy, Subcommand)]
 enum Program {
     /// Sends on SQLite: FULL against NORMAL, group commit against one commit per send.
+    #[cfg(feature = "product")]
     SendSqlite,
     /// Sends on Postgres: batches against one transaction per send, one account against a hundred.
+    #[cfg(feature = "product")]
     SendPostgres,
     /// A page of chats through GraphQL: how many SQL statements it takes, and its CPU.
+    #[cfg(feature = "product")]
     ChatList,
     /// A page of messages out of many, through the store and through the drivers alone.
+    #[cfg(feature = "product")]
     ReadPage,
     /// The resident memory of an idle server.
+    #[cfg(feature = "product")]
     IdleMemory,
+    /// A whole request: sip-validate against rsip and ezk-sip-types, and its time over the size.
+    ParseMessage,
     /// All of them, one after another.
     All,
 }
 
 impl Program {
-    const EACH: [Self; 5] = [
+    const EACH: &[Self] = &[
+        #[cfg(feature = "product")]
         Self::SendSqlite,
+        #[cfg(feature = "product")]
         Self::SendPostgres,
+        #[cfg(feature = "product")]
         Self::ChatList,
+        #[cfg(feature = "product")]
         Self::ReadPage,
+        #[cfg(feature = "product")]
         Self::IdleMemory,
+        Self::ParseMessage,
     ];
 
     async fn run(self, arguments: &Arguments, report: &mut Report) -> Result<(), Failure> {
         let size = arguments.size;
+        #[cfg(feature = "product")]
         let folder = arguments.folder.clone().unwrap_or_else(std::env::temp_dir);
         match self {
+            #[cfg(feature = "product")]
             Self::SendSqlite => send_sqlite::run(size, &folder, report).await,
+            #[cfg(feature = "product")]
             Self::SendPostgres => send_postgres::run(size, report).await,
+            #[cfg(feature = "product")]
             Self::ChatList => chat_list::run(size, &folder, report).await,
+            #[cfg(feature = "product")]
             Self::ReadPage => read_page::run(size, &folder, report).await,
+            #[cfg(feature = "product")]
             Self::IdleMemory => idle_memory::run(&folder, report).await,
+            Self::ParseMessage => parse_message::run(size, report),
             Self::All => {
                 for program in Self::EACH {
                     Box::pin(program.run(arguments, report)).await?;

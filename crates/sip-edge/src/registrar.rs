@@ -105,7 +105,7 @@ fn contacts(request: &Message, expires_s_default: u32) -> Result<Contacts, Reply
     let mut updates = Vec::new();
     let mut is_all = false;
     for given in request.contacts() {
-        match given.map_err(|invalid| Reply::bad(invalid.fault.text()))? {
+        match given {
             Some(given) => updates.push(update(&given, expires_s)?),
             None => is_all = true,
         }

@@ -15,6 +15,11 @@ pub const EXPIRES_S_MALFORMED: u32 = 3600;
 
 /// Where `part`, a piece of `whole`, starts in it.
 fn offset(part: &str, whole: &str) -> usize {
+    offset_in(part, whole.as_bytes())
+}
+
+/// Where `part`, a piece of `whole`, starts in it.
+pub(super) fn offset_in(part: &str, whole: &[u8]) -> usize {
     part.as_ptr().addr().saturating_sub(whole.as_ptr().addr())
 }
 
@@ -93,7 +98,12 @@ impl<'a> Params<'a> {
         let inner = inner
             .strip_prefix(';')
             .ok_or(Invalid::new(Fault::Parameter, at))?;
-        for parameter in Self(inner).iter() {
+        let whole = Self(inner);
+        // A `;` alone is an empty parameter, which no grammar allows.
+        if inner.is_empty() {
+            return Err(Invalid::new(Fault::Parameter, at));
+        }
+        for parameter in whole.iter() {
             let (name, value) = parameter.map_err(|invalid| invalid.moved(at + 1))?;
             let value_is_good = value.is_none_or(|value| match value.strip_prefix('"') {
                 Some(rest) => closing_quote(rest).is_some_and(|at| at + 1 == rest.len()),
@@ -103,7 +113,17 @@ impl<'a> Params<'a> {
                 return Err(Invalid::new(Fault::Parameter, offset(name, text)));
             }
         }
-        Ok(Self(inner))
+        Ok(whole)
+    }
+
+    /// Parameters that [`Params::text`] gave.
+    pub(super) fn checked(text: &'a str) -> Self {
+        Self(text)
+    }
+
+    /// The parameters as written, without the first `;`.
+    pub(super) fn text(self) -> &'a str {
+        self.0
     }
 
     /// The parameters in order: name, and value when there is a `=`.

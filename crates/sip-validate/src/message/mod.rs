@@ -24,7 +24,7 @@
 //! assert_eq!(request.via()?.branch(), Some("z9hG4bK776"));
 //! assert_eq!((request.from()?.tag(), request.to()?.tag()), (Some("49583"), None));
 //! assert_eq!(request.cseq()?, (1, "REGISTER"));
-//! let expires: Vec<_> = request.contacts().flatten().flatten().map(|c| c.expires_s()).collect();
+//! let expires: Vec<_> = request.contacts().flatten().map(|c| c.expires_s()).collect();
 //! assert_eq!(expires, [Some(60), None]);
 //!
 //! let source = "192.0.2.1:5060".parse().expect("an address");

@@ -9,27 +9,88 @@ use std::ops::Range;
 use bytes::Bytes;
 use memchr::memchr;
 
-use super::header::{self, NameAddr, Via, is_absolute_uri, trim};
+use super::header::{self, NameAddr, Params, Via, is_absolute_uri, offset_in, trim};
 use super::{Fault, HEADERS_MAX, Invalid, Malformed, Name, list, write};
 use crate::{SipUri, chars};
 
-#[derive(Debug, Clone)]
-struct Field {
-    name: Name,
-    name_at: Range<usize>,
-    value_at: Range<usize>,
+/// A part of the head. Two octets suffice for an offset: a head is bounded by [`super::HEAD_BYTES_MAX`].
+#[derive(Debug, Clone, Copy, Default)]
+struct Span {
+    start: u16,
+    end: u16,
 }
 
-#[derive(Debug, Clone)]
+impl Span {
+    fn new(start: usize, end: usize) -> Self {
+        let short = |at: usize| u16::try_from(at).unwrap_or(u16::MAX);
+        Self {
+            start: short(start),
+            end: short(end),
+        }
+    }
+
+    /// The place of `part` in the head of which it is a piece; nothing of an empty one counts.
+    fn of(part: &str, head: &[u8]) -> Self {
+        if part.is_empty() {
+            return Self::default();
+        }
+        let start = offset_in(part, head);
+        Self::new(start, start + part.len())
+    }
+
+    fn range(self) -> Range<usize> {
+        usize::from(self.start)..usize::from(self.end)
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Field {
+    name: Name,
+    name_at: Span,
+    value_at: Span,
+}
+
+#[derive(Debug, Clone, Copy)]
 enum Start {
-    Request {
-        method: Range<usize>,
-        uri: Range<usize>,
-    },
-    Response {
-        status: u16,
-        reason: Range<usize>,
-    },
+    Request { method: Span, uri: Span },
+    Response { status: u16, reason: Span },
+}
+
+/// Where the parts of a Via are, so that nothing is read twice.
+#[derive(Debug, Clone, Copy)]
+struct ViaAt {
+    transport: Span,
+    host: Span,
+    port: Option<u16>,
+    params: Span,
+}
+
+/// Where the parts of an address are.
+#[derive(Debug, Clone, Copy)]
+struct NameAddrAt {
+    display_name: Option<Span>,
+    uri: Span,
+    params: Span,
+}
+
+impl NameAddrAt {
+    fn of(address: &NameAddr<'_>, head: &[u8]) -> Self {
+        Self {
+            display_name: address.display_name.map(|name| Span::of(name, head)),
+            uri: Span::of(address.uri, head),
+            params: Span::of(address.params.text(), head),
+        }
+    }
+}
+
+/// What was found when the message was checked; empty where a fault came first.
+#[derive(Debug, Clone, Default)]
+struct Found {
+    via: Option<ViaAt>,
+    from: Option<NameAddrAt>,
+    to: Option<NameAddrAt>,
+    /// `None` is `*`.
+    contacts: Vec<Option<NameAddrAt>>,
 }
 
 /// A request or a response.
@@ -41,6 +102,7 @@ pub struct Message {
     head: Bytes,
     start: Start,
     fields: Vec<Field>,
+    found: Found,
     /// The body, of exactly Content-Length octets.
     pub body: Bytes,
 }
@@ -83,7 +145,7 @@ impl Head {
             };
             if field.name == Name::ContentLength {
                 // Two that agree are refused too: whoever is between us may have read another one.
-                let fault = match (content_length, length(&head[field.value_at.clone()])) {
+                let fault = match (content_length, length(&head[field.value_at.range()])) {
                     (None, Some(length)) => {
                         content_length = Some(length);
                         None
@@ -94,18 +156,23 @@ impl Head {
                 if let Some(fault) = fault
                     && !invalid.is_some_and(|invalid| invalid.fault.is_unframed())
                 {
-                    invalid = Some(Invalid::new(fault, field.value_at.start));
+                    invalid = Some(Invalid::new(fault, field.value_at.range().start));
                 }
             }
             fields.push(field);
         }
-        let message = Message {
+        let mut message = Message {
             fields,
             start,
+            found: Found::default(),
             body: Bytes::new(),
             head,
         };
-        let invalid = invalid.or_else(|| message.check().err());
+        if invalid.is_none() {
+            let mut found = Found::default();
+            invalid = message.check(&mut found).err();
+            message.found = found;
+        }
         Self {
             message,
             invalid,
@@ -200,13 +267,13 @@ fn start_line(head: &[u8], line: Range<usize>) -> (Start, Option<Invalid>) {
         },
         _ => Some(Fault::RequestLine),
     };
-    let Start::Request { uri, .. } = &start else {
+    let Start::Request { uri, .. } = start else {
         return (start, None);
     };
     let fault_at = match fault {
         Some(Fault::Method) => at,
-        Some(Fault::Version) => uri.end + 1,
-        _ => uri.start,
+        Some(Fault::Version) => uri.range().end + 1,
+        _ => uri.range().start,
     };
     let invalid = fault.map(|fault| Invalid::new(fault, fault_at));
     (start, invalid)
@@ -222,8 +289,8 @@ fn request_start(text: &[u8], at: usize) -> Start {
     let uri_at = (method + 1).min(text.len());
     let uri = memchr(b' ', &text[uri_at..]).map_or(text.len(), |end| uri_at + end);
     Start::Request {
-        method: at..at + method,
-        uri: at + uri_at..at + uri,
+        method: Span::new(at, at + method),
+        uri: Span::new(at + uri_at, at + uri),
     }
 }
 
@@ -244,7 +311,7 @@ fn status_line(text: &[u8], at: usize) -> (Start, Option<Invalid>) {
     let reason_at = at + text.len() - reason.len();
     let start = Start::Response {
         status: status.unwrap_or_default(),
-        reason: reason_at..at + text.len(),
+        reason: Span::new(reason_at, at + text.len()),
     };
     (
         start,
@@ -291,8 +358,8 @@ fn field(head: &[u8], line: Range<usize>) -> Result<Field, Invalid> {
     let start = line.start;
     Ok(Field {
         name,
-        name_at: start..start + name_end,
-        value_at: start + value_at..start + value_at + value.len(),
+        name_at: Span::new(start, start + name_end),
+        value_at: Span::new(start + value_at, start + value_at + value.len()),
     })
 }
 
@@ -332,17 +399,23 @@ fn length(octets: &[u8]) -> Option<usize> {
 }
 
 impl Message {
-    fn check(&self) -> Result<(), Invalid> {
+    /// Checks what every message must keep, and notes where its parts are.
+    fn check(&self, found: &mut Found) -> Result<(), Invalid> {
         const ONCE: [Name; 4] = [Name::From, Name::To, Name::CallId, Name::CSeq];
         let mut seen = [false; ONCE.len()];
         let mut has_via = false;
         for field in &self.fields {
-            let at = field.value_at.start;
+            let at = usize::from(field.value_at.start);
             let moved = |invalid: Invalid| invalid.moved(at);
-            let value = self.text(&field.value_at);
+            let value = self.text(field.value_at);
             match field.name {
-                Name::From | Name::To => {
-                    NameAddr::parse(value).map_err(moved)?;
+                Name::From => {
+                    let from = NameAddr::parse(value).map_err(moved)?;
+                    found.from = Some(NameAddrAt::of(&from, &self.head));
+                }
+                Name::To => {
+                    let to = NameAddr::parse(value).map_err(moved)?;
+                    found.to = Some(NameAddrAt::of(&to, &self.head));
                 }
                 Name::CallId if crate::call_id(value).is_err() => {
                     return Err(Invalid::new(Fault::CallId, at));
@@ -356,12 +429,20 @@ impl Message {
                 Name::Via => {
                     has_via = true;
                     for via in list(value) {
-                        via.and_then(Via::parse).map_err(moved)?;
+                        let via = via.and_then(Via::parse).map_err(moved)?;
+                        found.via.get_or_insert_with(|| ViaAt {
+                            transport: Span::of(via.transport, &self.head),
+                            host: Span::of(via.host, &self.head),
+                            port: via.port,
+                            params: Span::of(via.params.text(), &self.head),
+                        });
                     }
                 }
                 Name::Contact => {
                     for contact in list(value) {
-                        contact.and_then(contact_of).map_err(moved)?;
+                        let contact = contact.and_then(contact_of).map_err(moved)?;
+                        let contact = contact.map(|c| NameAddrAt::of(&c, &self.head));
+                        found.contacts.push(contact);
                     }
                 }
                 _ => {}
@@ -379,23 +460,35 @@ impl Message {
         if let Some(slot) = seen.iter().position(|seen| !seen) {
             return missing(ONCE[slot]);
         }
-        match &self.start {
+        match self.start {
             Start::Request { uri, .. } if !is_request_uri(self.text(uri)) => {
-                Err(Invalid::new(Fault::RequestUri, uri.start))
+                Err(Invalid::new(Fault::RequestUri, uri.range().start))
             }
             _ => Ok(()),
         }
     }
 
     /// A part as text; empty when it is not UTF-8, which only free text can be.
-    fn text(&self, at: &Range<usize>) -> &str {
-        std::str::from_utf8(&self.head[at.clone()]).unwrap_or_default()
+    fn text(&self, at: Span) -> &str {
+        std::str::from_utf8(self.octets(at)).unwrap_or_default()
+    }
+
+    fn octets(&self, at: Span) -> &[u8] {
+        &self.head[at.range()]
+    }
+
+    fn name_addr(&self, at: NameAddrAt) -> NameAddr<'_> {
+        NameAddr {
+            display_name: at.display_name.map(|name| self.text(name)),
+            uri: self.text(at.uri),
+            params: Params::checked(self.text(at.params)),
+        }
     }
 
     /// The method of a request.
     #[must_use]
     pub fn method(&self) -> Option<&str> {
-        match &self.start {
+        match self.start {
             Start::Request { method, .. } => Some(self.text(method)),
             Start::Response { .. } => None,
         }
@@ -404,7 +497,7 @@ impl Message {
     /// The Request-URI of a request, as written.
     #[must_use]
     pub fn uri(&self) -> Option<&str> {
-        match &self.start {
+        match self.start {
             Start::Request { uri, .. } => Some(self.text(uri)),
             Start::Response { .. } => None,
         }
@@ -419,9 +512,9 @@ impl Message {
     /// The status code and the reason phrase of a response; the phrase is empty when it is not UTF-8.
     #[must_use]
     pub fn status(&self) -> Option<(u16, &str)> {
-        match &self.start {
+        match self.start {
             Start::Request { .. } => None,
-            Start::Response { status, reason } => Some((*status, self.text(reason))),
+            Start::Response { status, reason } => Some((status, self.text(reason))),
         }
     }
 
@@ -429,7 +522,7 @@ impl Message {
     /// text can be; see [`Message::fields`].
     pub fn all(&self, name: Name) -> impl Iterator<Item = &str> {
         let fields = self.fields.iter().filter(move |field| field.name == name);
-        fields.filter_map(|field| std::str::from_utf8(&self.head[field.value_at.clone()]).ok())
+        fields.filter_map(|field| std::str::from_utf8(self.octets(field.value_at)).ok())
     }
 
     /// The value of the first field with this name.
@@ -440,20 +533,17 @@ impl Message {
 
     /// All fields in order: the name as written, and the octets of the value without white space round it.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.fields.iter().map(|field| {
-            (
-                self.text(&field.name_at),
-                &self.head[field.value_at.clone()],
-            )
-        })
+        self.fields
+            .iter()
+            .map(|field| (self.text(field.name_at), self.octets(field.value_at)))
     }
 
     /// The value of the first field with another name than [`Name`] knows, compared without regard to case.
     #[must_use]
     pub fn other(&self, name: &str) -> Option<&str> {
         let mut others = self.fields.iter().filter(|f| f.name == Name::Other);
-        let found = others.find(|field| self.text(&field.name_at).eq_ignore_ascii_case(name))?;
-        std::str::from_utf8(&self.head[found.value_at.clone()]).ok()
+        let found = others.find(|field| self.text(field.name_at).eq_ignore_ascii_case(name))?;
+        std::str::from_utf8(self.octets(found.value_at)).ok()
     }
 
     /// The topmost Via.
@@ -461,6 +551,14 @@ impl Message {
     /// # Errors
     /// What is wrong with it; none for a message without fault.
     pub fn via(&self) -> Result<Via<'_>, Invalid> {
+        if let Some(at) = self.found.via {
+            return Ok(Via {
+                transport: self.text(at.transport),
+                host: self.text(at.host),
+                port: at.port,
+                params: Params::checked(self.text(at.params)),
+            });
+        }
         let first = self.get(Name::Via).and_then(|value| list(value).next());
         first
             .unwrap_or(Err(Invalid::new(Fault::HeaderMissing(Name::Via), 0)))
@@ -472,7 +570,10 @@ impl Message {
     /// # Errors
     /// What is wrong with it; none for a message without fault.
     pub fn from(&self) -> Result<NameAddr<'_>, Invalid> {
-        NameAddr::parse(self.get(Name::From).unwrap_or_default())
+        match self.found.from {
+            Some(at) => Ok(self.name_addr(at)),
+            None => NameAddr::parse(self.get(Name::From).unwrap_or_default()),
+        }
     }
 
     /// To.
@@ -480,7 +581,10 @@ impl Message {
     /// # Errors
     /// What is wrong with it; none for a message without fault.
     pub fn to(&self) -> Result<NameAddr<'_>, Invalid> {
-        NameAddr::parse(self.get(Name::To).unwrap_or_default())
+        match self.found.to {
+            Some(at) => Ok(self.name_addr(at)),
+            None => NameAddr::parse(self.get(Name::To).unwrap_or_default()),
+        }
     }
 
     /// Call-ID.
@@ -497,11 +601,10 @@ impl Message {
         header::cseq(self.get(Name::CSeq).unwrap_or_default())
     }
 
-    /// The contacts: `None` for `*`.
-    pub fn contacts(&self) -> impl Iterator<Item = Result<Option<NameAddr<'_>>, Invalid>> {
-        self.all(Name::Contact)
-            .flat_map(list)
-            .map(|contact| contact.and_then(contact_of))
+    /// The contacts in order: `None` for `*`. Those before the fault in a message that has one.
+    pub fn contacts(&self) -> impl Iterator<Item = Option<NameAddr<'_>>> {
+        let contacts = self.found.contacts.iter();
+        contacts.map(|contact| contact.map(|at| self.name_addr(at)))
     }
 
     /// The option tags of Require.
@@ -513,19 +616,15 @@ impl Message {
     /// Writes the message anew: unfolded, one Content-Length, everything else as it came.
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
-        let start: [&[u8]; 3] = match &self.start {
-            Start::Request { method, uri } => [
-                &self.head[method.clone()],
-                &self.head[uri.clone()],
-                b"SIP/2.0",
-            ],
+        match self.start {
+            Start::Request { method, uri } => {
+                write::copy([self.octets(method), self.octets(uri), b"SIP/2.0"], self)
+            }
             Start::Response { status, reason } => {
                 let digits = status.to_string();
-                let reason = &self.head[reason.clone()];
-                return write::copy([b"SIP/2.0", digits.as_bytes(), reason], self);
+                write::copy([b"SIP/2.0", digits.as_bytes(), self.octets(reason)], self)
             }
-        };
-        write::copy(start, self)
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Runs the properties over the labelled texts, and over what fuzzing found.
 
+use sip_validate::message::{Fault, frame::datagram};
+
 use crate::{corpus, properties};
 
 #[test]
@@ -11,4 +13,19 @@ fn labelled_texts_keep_the_properties() {
             _ => {}
         }
     }
+}
+
+/// Found by `message-udp`: the answer to it could not be read.
+#[test]
+fn an_empty_parameter_at_the_end_is_refused() {
+    let text = "OPTIONS sip:a@h SIP/2.0\r\nTo: sip:user@example.com;\r\nFrom: sip:a@h;tag=1\r\n\
+        Call-ID: a\r\nCSeq: 1 OPTIONS\r\nVia: SIP/2.0/TCP h\r\n\r\n";
+    let malformed = datagram(text.as_bytes()).unwrap().unwrap_err();
+    assert_eq!(malformed.fault, Fault::Parameter);
+    assert!(
+        datagram(text.replace("com;", "com").as_bytes())
+            .unwrap()
+            .is_ok()
+    );
+    properties::message_on_udp(text.as_bytes());
 }

@@ -390,7 +390,7 @@ fn a_contact_tells_its_expiry() {
     let message = datagram(text.as_bytes()).unwrap().unwrap();
     let given: Vec<_> = message
         .contacts()
-        .map(|contact| contact.unwrap().map(|c| (c.uri, c.expires_s())))
+        .map(|contact| contact.map(|c| (c.uri, c.expires_s())))
         .collect();
     assert_eq!(
         given,

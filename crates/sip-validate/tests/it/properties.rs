@@ -93,7 +93,9 @@ fn message_holds(message: &Message) {
     message.from().unwrap();
     message.to().unwrap();
     message.cseq().unwrap();
-    assert!(message.contacts().all(|contact| contact.is_ok()));
+    for contact in message.contacts().flatten() {
+        assert!(contact.params.iter().all(|parameter| parameter.is_ok()));
+    }
     let written = message.to_bytes();
     match websocket(&written) {
         Some(Ok(again)) => assert_eq!(told(&again), told(message)),
