@@ -12,6 +12,7 @@ mod endpoints;
 mod faults;
 mod graphiql;
 mod harness;
+mod hostile;
 mod messages;
 mod presence;
 mod readme;

@@ -21,6 +21,7 @@ pub(crate) use phone::Phone;
 pub(crate) use serde_json::{Value, json};
 pub(crate) use server::Server;
 pub(crate) use sip::Sip;
+pub(crate) use sipp::Sipp;
 pub(crate) use tls::Trust;
 pub(crate) use world::{Account, World};
 pub(crate) use ws::{Feed, Seen, Socket};

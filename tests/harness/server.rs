@@ -279,6 +279,15 @@ impl Server {
             .count()
     }
 
+    /// Its resident memory now, in KiB.
+    pub(crate) fn memory_kib(&self) -> u64 {
+        let pid = self.process.as_ref().and_then(Child::id).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|rest| rest.split_whitespace().next());
+        number.and_then(|number| number.parse().ok()).unwrap()
+    }
+
     /// Everything that it wrote to stderr.
     pub(crate) fn log(&self) -> String {
         self.log

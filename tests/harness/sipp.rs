@@ -27,24 +27,68 @@ impl Sipp {
     pub(crate) async fn register(server: &Server, account: &Account, port: u16) {
         let data = format!("{};{}", account.user, credentials(account));
         let scenario = include_str!("sipp/register.xml");
-        Self::start(server, "register", scenario, &account.domain, &data, port)
-            .ends()
-            .await;
+        Self::start(
+            server,
+            "register",
+            scenario,
+            &account.domain,
+            &data,
+            port,
+            (1, 10),
+        )
+        .ends()
+        .await;
     }
 
     /// Sends a text from an account to the user of another; it must be answered with 202.
     pub(crate) async fn send(server: &Server, from: &Account, to: &Account, text: &str) {
         let data = format!("{};{};{};{text}", from.user, credentials(from), to.user);
         let scenario = include_str!("sipp/send.xml");
-        Self::start(server, "send", scenario, &from.domain, &data, free_port())
-            .ends()
-            .await;
+        Self::start(
+            server,
+            "send",
+            scenario,
+            &from.domain,
+            &data,
+            free_port(),
+            (1, 10),
+        )
+        .ends()
+        .await;
     }
 
     /// Waits on a port for one MESSAGE and answers it with 200.
     pub(crate) fn receive(server: &Server, account: &Account, port: u16) -> Self {
         let scenario = include_str!("sipp/receive.xml");
-        Self::start(server, "receive", scenario, &account.domain, "", port)
+        Self::start(
+            server,
+            "receive",
+            scenario,
+            &account.domain,
+            "",
+            port,
+            (1, 10),
+        )
+    }
+
+    /// Runs a scenario for so many calls, so many a second.
+    pub(crate) fn load(
+        server: &Server,
+        name: &'static str,
+        scenario: &str,
+        realm: &str,
+        calls: u32,
+        calls_per_s: u32,
+    ) -> Self {
+        Self::start(
+            server,
+            name,
+            scenario,
+            realm,
+            "",
+            free_port(),
+            (calls, calls_per_s),
+        )
     }
 
     fn start(
@@ -54,6 +98,7 @@ impl Sipp {
         realm: &str,
         data: &str,
         port: u16,
+        (calls, calls_per_s): (u32, u32),
     ) -> Self {
         let folder = TempDir::with_prefix("sipp").unwrap();
         std::fs::write(folder.path().join("scenario.xml"), scenario).unwrap();
@@ -73,7 +118,8 @@ impl Sipp {
         let process = command
             .current_dir(folder.path())
             .args(["-sf", "scenario.xml", "-nostdin"])
-            .args(["-m", "1", "-i", "127.0.0.1", "-p", &port.to_string()])
+            .args(["-m", &calls.to_string(), "-r", &calls_per_s.to_string()])
+            .args(["-i", "127.0.0.1", "-p", &port.to_string()])
             .args(["-key", "realm", realm, "-timeout", "30"])
             .arg(server.udp.to_string())
             .env("TERM", "dumb")
