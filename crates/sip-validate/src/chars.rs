@@ -33,6 +33,8 @@ pub(crate) const PHONE: u16 = 1 << 11;
 pub(crate) const PHONE_HEX: u16 = 1 << 12;
 /// The octets of `visual-separator` (RFC 3966 section 3).
 pub(crate) const SEPARATOR: u16 = 1 << 13;
+/// The hexadecimal digits.
+const HEX: u16 = 1 << 14;
 
 /// The classes of `unreserved`.
 pub(crate) const UNRESERVED: u16 = ALPHANUM | MARK;
@@ -56,7 +58,8 @@ const CLASSES: [u16; 256] = {
     table = mark(table, b"-.", HOST);
     table = mark(table, b"0123456789-.()", PHONE | PHONE_HEX);
     table = mark(table, b"ABCDEFabcdef*#", PHONE_HEX);
-    mark(table, b"-.()", SEPARATOR)
+    table = mark(table, b"-.()", SEPARATOR);
+    mark(table, b"0123456789ABCDEFabcdef", HEX)
 };
 
 const fn mark(mut table: [u16; 256], octets: &[u8], class: u16) -> [u16; 256] {
@@ -117,17 +120,29 @@ pub(crate) fn escaped(octets: &[u8], at: usize) -> Option<u8> {
 /// The offset of the first octet that is neither in `classes` nor part of a whole `escaped`.
 #[inline]
 pub(crate) fn first_foreign(octets: &[u8], classes: u16) -> Option<usize> {
+    let (end, _) = run(octets, classes);
+    (end < octets.len()).then_some(end)
+}
+
+/// The length of what consists of `classes` and whole escapes at the front, and whether there is an escape.
+#[inline]
+pub(crate) fn run(octets: &[u8], classes: u16) -> (usize, bool) {
     let mut at = 0;
-    while let Some(octet) = octets.get(at) {
+    let mut has_escapes = false;
+    while let Some([octet, after @ ..]) = octets.get(at..) {
         if is(*octet, classes) {
             at += 1;
-        } else if *octet == b'%' && escaped(octets, at).is_some() {
+        } else if let (b'%', [high, low, ..]) = (*octet, after)
+            && is(*high, HEX)
+            && is(*low, HEX)
+        {
+            has_escapes = true;
             at += 3;
         } else {
-            return Some(at);
+            break;
         }
     }
-    None
+    (at, has_escapes)
 }
 
 /// The octets of a text with each escape undone once, each with whether it was escaped. A `%` without two

@@ -7,7 +7,9 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::chars::{self, HOST};
+use crate::address;
+use crate::chars::{self, ALPHANUM, HOST};
+use crate::uri::Mode;
 use crate::{Rule, Violation};
 
 /// The longest name and the longest label of the DNS (RFC 1035 section 2.3.4), in octets as text.
@@ -45,20 +47,7 @@ impl<'a> Host<'a> {
     /// # Errors
     /// One of the `Host*` rules with the first offending octet.
     pub fn parse(text: &'a str) -> Result<Self, Violation> {
-        if text.starts_with('[') {
-            let address = bracketed(text).and_then(|inner| inner.parse().ok());
-            return address
-                .map(Host::V6)
-                .ok_or_else(|| Violation::at(Rule::HostIpv6, text, 0));
-        }
-        // Only an address consists of digits and dots: a last label starts with a letter.
-        if !text.is_empty() && text.bytes().all(|o| o.is_ascii_digit() || o == b'.') {
-            return text
-                .parse()
-                .map(Host::V4)
-                .map_err(|_| Violation::at(Rule::HostIpv4, text, 0));
-        }
-        hostname(text).map(|()| Host::Name(text))
+        Self::whole(text, Mode::Strict)
     }
 
     /// Reads a host tolerantly, as it may stand in a received message.
@@ -69,14 +58,44 @@ impl<'a> Host<'a> {
     /// # Errors
     /// Those of [`Host::parse`].
     pub fn parse_received(text: &'a str) -> Result<Self, Violation> {
-        Self::parse(text).or_else(|violation| {
-            let tolerated = match violation.rule {
-                Rule::HostIpv6 => bracketed(text).and_then(three_colons).map(Host::V6),
-                Rule::HostIpv4 => leading_zeros(text).map(Host::V4),
-                _ => None,
-            };
-            tolerated.ok_or(violation)
-        })
+        Self::whole(text, Mode::Received)
+    }
+
+    fn whole(text: &'a str, mode: Mode) -> Result<Self, Violation> {
+        match Self::take(text, mode) {
+            Ok((host, "")) => Ok(host),
+            Ok((Host::V6(_), _)) => Err(Violation::at(Rule::HostIpv6, text, 0)),
+            Ok((Host::Name(_) | Host::V4(_), rest)) => Err(foreign(text, text.len() - rest.len())),
+            Err(violation) => Err(explained(text, violation)),
+        }
+    }
+
+    /// Reads a host from the front of a text and returns what follows it.
+    pub(crate) fn take(text: &'a str, mode: Mode) -> Result<(Self, &'a str), Violation> {
+        if let Some(inner) = text.strip_prefix('[') {
+            let end = inner.bytes().position(|octet| octet == b']');
+            let address = end.and_then(|end| {
+                let (inner, rest) = inner.split_at_checked(end)?;
+                let strict = address::v6(inner.as_bytes());
+                let tolerant = || three_colons(inner).filter(|_| mode == Mode::Received);
+                Some((Host::V6(strict.or_else(tolerant)?), rest.get(1..)?))
+            });
+            return address.ok_or_else(|| Violation::at(Rule::HostIpv6, text, 0));
+        }
+        let (end, checked) = hostname_at_front(text);
+        let (name, rest) = text.split_at_checked(end).unwrap_or((text, ""));
+        // Only an address has a last label of digits, and then nothing but digits and dots.
+        let host = match checked {
+            Ok(()) => Host::Name(name),
+            Err(_) if !name.is_empty() && name.bytes().all(|o| o.is_ascii_digit() || o == b'.') => {
+                let strict = address::v4(name.as_bytes());
+                let tolerant = || leading_zeros(name).filter(|_| mode == Mode::Received);
+                let address = strict.or_else(tolerant);
+                Host::V4(address.ok_or_else(|| Violation::at(Rule::HostIpv4, text, 0))?)
+            }
+            Err(violation) => return Err(violation),
+        };
+        Ok((host, rest))
     }
 
     /// The address, when the host is one.
@@ -130,48 +149,82 @@ impl fmt::Display for Host<'_> {
     }
 }
 
-fn bracketed(text: &str) -> Option<&str> {
-    text.strip_prefix('[')?.strip_suffix(']')
+/// What is wrong with a host that was not taken: an octet that no host has before anything that it leads to.
+#[cold]
+pub(crate) fn explained(host: &str, violation: Violation) -> Violation {
+    match chars::first_outside(host, HOST) {
+        Some(at) if !host.starts_with('[') => foreign(host, at),
+        _ => violation,
+    }
+}
+
+/// The violation of an octet that no host name has.
+#[cold]
+pub(crate) fn foreign(host: &str, at: usize) -> Violation {
+    // An address without its brackets is a common slip and deserves its own sentence.
+    let rule = match host.parse::<Ipv6Addr>() {
+        Ok(_) => Rule::HostIpv6,
+        Err(_) => Rule::HostCharacter,
+    };
+    Violation::at(rule, host, at)
 }
 
 /// Checks a `hostname` with the limits of the DNS.
 pub(crate) fn hostname(text: &str) -> Result<(), Violation> {
-    if text.is_empty() {
-        return Err(Violation::at(Rule::HostEmpty, text, 0));
+    match hostname_at_front(text) {
+        (end, _) if end < text.len() => Err(foreign(text, end)),
+        (_, checked) => checked,
     }
-    if let Some(at) = chars::first_outside(text, HOST) {
-        // An address without its brackets is a common slip and deserves its own sentence.
-        let rule = if text.parse::<Ipv6Addr>().is_ok() {
-            Rule::HostIpv6
-        } else {
-            Rule::HostCharacter
-        };
-        return Err(Violation::at(rule, text, at));
-    }
-    let name = text.strip_suffix('.').unwrap_or(text);
-    if name.len() > NAME_BYTES_MAX {
-        return Err(Violation::at(Rule::HostTooLong, text, NAME_BYTES_MAX));
-    }
-    let mut start = 0;
-    let mut top = (0, "");
-    for label in name.split('.') {
-        let wrong = |rule, at: usize| Err(Violation::at(rule, text, start + at));
-        if label.is_empty() || label.starts_with('-') {
-            return wrong(Rule::HostLabel, 0);
+}
+
+/// The length of what may be a `hostname` at the front of a text, and whether it is one.
+fn hostname_at_front(text: &str) -> (usize, Result<(), Violation>) {
+    let mut wrong = None;
+    let (mut label, mut top) = (0, 0);
+    let mut end = text.len();
+    for (at, octet) in text.bytes().enumerate() {
+        if chars::is(octet, ALPHANUM) || octet == b'-' {
+            continue;
         }
-        if label.ends_with('-') {
-            return wrong(Rule::HostLabel, label.len() - 1);
+        if octet != b'.' {
+            end = at;
+            break;
         }
-        if label.len() > LABEL_BYTES_MAX {
-            return wrong(Rule::HostTooLong, LABEL_BYTES_MAX);
+        wrong = wrong.or_else(|| label_fault(text, label, at));
+        (top, label) = (label, at + 1);
+    }
+    let is_dotted = label == end && end > 0;
+    if !is_dotted {
+        wrong = wrong.or_else(|| label_fault(text, label, end));
+        top = label;
+    }
+    let starts_well = |octet: &u8| octet.is_ascii_alphabetic();
+    let wrong = match wrong {
+        _ if end == 0 => Some((Rule::HostEmpty, 0)),
+        None if end - usize::from(is_dotted) > NAME_BYTES_MAX => {
+            Some((Rule::HostTooLong, NAME_BYTES_MAX))
         }
-        top = (start, label);
-        start += label.len() + 1;
+        None if !text.as_bytes().get(top).is_some_and(starts_well) => {
+            Some((Rule::HostTopLabel, top))
+        }
+        wrong => wrong,
+    };
+    match wrong {
+        None => (end, Ok(())),
+        Some((rule, at)) => (end, Err(Violation::at(rule, text, at))),
     }
-    if !top.1.starts_with(|c: char| c.is_ascii_alphabetic()) {
-        return Err(Violation::at(Rule::HostTopLabel, text, top.0));
+}
+
+/// What is wrong with the label from `start` to `end`, and where.
+fn label_fault(text: &str, start: usize, end: usize) -> Option<(Rule, usize)> {
+    match text.as_bytes().get(start..end).unwrap_or_default() {
+        [] | [b'-', ..] => Some((Rule::HostLabel, start)),
+        [.., b'-'] => Some((Rule::HostLabel, end - 1)),
+        label if label.len() > LABEL_BYTES_MAX => {
+            Some((Rule::HostTooLong, start + LABEL_BYTES_MAX))
+        }
+        _ => None,
     }
-    Ok(())
 }
 
 fn three_colons(text: &str) -> Option<Ipv6Addr> {

@@ -89,6 +89,7 @@
     )
 )]
 
+mod address;
 mod chars;
 mod compare;
 mod cseq;

@@ -6,10 +6,12 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::chars::{self, HEADER, PARAM, PHONE, PHONE_HEX, UNRESERVED};
+use memchr::memrchr;
+
+use crate::chars::{self, ALPHANUM, HEADER, PARAM, PHONE, PHONE_HEX, TOKEN, UNRESERVED, USER};
 use crate::compare::{self, Case};
-use crate::user::canonical;
-use crate::{Host, Rule, TelephoneSubscriber, Violation, port, uri_password, user};
+use crate::user::{canonical, foreign};
+use crate::{Host, Rule, TelephoneSubscriber, Violation, host, port, uri_password, user};
 
 /// The most parameters of one URI. The grammar has no limit; without one, the check that no name
 /// occurs twice would take quadratic time on hostile input.
@@ -117,59 +119,54 @@ impl<'a> SipUri<'a> {
     fn read(text: &'a str, mode: Mode) -> Result<Self, Violation> {
         // Each step takes a part from the front: what is left is always an end of the text.
         let offset = |rest: &str| text.len() - rest.len();
-        let (scheme, rest) = match text.split_once(':') {
-            Some((s, rest)) if s.eq_ignore_ascii_case("sip") => (Scheme::Sip, rest),
-            Some((s, rest)) if s.eq_ignore_ascii_case("sips") => (Scheme::Sips, rest),
+        let (scheme, length) = match text.as_bytes() {
+            [b's' | b'S', b'i' | b'I', b'p' | b'P', b':', ..] => (Scheme::Sip, 4),
+            [b's' | b'S', b'i' | b'I', b'p' | b'P', b's' | b'S', b':', ..] => (Scheme::Sips, 5),
             _ => return Err(Violation::at(Rule::UriScheme, text, 0)),
         };
+        let (_, rest) = split(text, length);
         // An `@` cannot occur after the userinfo, whereas `;` and `?` can occur in it.
-        let (name, password, rest) = match rest.rsplit_once('@') {
-            None => (None, None, rest),
-            Some((info, after)) => {
-                let (name, password) = match info.split_once(':') {
-                    Some((name, password)) => (name, Some(password)),
-                    None => (info, None),
-                };
-                user(name).map_err(|v| v.moved(offset(rest)))?;
-                if let Some(password) = password {
-                    let at = offset(rest) + name.len() + 1;
-                    uri_password(password).map_err(|v| v.moved(at))?;
-                }
-                (Some(name), password, after)
+        let ((name, password), rest) = match memrchr(b'@', rest.as_bytes()) {
+            None => ((None, None), rest),
+            Some(at) => {
+                let (info, after) = split(rest, at);
+                let (name, password) = userinfo(info).map_err(|v| v.moved(offset(rest)))?;
+                ((Some(name), password), after.get(1..).unwrap_or_default())
             }
         };
-        let end = match rest.strip_prefix('[') {
-            Some(inner) => inner.find(']').map(|end| end + 2),
-            None => rest.bytes().position(|o| matches!(o, b':' | b';' | b'?')),
+        let (host, after) = match Host::take(rest, mode) {
+            Ok((host, after)) if matches!(first(after), None | Some(b':' | b';' | b'?')) => {
+                (host, after)
+            }
+            Ok((Host::V6(_), after)) => {
+                return Err(Violation::at(Rule::UriAfterHost, text, offset(after)));
+            }
+            Ok((Host::Name(_) | Host::V4(_), after)) => {
+                let at = rest.len() - after.len();
+                return Err(host::foreign(host_part(rest), at).moved(offset(rest)));
+            }
+            Err(violation) => {
+                return Err(host::explained(host_part(rest), violation).moved(offset(rest)));
+            }
         };
-        let (host, after) = end.map_or((rest, ""), |end| split(rest, end));
-        let host = match mode {
-            Mode::Strict => Host::parse(host),
-            Mode::Received => Host::parse_received(host),
-        }
-        .map_err(|v| v.moved(offset(rest)))?;
         let (number, rest) = match after.strip_prefix(':') {
             None => (None, after),
             Some(after) => {
-                let end = after.bytes().position(|o| matches!(o, b';' | b'?'));
-                let (digits, rest) = end.map_or((after, ""), |end| split(after, end));
+                let end = after.bytes().position(|octet| matches!(octet, b';' | b'?'));
+                let (digits, rest) = split(after, end.unwrap_or(after.len()));
                 let number = port(digits).map_err(|v| v.moved(offset(after)))?;
                 (Some(number), rest)
             }
         };
-        let (parameters, headers) = match rest.split_once('?') {
-            Some((parameters, headers)) => (parameters, Some(headers)),
-            None => (rest, None),
-        };
-        let parameters = match parameters.strip_prefix(';') {
+        let (parameters, rest) = match rest.strip_prefix(';') {
+            None => ("", rest),
             Some(parameters) => {
-                parameters_check(parameters, mode, scheme)
-                    .map_err(|v| v.moved(offset(rest) + 1))?;
-                parameters
+                let length = parameters_check(parameters, mode, scheme)
+                    .map_err(|v| v.moved(offset(parameters)))?;
+                split(parameters, length)
             }
-            None if parameters.is_empty() => parameters,
-            None => return Err(Violation::at(Rule::UriAfterHost, text, offset(rest))),
         };
+        let headers = rest.strip_prefix('?');
         if let Some(headers) = headers {
             headers_check(headers).map_err(|v| v.moved(offset(headers)))?;
         }
@@ -414,6 +411,33 @@ impl fmt::Display for Aor<'_> {
     }
 }
 
+/// Checks a `userinfo` without its `@` and returns user and password.
+fn userinfo(text: &str) -> Result<(&str, Option<&str>), Violation> {
+    let end = chars::first_foreign(text.as_bytes(), UNRESERVED | USER).unwrap_or(text.len());
+    let (name, rest) = split(text, end);
+    if name.is_empty() {
+        // Something else than the end or a password may begin here: the whole says it best.
+        user(text.split(':').next().unwrap_or_default())?;
+    }
+    match rest.strip_prefix(':') {
+        Some(password) => {
+            uri_password(password).map_err(|v| v.moved(end + 1))?;
+            Ok((name, Some(password)))
+        }
+        None if rest.is_empty() => Ok((name, None)),
+        None => Err(foreign(text, end, Rule::UserCharacter)),
+    }
+}
+
+/// What stands where a host is expected.
+fn host_part(text: &str) -> &str {
+    text.split([':', ';', '?']).next().unwrap_or_default()
+}
+
+fn first(text: &str) -> Option<u8> {
+    text.as_bytes().first().copied()
+}
+
 /// Splits at an octet that is known to be ASCII.
 fn split(text: &str, at: usize) -> (&str, &str) {
     text.split_at_checked(at).unwrap_or((text, ""))
@@ -447,6 +471,10 @@ enum Known {
 }
 
 impl Known {
+    fn is_token(self) -> bool {
+        matches!(self, Self::Transport | Self::User | Self::Method)
+    }
+
     fn of(name: &str) -> Option<Self> {
         let (known, spelling) = match name.len() {
             2 => (Self::Lr, "lr"),
@@ -467,7 +495,8 @@ impl Known {
             (Self::Lr, value) => value.is_none(),
             (_, None) => false,
             (Self::Transport | Self::User | Self::Method, Some(value)) => {
-                chars::is_token(value.as_bytes()) && !value.contains('%')
+                let is_plain = |octet| chars::is(octet, ALPHANUM | TOKEN) && octet != b'%';
+                !value.is_empty() && value.bytes().all(is_plain)
             }
             (Self::Ttl, Some(value)) => {
                 value.len() <= 3
@@ -479,30 +508,36 @@ impl Known {
     }
 }
 
-fn parameters_check(text: &str, mode: Mode, scheme: Scheme) -> Result<(), Violation> {
+/// Checks the parameters after the first `;` and returns their length, up to the headers.
+fn parameters_check(text: &str, mode: Mode, scheme: Scheme) -> Result<usize, Violation> {
     let mut at = 0;
-    let mut names = [""; URI_PARAMETERS_MAX];
-    let mut has_escapes = false;
-    for (count, parameter) in text.split(';').enumerate() {
+    let mut seen = Names::default();
+    for count in 0.. {
+        let rest = text.get(at..).unwrap_or_default();
         let wrong = |rule, offset: usize| Err(Violation::at(rule, text, at + offset));
-        let Some((earlier, [slot, ..])) = names.split_at_mut_checked(count) else {
+        if count == URI_PARAMETERS_MAX {
             return wrong(Rule::UriParametersTooMany, 0);
-        };
-        let (name, value) = pair(parameter);
-        match first_foreign(name) {
-            None => {}
-            Some(foreign) => return wrong(Rule::UriParameter, foreign),
+        }
+        let (end, has_escapes) = chars::run(rest.as_bytes(), UNRESERVED | PARAM);
+        seen.has_escapes |= has_escapes;
+        let (name, after) = split(rest, end);
+        if name.is_empty() {
+            return wrong(Rule::UriParameter, 0);
         }
         let known = Known::of(name);
-        if let Some(value) = value
-            && let Some(foreign) = first_foreign(value)
-        {
-            // A `token` may hold a backquote and a lone `%`, which a generic parameter may not.
-            let is_token = matches!(known, Some(Known::Transport | Known::User | Known::Method))
-                && chars::is_token(value.as_bytes());
-            if !is_token {
-                return wrong(Rule::UriParameter, name.len() + 1 + foreign);
+        let (value, after) = match after.strip_prefix('=') {
+            None => (None, after),
+            Some(after) => {
+                let length = value_length(after, known);
+                if length == 0 {
+                    return wrong(Rule::UriParameter, end + 1);
+                }
+                let (value, after) = split(after, length);
+                (Some(value), after)
             }
+        };
+        if !matches!(first(after), None | Some(b';' | b'?')) {
+            return wrong(Rule::UriParameter, rest.len() - after.len());
         }
         if mode == Mode::Strict
             && let Some(known) = known
@@ -510,56 +545,88 @@ fn parameters_check(text: &str, mode: Mode, scheme: Scheme) -> Result<(), Violat
             if !known.takes(value) {
                 return wrong(Rule::UriParameterValue, 0);
             }
-            if known == Known::Transport
-                && scheme == Scheme::Sips
+            if scheme == Scheme::Sips
+                && known == Known::Transport
                 && value.is_some_and(|v| v.eq_ignore_ascii_case("udp"))
             {
                 return wrong(Rule::UriSipsOverUdp, 0);
             }
         }
-        has_escapes |= name.contains('%');
-        let is_twice = if has_escapes {
-            let mut earlier = earlier.iter();
-            earlier.any(|other| compare::texts(other, name, Case::Insensitive))
-        } else {
-            earlier.iter().any(|other| other.eq_ignore_ascii_case(name))
-        };
-        if is_twice {
+        if seen.has(name, text.get(..at).unwrap_or_default()) {
             return wrong(Rule::UriParameterTwice, 0);
         }
-        *slot = name;
-        at += parameter.len() + 1;
+        at += rest.len() - after.len();
+        if !after.starts_with(';') {
+            break;
+        }
+        at += 1;
     }
-    Ok(())
+    Ok(at)
 }
 
-/// The offset of what makes `text` neither a `pname` nor a `pvalue`.
-fn first_foreign(text: &str) -> Option<usize> {
-    if text.is_empty() {
-        return Some(0);
+/// The length of the value of a parameter at the front of a text.
+fn value_length(text: &str, known: Option<Known>) -> usize {
+    let is_end = |at| matches!(text.as_bytes().get(at), None | Some(b';' | b'?'));
+    let generic = chars::first_foreign(text.as_bytes(), UNRESERVED | PARAM).unwrap_or(text.len());
+    // A `token` may hold a backquote and a lone `%`, which a generic parameter may not.
+    if !is_end(generic) && known.is_some_and(Known::is_token) {
+        let token = chars::first_outside(text, ALPHANUM | TOKEN).unwrap_or(text.len());
+        if is_end(token) {
+            return token;
+        }
     }
-    chars::first_foreign(text.as_bytes(), UNRESERVED | PARAM)
+    generic
+}
+
+/// Which names have been there, so that most new ones are known to be new at once.
+#[derive(Debug, Default)]
+struct Names {
+    /// A bit for each sum of length and first letter.
+    sums: u64,
+    /// Whether one has an escape, which makes it equal to names of other lengths.
+    has_escapes: bool,
+}
+
+impl Names {
+    /// Adds a name and returns whether it is among the parameters of `earlier`.
+    fn has(&mut self, name: &str, earlier: &str) -> bool {
+        let first = name.bytes().next().unwrap_or_default().to_ascii_lowercase();
+        let bit = 1_u64 << (name.len().wrapping_add(usize::from(first)) % 64);
+        let may_be_there = self.sums & bit != 0;
+        self.sums |= bit;
+        let mut earlier = pairs(earlier, ';').map(|(other, _)| other);
+        if self.has_escapes {
+            earlier.any(|other| compare::texts(other, name, Case::Insensitive))
+        } else {
+            may_be_there && earlier.any(|other| other.eq_ignore_ascii_case(name))
+        }
+    }
 }
 
 fn headers_check(text: &str) -> Result<(), Violation> {
     let mut at = 0;
-    for (count, header) in text.split('&').enumerate() {
+    for count in 0.. {
+        let rest = text.get(at..).unwrap_or_default();
         let wrong = |rule, offset: usize| Err(Violation::at(rule, text, at + offset));
         if count == URI_HEADERS_MAX {
             return wrong(Rule::UriHeadersTooMany, 0);
         }
-        let foreign = |part: &str| chars::first_foreign(part.as_bytes(), UNRESERVED | HEADER);
-        match pair(header) {
-            (_, None) => return wrong(Rule::UriHeader, header.len()),
-            ("", _) => return wrong(Rule::UriHeader, 0),
-            (name, Some(value)) => {
-                let offset = foreign(name).or_else(|| foreign(value).map(|o| name.len() + 1 + o));
-                if let Some(offset) = offset {
-                    return wrong(Rule::UriHeader, offset);
-                }
-            }
+        let part = |text: &str| {
+            chars::first_foreign(text.as_bytes(), UNRESERVED | HEADER).unwrap_or(text.len())
+        };
+        let name = part(rest);
+        let Some(value) = split(rest, name).1.strip_prefix('=').filter(|_| name > 0) else {
+            return wrong(Rule::UriHeader, name);
+        };
+        let length = part(value);
+        let after = split(value, length).1;
+        if after.is_empty() {
+            return Ok(());
         }
-        at += header.len() + 1;
+        if !after.starts_with('&') {
+            return wrong(Rule::UriHeader, name + 1 + length);
+        }
+        at += name + 1 + length + 1;
     }
     Ok(())
 }

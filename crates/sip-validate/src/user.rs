@@ -71,7 +71,7 @@ fn allowed(text: &str, classes: u16, rule: Rule) -> Result<(), Violation> {
     }
 }
 
-/// The violation of an octet that is neither allowed nor part of an escape.
+/// The violation of an octet of a text that is neither allowed nor part of an escape.
 #[cold]
 pub(crate) fn foreign(text: &str, at: usize, rule: Rule) -> Violation {
     let is_escape = text.as_bytes().get(at) == Some(&b'%');
