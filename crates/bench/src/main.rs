@@ -37,6 +37,7 @@ mod send_postgres;
 mod send_sqlite;
 #[cfg(feature = "product")]
 mod senders;
+mod validate_uri;
 #[cfg(feature = "product")]
 mod world;
 
@@ -105,6 +106,8 @@ enum Program {
     IdleMemory,
     /// A whole request: sip-validate against rsip and ezk-sip-types, and its time over the size.
     ParseMessage,
+    /// SIP URIs: sip-validate against rsip and ezk-sip-types, and the time over their length.
+    ValidateUri,
     /// All of them, one after another.
     All,
 }
@@ -122,6 +125,7 @@ impl Program {
         #[cfg(feature = "product")]
         Self::IdleMemory,
         Self::ParseMessage,
+        Self::ValidateUri,
     ];
 
     async fn run(self, arguments: &Arguments, report: &mut Report) -> Result<(), Failure> {
@@ -140,6 +144,7 @@ impl Program {
             #[cfg(feature = "product")]
             Self::IdleMemory => idle_memory::run(&folder, report).await,
             Self::ParseMessage => parse_message::run(size, report),
+            Self::ValidateUri => validate_uri::run(size, report),
             Self::All => {
                 for program in Self::EACH {
                     Box::pin(program.run(arguments, report)).await?;

@@ -129,3 +129,8 @@ pub use tel::{TEL_PARAMETERS_MAX, TelUri, TelephoneSubscriber};
 pub use token::{call_id, token};
 pub use uri::{Aor, Scheme, SipUri, URI_HEADERS_MAX, URI_PARAMETERS_MAX};
 pub use user::{aor_user, unescape, uri_password, user, user_or_subscriber};
+
+/// The examples of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
