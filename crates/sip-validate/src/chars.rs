@@ -33,6 +33,8 @@ pub(crate) const PHONE: u16 = 1 << 11;
 pub(crate) const PHONE_HEX: u16 = 1 << 12;
 /// The octets of `visual-separator` (RFC 3966 section 3).
 pub(crate) const SEPARATOR: u16 = 1 << 13;
+/// The octets of a label of a host name.
+pub(crate) const LABEL: u16 = 1 << 15;
 /// The hexadecimal digits.
 const HEX: u16 = 1 << 14;
 
@@ -44,7 +46,7 @@ const CLASSES: [u16; 256] = {
     table = mark(
         table,
         b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789",
-        ALPHANUM | HOST,
+        ALPHANUM | HOST | LABEL,
     );
     table = mark(table, b"-_.!~*'()", MARK);
     table = mark(table, b"&=+$,;?/", USER);
@@ -56,6 +58,7 @@ const CLASSES: [u16; 256] = {
     table = mark(table, b";/?:@&=+$,", RESERVED);
     table = mark(table, b"/?:@&=+$,", URIC);
     table = mark(table, b"-.", HOST);
+    table = mark(table, b"-", LABEL);
     table = mark(table, b"0123456789-.()", PHONE | PHONE_HEX);
     table = mark(table, b"ABCDEFabcdef*#", PHONE_HEX);
     table = mark(table, b"-.()", SEPARATOR);
@@ -129,10 +132,11 @@ pub(crate) fn first_foreign(octets: &[u8], classes: u16) -> Option<usize> {
 pub(crate) fn run(octets: &[u8], classes: u16) -> (usize, bool) {
     let mut at = 0;
     let mut has_escapes = false;
-    while let Some([octet, after @ ..]) = octets.get(at..) {
+    while let Some(octet) = octets.get(at) {
         if is(*octet, classes) {
             at += 1;
-        } else if let (b'%', [high, low, ..]) = (*octet, after)
+        } else if *octet == b'%'
+            && let Some([high, low]) = octets.get(at + 1..at + 3)
             && is(*high, HEX)
             && is(*low, HEX)
         {

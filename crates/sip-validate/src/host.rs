@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::address;
-use crate::chars::{self, ALPHANUM, HOST};
+use crate::chars::{self, HOST, LABEL};
 use crate::uri::Mode;
 use crate::{Rule, Violation};
 
@@ -183,14 +183,16 @@ fn hostname_at_front(text: &str) -> (usize, Result<(), Violation>) {
     let (mut label, mut top) = (0, 0);
     let mut end = text.len();
     for (at, octet) in text.bytes().enumerate() {
-        if chars::is(octet, ALPHANUM) || octet == b'-' {
+        if chars::is(octet, LABEL) {
             continue;
         }
         if octet != b'.' {
             end = at;
             break;
         }
-        wrong = wrong.or_else(|| label_fault(text, label, at));
+        if wrong.is_none() {
+            wrong = label_fault(text, label, at);
+        }
         (top, label) = (label, at + 1);
     }
     let is_dotted = label == end && end > 0;
