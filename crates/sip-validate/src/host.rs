@@ -7,6 +7,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use memchr::memchr;
+
 use crate::address;
 use crate::chars::{self, HOST, LABEL};
 use crate::uri::Mode;
@@ -73,7 +75,7 @@ impl<'a> Host<'a> {
     /// Reads a host from the front of a text and returns what follows it.
     pub(crate) fn take(text: &'a str, mode: Mode) -> Result<(Self, &'a str), Violation> {
         if let Some(inner) = text.strip_prefix('[') {
-            let end = inner.bytes().position(|octet| octet == b']');
+            let end = memchr(b']', inner.as_bytes());
             let address = end.and_then(|end| {
                 let (inner, rest) = inner.split_at_checked(end)?;
                 let strict = address::v6(inner.as_bytes());
@@ -82,16 +84,19 @@ impl<'a> Host<'a> {
             });
             return address.ok_or_else(|| Violation::at(Rule::HostIpv6, text, 0));
         }
-        let (end, checked) = hostname_at_front(text);
+        let end = chars::first_outside(text, HOST).unwrap_or(text.len());
         let (name, rest) = text.split_at_checked(end).unwrap_or((text, ""));
-        // Only an address has a last label of digits, and then nothing but digits and dots.
-        let host = match checked {
+        if name.starts_with(|c: char| c.is_ascii_digit())
+            && let Some(address) = address::v4(name.as_bytes())
+        {
+            return Ok((Host::V4(address), rest));
+        }
+        let host = match hostname(name) {
             Ok(()) => Host::Name(name),
+            // Only an address has a last label of digits, and then nothing but digits and dots.
             Err(_) if !name.is_empty() && name.bytes().all(|o| o.is_ascii_digit() || o == b'.') => {
-                let strict = address::v4(name.as_bytes());
-                let tolerant = || leading_zeros(name).filter(|_| mode == Mode::Received);
-                let address = strict.or_else(tolerant);
-                Host::V4(address.ok_or_else(|| Violation::at(Rule::HostIpv4, text, 0))?)
+                let tolerant = leading_zeros(name).filter(|_| mode == Mode::Received);
+                Host::V4(tolerant.ok_or_else(|| Violation::at(Rule::HostIpv4, text, 0))?)
             }
             Err(violation) => return Err(violation),
         };
@@ -171,50 +176,38 @@ pub(crate) fn foreign(host: &str, at: usize) -> Violation {
 
 /// Checks a `hostname` with the limits of the DNS.
 pub(crate) fn hostname(text: &str) -> Result<(), Violation> {
-    match hostname_at_front(text) {
-        (end, _) if end < text.len() => Err(foreign(text, end)),
-        (_, checked) => checked,
+    let wrong = |(rule, at)| Err(Violation::at(rule, text, at));
+    if text.is_empty() {
+        return wrong((Rule::HostEmpty, 0));
     }
-}
-
-/// The length of what may be a `hostname` at the front of a text, and whether it is one.
-fn hostname_at_front(text: &str) -> (usize, Result<(), Violation>) {
-    let mut wrong = None;
     let (mut label, mut top) = (0, 0);
-    let mut end = text.len();
     for (at, octet) in text.bytes().enumerate() {
         if chars::is(octet, LABEL) {
             continue;
         }
         if octet != b'.' {
-            end = at;
-            break;
+            return Err(foreign(text, at));
         }
-        if wrong.is_none() {
-            wrong = label_fault(text, label, at);
+        if let Some(fault) = label_fault(text, label, at) {
+            return wrong(fault);
         }
         (top, label) = (label, at + 1);
     }
-    let is_dotted = label == end && end > 0;
+    let is_dotted = label == text.len();
     if !is_dotted {
-        wrong = wrong.or_else(|| label_fault(text, label, end));
+        if let Some(fault) = label_fault(text, label, text.len()) {
+            return wrong(fault);
+        }
         top = label;
     }
-    let starts_well = |octet: &u8| octet.is_ascii_alphabetic();
-    let wrong = match wrong {
-        _ if end == 0 => Some((Rule::HostEmpty, 0)),
-        None if end - usize::from(is_dotted) > NAME_BYTES_MAX => {
-            Some((Rule::HostTooLong, NAME_BYTES_MAX))
-        }
-        None if !text.as_bytes().get(top).is_some_and(starts_well) => {
-            Some((Rule::HostTopLabel, top))
-        }
-        wrong => wrong,
-    };
-    match wrong {
-        None => (end, Ok(())),
-        Some((rule, at)) => (end, Err(Violation::at(rule, text, at))),
+    if text.len() - usize::from(is_dotted) > NAME_BYTES_MAX {
+        return wrong((Rule::HostTooLong, NAME_BYTES_MAX));
     }
+    let starts_well = |octet: &u8| octet.is_ascii_alphabetic();
+    if !text.as_bytes().get(top).is_some_and(starts_well) {
+        return wrong((Rule::HostTopLabel, top));
+    }
+    Ok(())
 }
 
 /// What is wrong with the label from `start` to `end`, and where.

@@ -8,7 +8,9 @@ use std::fmt;
 
 use memchr::memrchr;
 
-use crate::chars::{self, ALPHANUM, HEADER, PARAM, PHONE, PHONE_HEX, TOKEN, UNRESERVED, USER};
+use crate::chars::{
+    self, ALPHANUM, HEADER, Octets, PARAM, PHONE, PHONE_HEX, TOKEN, UNRESERVED, USER,
+};
 use crate::compare::{self, Case};
 use crate::user::{canonical, foreign};
 use crate::{Host, Rule, TelephoneSubscriber, Violation, host, port, uri_password, user};
@@ -333,7 +335,7 @@ impl<'a> SipUri<'a> {
         let mut tel = String::with_capacity("tel:".len() + user.len());
         tel.push_str("tel:");
         // Parameters of a tel URI may hold escapes; its number may not.
-        for (octet, _) in chars::Octets(number.as_bytes()) {
+        for (octet, _) in Octets(number.as_bytes()) {
             if octet != b'+' && !chars::is(octet, PHONE | PHONE_HEX) {
                 return None;
             }
@@ -519,7 +521,6 @@ fn parameters_check(text: &str, mode: Mode, scheme: Scheme) -> Result<usize, Vio
             return wrong(Rule::UriParametersTooMany, 0);
         }
         let (end, has_escapes) = chars::run(rest.as_bytes(), UNRESERVED | PARAM);
-        seen.has_escapes |= has_escapes;
         let (name, after) = split(rest, end);
         if name.is_empty() {
             return wrong(Rule::UriParameter, 0);
@@ -552,7 +553,7 @@ fn parameters_check(text: &str, mode: Mode, scheme: Scheme) -> Result<usize, Vio
                 return wrong(Rule::UriSipsOverUdp, 0);
             }
         }
-        if seen.has(name, text.get(..at).unwrap_or_default()) {
+        if seen.has(name, has_escapes, text.get(..at).unwrap_or_default()) {
             return wrong(Rule::UriParameterTwice, 0);
         }
         at += rest.len() - after.len();
@@ -581,25 +582,26 @@ fn value_length(text: &str, known: Option<Known>) -> usize {
 /// Which names have been there, so that most new ones are known to be new at once.
 #[derive(Debug, Default)]
 struct Names {
-    /// A bit for each sum of length and first letter.
+    /// A bit for each sum of length and first letter, with escapes undone.
     sums: u64,
-    /// Whether one has an escape, which makes it equal to names of other lengths.
-    has_escapes: bool,
 }
 
 impl Names {
     /// Adds a name and returns whether it is among the parameters of `earlier`.
-    fn has(&mut self, name: &str, earlier: &str) -> bool {
-        let first = name.bytes().next().unwrap_or_default().to_ascii_lowercase();
-        let bit = 1_u64 << (name.len().wrapping_add(usize::from(first)) % 64);
+    fn has(&mut self, name: &str, has_escapes: bool, earlier: &str) -> bool {
+        let (length, first) = if has_escapes {
+            let mut octets = Octets(name.as_bytes()).map(|(octet, _)| octet);
+            let first = octets.next();
+            (octets.count() + 1, first)
+        } else {
+            (name.len(), first(name))
+        };
+        let first = first.unwrap_or_default().to_ascii_lowercase();
+        let bit = 1_u64 << (length.wrapping_add(usize::from(first)) % 64);
         let may_be_there = self.sums & bit != 0;
         self.sums |= bit;
-        let mut earlier = pairs(earlier, ';').map(|(other, _)| other);
-        if self.has_escapes {
-            earlier.any(|other| compare::texts(other, name, Case::Insensitive))
-        } else {
-            may_be_there && earlier.any(|other| other.eq_ignore_ascii_case(name))
-        }
+        may_be_there
+            && pairs(earlier, ';').any(|(other, _)| compare::texts(other, name, Case::Insensitive))
     }
 }
 
