@@ -23,8 +23,6 @@ const SHARE_MAX: f64 = 0.5;
 const GROWTH_MAX: f64 = 2.0;
 /// How many readings are timed together: short enough that other work on the machine leaves some slices alone.
 const SLICE: u32 = 100;
-/// The sizes over which the time is to be linear, in octets.
-const SIZES: [usize; 4] = [1 << 10, 4 << 10, 16 << 10, 64 << 10];
 
 /// What is delivered of a request, with texts by their length so that it costs nobody anything.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -251,67 +249,142 @@ pub(crate) fn run(size: Size, report: &mut Report) -> Result<(), Failure> {
     linear(size, report)
 }
 
-/// The time over the size: fields up to the limit of the head, and the rest is body.
-fn linear(size: Size, report: &mut Report) -> Result<(), Failure> {
-    report.subject("time over the size of a request on a stream");
-    let slices = size.pick(50, 1_000);
-    let mut per_octet = Vec::new();
-    for octets in SIZES {
-        let text = long(octets);
-        let read: Reader = |octets| {
-            let mut decoder = frame::StreamDecoder::default();
-            let mut buffer = bytes::BytesMut::new();
-            // As segments of a network bring it.
-            for segment in octets.chunks(1460) {
-                buffer.extend_from_slice(segment);
-                match decoder.decode(&mut buffer) {
-                    None => {}
-                    Some(frame::Frame::Message(request)) => {
-                        return Ok(Delivered {
-                            branch: request.via()?.branch().unwrap_or_default().len(),
-                            body: request.body.len(),
-                            ..Delivered::default()
-                        });
-                    }
-                    Some(other) => return Err(format!("{other:?}").into()),
-                }
-            }
-            Err("the request does not end".into())
-        };
-        let mut fastest = Duration::MAX;
-        for _ in 0..slices {
-            fastest = fastest.min(took(read, &text, 1)?);
-        }
-        let each = fastest.as_secs_f64() * 1e9 / f64::from(u32::try_from(octets)?);
-        report.figure(
-            &format!("{octets} octets"),
-            format!("{each:.3} ns an octet"),
-        );
-        per_octet.push(each);
-    }
-    if let [shortest, .., longest] = per_octet[..] {
-        report.limited(
-            "an octet of the longest to one of the shortest",
-            longest / shortest,
-            "",
-            Limit::AtMost(GROWTH_MAX),
-        );
-    }
-    Ok(())
+/// A request of a size, made to be slow to read.
+struct Shape {
+    name: &'static str,
+    /// The sizes over which the time is to be linear, in octets.
+    sizes: &'static [usize],
+    /// How many octets come at once.
+    piece: usize,
+    /// Fills a head up to a size.
+    fill: fn(&mut String, usize),
 }
 
-/// A request of exactly so many octets: a quarter of it fields, at most as many as are allowed.
-fn long(octets: usize) -> Bytes {
-    let head = MESSAGE.split("Content-Length").next().unwrap_or_default();
-    let mut text = head.to_owned();
-    while text.len() < (octets / 4).min(sip_validate::message::HEAD_BYTES_MAX - 200) {
-        text.push_str("X-Field: ");
-        text.push_str(&"v".repeat(190));
-        text.push_str("\r\n");
+/// What fits into a body, and what fits into a head.
+const BODY_SIZES: &[usize] = &[1 << 10, 4 << 10, 16 << 10, 64 << 10];
+const HEAD_SIZES: &[usize] = &[1 << 10, 4 << 10, 15 << 10];
+
+const SHAPES: [Shape; 6] = [
+    Shape {
+        name: "a body",
+        sizes: BODY_SIZES,
+        piece: SEGMENT,
+        fill: |_, _| {},
+    },
+    Shape {
+        name: "a body, octet by octet",
+        sizes: BODY_SIZES,
+        piece: 1,
+        fill: |_, _| {},
+    },
+    Shape {
+        name: "a head, octet by octet",
+        sizes: HEAD_SIZES,
+        piece: 1,
+        fill: |head, octets| repeat(head, octets, "X-Note: ", "some words ", "\r\n"),
+    },
+    Shape {
+        name: "a list of contacts",
+        sizes: HEAD_SIZES,
+        piece: SEGMENT,
+        fill: |head, octets| {
+            repeat(
+                head,
+                octets,
+                "Contact: <sip:a@h>",
+                ", \"b, c\" <sip:b@h>;q=1",
+                "\r\n",
+            )
+        },
+    },
+    Shape {
+        name: "parameters of a Via",
+        sizes: HEAD_SIZES,
+        piece: SEGMENT,
+        fill: |head, octets| repeat(head, octets, "Via: SIP/2.0/UDP h", ";p=\"a\\\"b\"", "\r\n"),
+    },
+    Shape {
+        name: "folded lines",
+        sizes: HEAD_SIZES,
+        piece: SEGMENT,
+        fill: |head, octets| repeat(head, octets, "X-Note: a", "\r\n b", "\r\n"),
+    },
+];
+
+/// What one segment of a network brings.
+const SEGMENT: usize = 1460;
+
+fn repeat(head: &mut String, octets: usize, start: &str, piece: &str, end: &str) {
+    // Leaves room for the last lines.
+    let octets = octets.saturating_sub(80);
+    head.push_str(start);
+    while head.len() + piece.len() < octets {
+        head.push_str(piece);
     }
+    head.push_str(end);
+}
+
+/// A request of exactly so many octets.
+fn shaped(shape: &Shape, octets: usize) -> Bytes {
+    let mut text = MESSAGE
+        .split("Content-Length")
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    (shape.fill)(&mut text, octets);
     // Five digits always, so that the length does not depend on itself.
     let rest = octets - text.len() - "Content-Length: 00000\r\n\r\n".len();
     text.push_str(&format!("Content-Length: {rest:05}\r\n\r\n"));
     text.push_str(&"b".repeat(rest));
     text.into()
+}
+
+fn by_pieces(octets: &Bytes, piece: usize) -> Result<Delivered, Failure> {
+    let mut decoder = frame::StreamDecoder::default();
+    let mut buffer = bytes::BytesMut::new();
+    for piece in octets.chunks(piece) {
+        buffer.extend_from_slice(piece);
+        match decoder.decode(&mut buffer) {
+            None => {}
+            Some(frame::Frame::Message(request)) => {
+                return Ok(Delivered {
+                    branch: request.via()?.branch().unwrap_or_default().len(),
+                    contacts: request.contacts().count(),
+                    body: request.body.len(),
+                    ..Delivered::default()
+                });
+            }
+            Some(other) => return Err(format!("{other:?}").into()),
+        }
+    }
+    Err("the request does not end".into())
+}
+
+/// The time over the size, also of requests that an attacker would choose.
+fn linear(size: Size, report: &mut Report) -> Result<(), Failure> {
+    let slices = size.pick(50, 1_000);
+    for shape in &SHAPES {
+        report.subject(&format!("{}: the fastest of {slices} readings", shape.name));
+        let mut per_octet = Vec::new();
+        for octets in shape.sizes {
+            let text = shaped(shape, *octets);
+            let mut fastest = Duration::MAX;
+            for _ in 0..slices {
+                let start = Instant::now();
+                black_box(by_pieces(black_box(&text), shape.piece)?);
+                fastest = fastest.min(start.elapsed());
+            }
+            let each = fastest.as_secs_f64() * 1e9 / f64::from(u32::try_from(*octets)?);
+            report.figure(
+                &format!("{octets} octets"),
+                format!("{each:.3} ns an octet"),
+            );
+            per_octet.push(each);
+        }
+        if let [shortest, .., longest] = per_octet[..] {
+            let name = "an octet of the longest to one of the shortest";
+            report.limited(name, longest / shortest, "", Limit::AtMost(GROWTH_MAX));
+        }
+    }
+    Ok(())
 }
