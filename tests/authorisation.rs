@@ -212,6 +212,16 @@ const MUTATIONS: &[Case] = &[
         },
     },
     Case {
+        field: "updateDomain",
+        without: Without::Forbidden("domains.update"),
+        ask: |ids| {
+            format!(
+                "updateDomain(input: {{ id: \"{}\", patch: {{ description: \"x\" }} }}) {{ domain {{ description }} userErrors {{ code field message }} }}",
+                ids.domain
+            )
+        },
+    },
+    Case {
         field: "deleteDomain",
         without: Without::Forbidden("domains.delete"),
         ask: |ids| {

@@ -1,7 +1,8 @@
 //! Domains: unique names, the limit of an account, deletion.
 
-use crate::harness::graphql::{list, text};
-use crate::harness::{Api, Server, World, both_backends, json};
+use crate::harness::graphql::{code, code_of, field_of, list, mutation, text};
+use crate::harness::server::ACCOUNT;
+use crate::harness::{Api, Phone, Server, Value, World, both_backends, eventually, json};
 
 /// What an account may have.
 const DOMAINS_MAX: usize = 100;
@@ -132,5 +133,160 @@ both_backends! {
             assert_eq!(response["data"]["domain"], json!(null), "{response}");
             assert_eq!(crate::harness::graphql::code(&response), Some("NOT_FOUND"), "{response}");
         }
+    }
+
+    /// With a cascade the domain is gone at once, its endpoints are disabled at once, and each goes with its event.
+    async fn a029_a_cascade_takes_the_endpoints_along(database: Database) {
+        let mut world = World::start(&database).await;
+        let other = world.api.domain_create("other.test", true).await;
+        let carol = world.api.endpoint_create(&other, "carol").await;
+        for i in 0..120 {
+            world.api.endpoint_create(&world.domain, &format!("e{i}")).await;
+        }
+        let mut phone = Phone::udp(&world.server, &world.alice).await;
+        phone.come_online().await;
+        world.api.send(&carol, &world.bob, "waits for bob").await;
+        let kept = world.api.send(&world.alice, &carol, "stays with carol").await;
+        let cursor = world.api.event_cursor().await;
+
+        let tried = world.api.mutate("deleteDomain", "deletedDomainId dryRun", json!({ "id": world.domain, "cascade": true, "dryRun": true })).await;
+        assert_eq!((&tried["dryRun"], &tried["deletedDomainId"]), (&json!(true), &json!(world.domain)));
+        assert_eq!(world.api.endpoints_count().await, 123);
+        assert_eq!(world.api.event_cursor().await, cursor);
+
+        let input = json!({ "id": world.domain, "cascade": true, "idempotencyKey": "gone" });
+        let payload = world.api.mutate("deleteDomain", "deletedDomainId dryRun replayed", input.clone()).await;
+        assert_eq!((&payload["deletedDomainId"], &payload["dryRun"], &payload["replayed"]), (&json!(world.domain), &json!(false), &json!(false)));
+        // What is not deleted yet is disabled, and the name is free.
+        let select = "{ domains { totalCount nodes { name } } endpoints(filter: { enabled: true }) { nodes { name } } }";
+        let data = world.api.data(select, json!({})).await;
+        assert_eq!(list(&data["domains"]["nodes"]), [json!({ "name": "other.test" })]);
+        assert_eq!(list(&data["endpoints"]["nodes"]), [json!({ "name": "carol" })]);
+        let send = json!({ "from": { "endpointId": carol.id }, "to": { "endpointId": world.bob.id }, "body": "too late" });
+        let code = code_of(&world.api.refused("sendMessage", send).await[0]);
+        assert!(["ENDPOINT_DISABLED", "NOT_FOUND"].contains(&code.as_str()), "{code}");
+        let add = json!({ "domainId": world.domain, "name": "late", "credentials": { "password": "secret" } });
+        world.api.refused_at("createEndpoint", add, "NOT_FOUND", "domainId").await;
+        let again = world.api.domain_create("example.test", true).await;
+        // A restart in the middle of it goes on.
+        world.server.kill_and_restart().await;
+        world.api = Api::of(&world.server);
+        eventually("the endpoints being deleted", || async { (world.api.endpoints_count().await == 1).then_some(()) }).await;
+
+        let replay = world.api.mutate("deleteDomain", "deletedDomainId replayed", input).await;
+        assert_eq!((&replay["replayed"], &replay["deletedDomainId"]), (&json!(true), &json!(world.domain)));
+        let deleted = world.api.log(&["ENDPOINT_DELETED"]).await;
+        assert_eq!(deleted.len(), 122);
+        assert_eq!(world.api.data("{ chats { nodes { endpointId } } }", json!({})).await["chats"]["nodes"].as_array().unwrap().iter()
+            .filter(|chat| chat["endpointId"] != json!(carol.id)).count(), 0);
+        let waited = world.api.messages(json!({ "endpointId": carol.id, "direction": "OUT" })).await;
+        assert_eq!((&waited[0]["status"], &waited[0]["failure"]["code"]), (&json!("FAILED"), &json!("ENDPOINT_DELETED")));
+        let theirs = world.api.messages(json!({ "endpointId": carol.id, "direction": "IN" })).await;
+        assert_eq!((theirs.len(), &theirs[0]["exchangeId"]), (1, &kept["exchangeId"]));
+        // The new domain of that name has nothing of the old one, and is there to stay.
+        let alice = world.api.endpoint_create(&again, "alice").await;
+        assert_eq!(world.api.chats(json!({ "endpointId": alice.id })).await, Vec::<Value>::new());
+        let mut old = Phone::udp(&world.server, &world.bob).await;
+        assert_eq!(old.register(60).await.status(), 401);
+    }
+
+    /// A cascade deletes endpoints, and so needs that right too.
+    async fn a029_a_cascade_needs_both_rights(database: Database) {
+        let world = World::start(&database).await;
+        let token = world.server.token_create(ACCOUNT, "domains.manage,endpoints.read", &[]).await;
+        let (query, variables) = mutation("deleteDomain", "deletedDomainId", json!({ "id": world.domain, "cascade": true }));
+        let response = world.api.as_token(Some(&token)).gql(&query, variables).await;
+        assert_eq!(code(&response), Some("FORBIDDEN"), "{response}");
+        assert_eq!(world.api.endpoints_count().await, 2);
+    }
+
+    /// Aliases, algorithms, recording and description change alone; absent stays, null clears.
+    async fn c046_a_domain_is_changed_field_by_field(database: Database) {
+        let server = Server::start(&database).await;
+        let api = Api::of(&server);
+        let input = json!({ "name": "example.test", "aliases": ["a.test", "b.test"], "description": "old",
+            "digestAlgorithms": ["SHA_256", "MD5"], "recordInternalMessages": true });
+        let fields = "id name aliases description digestAlgorithms recordInternalMessages createdAt";
+        let created = api.mutate("createDomain", &format!("domain {{ {fields} }}"), input).await["domain"].clone();
+        let select = format!("domain {{ {fields} }} changedFields dryRun replayed");
+        let update = |patch: Value| json!({ "id": created["id"], "patch": patch });
+        let mut expected = created.clone();
+
+        // A dry run says what would come of it.
+        let mut input = update(json!({ "description": "new" }));
+        input["dryRun"] = json!(true);
+        let payload = api.mutate("updateDomain", &select, input).await;
+        assert_eq!((&payload["dryRun"], &payload["changedFields"], &payload["domain"]["description"]), (&json!(true), &json!(["description"]), &json!("new")));
+
+        for (patch, changed, change) in [
+            (json!({}), json!([]), json!({})),
+            (json!({ "name": "EXAMPLE.test" }), json!([]), json!({})),
+            (json!({ "description": "new" }), json!(["description"]), json!({ "description": "new" })),
+            (json!({ "aliases": ["B.test", "c.test"] }), json!(["aliases"]), json!({ "aliases": ["b.test", "c.test"] })),
+            (json!({ "digestAlgorithms": ["SHA_256"] }), json!(["digestAlgorithms"]), json!({ "digestAlgorithms": ["SHA_256"] })),
+            (json!({ "recordInternalMessages": false, "description": null }), json!(["description", "recordInternalMessages"]),
+                json!({ "recordInternalMessages": false, "description": null })),
+            (json!({ "aliases": null, "digestAlgorithms": null }), json!(["aliases", "digestAlgorithms"]),
+                json!({ "aliases": [], "digestAlgorithms": ["MD5"] })),
+        ] {
+            for (field, value) in change.as_object().unwrap() {
+                expected[field] = value.clone();
+            }
+            let payload = api.mutate("updateDomain", &select, update(patch.clone())).await;
+            assert_eq!((&payload["userErrors"], &payload["changedFields"]), (&json!([]), &changed), "{patch}");
+            assert_eq!(payload["domain"], expected, "{patch}");
+        }
+        let query = format!("query($id: ID!) {{ domain(by: {{ id: $id }}) {{ {fields} }} }}");
+        assert_eq!(api.data(&query, json!({ "id": created["id"] })).await["domain"], expected);
+        // A freed alias can be taken.
+        api.domain_create("a.test", false).await;
+
+        let input = json!({ "id": created["id"], "patch": { "description": "keyed" }, "idempotencyKey": "k" });
+        api.mutate("updateDomain", &select, input.clone()).await;
+        api.mutate("updateDomain", &select, update(json!({ "description": "later" }))).await;
+        let replay = api.mutate("updateDomain", &select, input).await;
+        assert_eq!((&replay["replayed"], &replay["domain"]["description"]), (&json!(true), &json!("later")));
+    }
+
+    /// All that is wrong with a change comes together, and nothing of it is stored.
+    async fn g141_a_wrong_change_of_a_domain_is_refused(database: Database) {
+        let server = Server::start(&database).await;
+        let api = Api::of(&server);
+        api.domain_create("taken.test", false).await;
+        let id = api.domain_create("example.test", false).await;
+        let patch = json!({ "name": "other.test", "aliases": ["x.test", "a b"], "digestAlgorithms": [], "description": "x".repeat(1025) });
+        let errors = api.refused("updateDomain", json!({ "id": id, "patch": patch })).await;
+        let seen: Vec<(String, String)> = errors.iter().map(|e| (code_of(e), field_of(e))).collect();
+        let expected = [("IMMUTABLE_FIELD", "patch.name"), ("VALIDATION", "patch.aliases.1"), ("VALIDATION", "patch.description"), ("VALIDATION", "patch.digestAlgorithms")];
+        assert_eq!(seen, expected.map(|(code, field)| (code.to_owned(), field.to_owned())));
+        for (aliases, code, at) in [
+            (json!(["taken.test"]), "CONFLICT", "patch.aliases.0"),
+            (json!(["x.test", "X.test"]), "VALIDATION", "patch.aliases.1"),
+            (json!(["example.test"]), "VALIDATION", "patch.aliases.0"),
+            (json!((0..17).map(|i| format!("a{i}.test")).collect::<Vec<_>>()), "VALIDATION", "patch.aliases"),
+        ] {
+            api.refused_at("updateDomain", json!({ "id": id, "patch": { "aliases": aliases } }), code, at).await;
+        }
+        api.refused_at("updateDomain", json!({ "id": "nonsense", "patch": {} }), "NOT_FOUND", "id").await;
+        let data = api.data("query($id: ID!) { domain(by: { id: $id }) { name aliases description } }", json!({ "id": id })).await;
+        assert_eq!(data["domain"], json!({ "name": "example.test", "aliases": [], "description": null }));
+    }
+
+    /// A dry run of a new domain checks all and makes nothing.
+    async fn h146_a_dry_run_makes_no_domain(database: Database) {
+        let server = Server::start(&database).await;
+        let api = Api::of(&server);
+        let input = json!({ "name": "Example.test", "dryRun": true, "idempotencyKey": "k" });
+        let payload = api.mutate("createDomain", "domain { name } dryRun replayed", input.clone()).await;
+        assert_eq!((&payload["domain"]["name"], &payload["dryRun"]), (&json!("example.test"), &json!(true)));
+        assert_eq!(api.data("{ domains { totalCount } }", json!({})).await["domains"]["totalCount"], 0);
+        // It used up no key.
+        let mut real = input;
+        real["dryRun"] = json!(false);
+        let payload = api.mutate("createDomain", "dryRun replayed", real.clone()).await;
+        assert_eq!((&payload["dryRun"], &payload["replayed"]), (&json!(false), &json!(false)));
+        real["dryRun"] = json!(true);
+        real["idempotencyKey"] = json!(null);
+        api.refused_at("createDomain", real, "CONFLICT", "name").await;
     }
 }

@@ -864,6 +864,16 @@ both_backends! {
         }
         let seen = check("%61lice", json!(world.domain)).await;
         assert_eq!((&seen["valid"], &seen["errors"][0]["code"]), (&json!(false), &json!("CONFLICT")));
+        // Each violation at its place, in UTF-16 code units.
+        let seen = check("🚪 a%4@%20", Value::Null).await;
+        let errors = list(&seen["errors"]);
+        let places: Vec<(i64, i64, String)> = errors.iter()
+            .map(|e| (e["detail"]["offset"].as_i64().unwrap(), e["detail"]["byteOffset"].as_i64().unwrap(), text(&e["detail"]["character"])))
+            .collect();
+        let expected = [(0, 0, "🚪"), (2, 4, " "), (4, 6, "%"), (6, 8, "@"), (7, 9, "%")];
+        assert_eq!(places, expected.map(|(offset, byte, c)| (offset, byte, c.to_owned())));
+        assert!(errors.iter().all(|e| code_of(e) == "VALIDATION" && field_of(e) == "name"), "{errors:?}");
+        assert!(errors.iter().all(|e| !text(&e["detail"]["rule"]).is_empty() && !text(&e["detail"]["rfc"]).is_empty()), "{errors:?}");
         let response = world.api.gql(&query, json!({ "name": "carol", "domain": "nonsense" })).await;
         assert_eq!(code(&response), Some("NOT_FOUND"), "{response}");
     }

@@ -13,6 +13,7 @@ mod faults;
 mod graphiql;
 mod harness;
 mod hostile;
+mod lists;
 mod messages;
 mod presence;
 mod readme;

@@ -19,6 +19,8 @@
 #[cfg(feature = "product")]
 mod chat_list;
 #[cfg(feature = "product")]
+mod delete_domain;
+#[cfg(feature = "product")]
 mod idle_memory;
 mod meter;
 #[cfg(feature = "product")]
@@ -31,6 +33,8 @@ mod program;
 #[cfg(feature = "product")]
 mod read_page;
 mod report;
+#[cfg(feature = "product")]
+mod search;
 #[cfg(feature = "product")]
 mod send_postgres;
 #[cfg(feature = "product")]
@@ -101,6 +105,12 @@ enum Program {
     /// A page of messages out of many, through the store and through the drivers alone.
     #[cfg(feature = "product")]
     ReadPage,
+    /// A search in many endpoints: what its first page costs the database, against the best plan.
+    #[cfg(feature = "product")]
+    Search,
+    /// Deleting a domain: what those who send meanwhile notice of it.
+    #[cfg(feature = "product")]
+    DeleteDomain,
     /// The resident memory of an idle server.
     #[cfg(feature = "product")]
     IdleMemory,
@@ -123,6 +133,10 @@ impl Program {
         #[cfg(feature = "product")]
         Self::ReadPage,
         #[cfg(feature = "product")]
+        Self::Search,
+        #[cfg(feature = "product")]
+        Self::DeleteDomain,
+        #[cfg(feature = "product")]
         Self::IdleMemory,
         Self::ParseMessage,
         Self::ValidateUri,
@@ -141,6 +155,10 @@ impl Program {
             Self::ChatList => chat_list::run(size, &folder, report).await,
             #[cfg(feature = "product")]
             Self::ReadPage => read_page::run(size, &folder, report).await,
+            #[cfg(feature = "product")]
+            Self::Search => search::run(size, &folder, report).await,
+            #[cfg(feature = "product")]
+            Self::DeleteDomain => delete_domain::run(size, &folder, report).await,
             #[cfg(feature = "product")]
             Self::IdleMemory => idle_memory::run(&folder, report).await,
             Self::ParseMessage => parse_message::run(size, report),

@@ -13,7 +13,7 @@ use sipgraph_core::decide::tokens::NewToken;
 use sipgraph_core::message::MessageOrigin;
 use sipgraph_core::ports::store::{EndpointKey, SendSnapshot};
 use sipgraph_core::ports::{Clock as _, Store};
-use sipgraph_core::{EndpointId, Fault};
+use sipgraph_core::{App, DomainId, EndpointId, Fault};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,33 +56,10 @@ impl World {
         let token = app.token_issue(account.id, &token).await.map_err(refused)?;
         let secret = token.secret.ok_or("a new token has no secret")?;
         let caller = app.token_check(secret.expose()).await?;
-        let domain = NewDomain {
-            name: format!("{name}.example"),
-            aliases: Vec::new(),
-            description: None,
-            digest_algorithms: None,
-            record_internal_messages: true,
-        };
-        let domain = app
-            .domain_create(&caller, &domain, None)
-            .await
-            .map_err(refused)?;
+        let domain = domain_make(app, &caller, &format!("{name}.example")).await?;
         let mut ids = Vec::with_capacity(endpoints);
         for number in 0..endpoints {
-            let new = NewEndpoint {
-                domain: domain.value.id,
-                name: format!("phone{number}"),
-                password: NewPassword::Generate,
-                display_name: None,
-                description: None,
-                enabled: true,
-                simulation: None,
-            };
-            let created = app
-                .endpoint_create(&caller, &new, None)
-                .await
-                .map_err(refused)?;
-            ids.push(created.value.endpoint.id);
+            ids.push(endpoint_make(app, &caller, domain, &format!("phone{number}")).await?);
         }
         let mut snapshots = Vec::with_capacity(endpoints);
         for (from, to) in neighbours(&ids) {
@@ -126,6 +103,49 @@ impl World {
         };
         Ok(send(&mint, snapshot, sender, recipient, &outgoing).0)
     }
+}
+
+/// Makes a domain that keeps its messages.
+///
+/// # Errors
+/// The store failed.
+pub(crate) async fn domain_make(
+    app: &App,
+    caller: &Caller,
+    name: &str,
+) -> Result<DomainId, Failure> {
+    let domain = NewDomain {
+        name: name.to_owned(),
+        aliases: Vec::new(),
+        description: None,
+        digest_algorithms: None,
+        record_internal_messages: true,
+    };
+    let made = app.domain_create(caller, &domain, false, None).await;
+    Ok(made.map_err(refused)?.value.id)
+}
+
+/// Makes an endpoint with a password.
+///
+/// # Errors
+/// The store failed.
+pub(crate) async fn endpoint_make(
+    app: &App,
+    caller: &Caller,
+    domain: DomainId,
+    name: &str,
+) -> Result<EndpointId, Failure> {
+    let new = NewEndpoint {
+        domain,
+        name: name.to_owned(),
+        password: NewPassword::Generate,
+        display_name: None,
+        description: None,
+        enabled: true,
+        simulation: None,
+    };
+    let made = app.endpoint_create(caller, &new, None).await;
+    Ok(made.map_err(refused)?.value.endpoint.id)
 }
 
 /// Applies commits one after another and gives how many there were.

@@ -108,14 +108,19 @@ pub enum Precondition {
 pub enum Write {
     /// Inserts a domain with its aliases.
     DomainInsert(Domain),
-    /// Inserts another alias of a domain and raises its version.
-    DomainAliasInsert {
-        /// The domain.
-        domain: DomainId,
-        /// The alias in canonical form.
-        name: String,
+    /// Changes a domain: its description, algorithms, recording and version are written as given, and so are its names.
+    DomainUpdate {
+        /// The domain afterwards.
+        domain: Domain,
+        /// Aliases that it did not have before.
+        aliases_added: Vec<String>,
+        /// Aliases that it had before.
+        aliases_removed: Vec<String>,
     },
-    /// Deletes a domain with its aliases.
+    /// Begins to delete a domain: frees its names, raises its version, takes it out of every list and disables its
+    /// endpoints, all by one mark. [`crate::app::App::deletion_step`] deletes the endpoints, and the domain at last.
+    DomainDeleteBegin(DomainId),
+    /// Deletes a domain with its names and its mark.
     DomainDelete(DomainId),
     /// Inserts an endpoint; its `external_id` is allotted by the store.
     EndpointInsert {
@@ -124,7 +129,9 @@ pub enum Write {
         /// Its HA1 values, sealed by the store.
         credentials: Vec<Ha1>,
     },
-    /// Deletes an endpoint with its credentials, bindings, chats and messages; blanks the text in their events.
+    /// Deletes an endpoint with its credentials and bindings. Its chats, its messages and the text of its events are gone
+    /// for every reader at once, by one mark; their rows go later ([`crate::ports::Store::endpoints_purge`]), because a
+    /// million of them would hold up the account.
     EndpointDelete(EndpointId),
     /// Sets an endpoint's presence.
     EndpointStateSet(EndpointId, EndpointState),

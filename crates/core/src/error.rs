@@ -27,6 +27,8 @@ pub enum ErrorKind {
     DeadlineExceeded,
     /// The database was lost while it committed; ask again with the same idempotency key (`UNKNOWN_OUTCOME`).
     UnknownOutcome,
+    /// The operation would read too much; ask for less (`QUERY_TOO_COMPLEX`).
+    TooComplex,
     /// A fault of ours (`INTERNAL_SERVER_ERROR`).
     Internal,
 }
@@ -88,6 +90,7 @@ impl Error {
             | ErrorKind::NotFound
             | ErrorKind::Unauthenticated
             | ErrorKind::Forbidden(_)
+            | ErrorKind::TooComplex
             | ErrorKind::Internal => false,
         }
     }
@@ -114,6 +117,8 @@ pub enum ProblemCode {
     Conflict,
     /// The object named is not there or may not be seen.
     NotFound,
+    /// The field can't be changed once the object is made.
+    ImmutableField,
     /// The endpoint is disabled.
     EndpointDisabled,
     /// A limit of the account is reached.

@@ -34,6 +34,7 @@ pub mod id;
 pub mod keyring;
 pub mod message;
 pub mod page;
+pub mod patch;
 pub mod ports;
 pub mod time;
 pub mod token;

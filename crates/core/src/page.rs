@@ -10,6 +10,9 @@ pub const PAGE_MAX: i32 = 1000;
 /// The rows of a page when the caller does not say.
 pub const PAGE_DEFAULT: u32 = 50;
 
+/// The bytes of a cursor's MAC: 64 bits, which nobody guesses by asking.
+const MAC_BYTES: usize = 8;
+
 /// A place in a list: the value that orders it and, where two rows can share it, the row's id.
 ///
 /// Endpoints, domains and tokens: creation time in microseconds and id. Messages of a chat: `seq`. Messages across
@@ -20,6 +23,52 @@ pub struct PageKey {
     pub position: i64,
     /// The tie-breaking id.
     pub tie: [u8; 16],
+}
+
+/// A place in a list of endpoints by name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NameKey {
+    /// The name, which orders them byte by byte.
+    pub name: String,
+    /// The tie-breaking id.
+    pub id: [u8; 16],
+}
+
+/// A place in a list that can be written into a cursor.
+pub trait Position: Sized {
+    /// Writes it.
+    fn to_bytes(&self) -> Vec<u8>;
+
+    /// Reads what [`Position::to_bytes`] wrote; `None` for anything else.
+    fn from_bytes(bytes: &[u8]) -> Option<Self>;
+}
+
+impl Position for PageKey {
+    fn to_bytes(&self) -> Vec<u8> {
+        [&self.position.to_be_bytes()[..], &self.tie].concat()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (position, tie) = bytes.split_at_checked(8)?;
+        Some(Self {
+            position: i64::from_be_bytes(position.try_into().ok()?),
+            tie: tie.try_into().ok()?,
+        })
+    }
+}
+
+impl Position for NameKey {
+    fn to_bytes(&self) -> Vec<u8> {
+        [&self.id, self.name.as_bytes()].concat()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (id, name) = bytes.split_at_checked(16)?;
+        Some(Self {
+            name: String::from_utf8(name.to_vec()).ok()?,
+            id: id.try_into().ok()?,
+        })
+    }
 }
 
 /// What a caller asks of a list; not yet checked.
@@ -35,17 +84,17 @@ pub struct PageRequest {
     pub before: Option<String>,
 }
 
-/// Which rows of a list are wanted, in the list's own order (newest first).
+/// Which rows of a list are wanted, in the list's own order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Slice {
+pub struct Slice<K = PageKey> {
     /// From the end rather than from the start.
     pub backward: bool,
     /// How many rows at most, 1 to [`PAGE_MAX`].
     pub limit: u32,
     /// Only rows after this place in the list.
-    pub after: Option<PageKey>,
+    pub after: Option<K>,
     /// Only rows before this place in the list.
-    pub before: Option<PageKey>,
+    pub before: Option<K>,
 }
 
 /// Rows of a list in its order, and whether there are more on either side.
@@ -75,6 +124,10 @@ impl<T> Page<T> {
 pub enum ListKind {
     /// Endpoints, by creation.
     Endpoints,
+    /// Endpoints, by name.
+    EndpointNames,
+    /// Applications, by creation.
+    Applications,
     /// Domains, by creation.
     Domains,
     /// Tokens, by creation.
@@ -110,11 +163,9 @@ impl<'k> PageCursors<'k> {
 
     /// Writes a position as opaque text.
     #[must_use]
-    pub fn encode(&self, key: PageKey) -> String {
-        let mut bytes = Vec::with_capacity(32);
-        bytes.extend(key.position.to_be_bytes());
-        bytes.extend(key.tie);
-        bytes.extend(&self.mac(&bytes)[..8]);
+    pub fn encode<K: Position>(&self, key: K) -> String {
+        let mut bytes = key.to_bytes();
+        bytes.extend(&self.mac(&bytes)[..MAC_BYTES]);
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
@@ -123,7 +174,7 @@ impl<'k> PageCursors<'k> {
     /// # Errors
     /// [`crate::ErrorKind::Invalid`] for `first` or `last` out of 1..=1000, for both, or for a position that is forged
     /// or belongs to another list, filter or account.
-    pub fn slice(&self, request: &PageRequest) -> Result<Slice, Error> {
+    pub fn slice<K: Position>(&self, request: &PageRequest) -> Result<Slice<K>, Error> {
         let (backward, limit) = match (request.first, request.last) {
             (Some(_), Some(_)) => {
                 return Err(Error::invalid("Give `first` or `last`, not both."));
@@ -148,28 +199,25 @@ impl<'k> PageCursors<'k> {
         })
     }
 
-    fn decode(&self, argument: &str, text: &str) -> Result<PageKey, Error> {
-        let wrong = || {
+    fn decode<K: Position>(&self, argument: &str, text: &str) -> Result<K, Error> {
+        let read = || {
+            let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+            let (data, mac) = bytes.split_at_checked(bytes.len().checked_sub(MAC_BYTES)?)?;
+            let is_ours = subtle::ConstantTimeEq::ct_eq(mac, &self.mac(data)[..MAC_BYTES]);
+            K::from_bytes(data).filter(|_| is_ours.into())
+        };
+        read().ok_or_else(|| {
             Error::invalid(format!(
                 "`{argument}` is not a cursor of this list with this filter."
             ))
-        };
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong())?;
-        let bytes: [u8; 32] = bytes.try_into().map_err(|_| wrong())?;
-        let (data, mac) = bytes.split_at(24);
-        if !bool::from(subtle::ConstantTimeEq::ct_eq(mac, &self.mac(data)[..8])) {
-            return Err(wrong());
-        }
-        let (position, tie) = data.split_at(8);
-        Ok(PageKey {
-            position: i64::from_be_bytes(position.try_into().map_err(|_| wrong())?),
-            tie: tie.try_into().map_err(|_| wrong())?,
         })
     }
 
     fn mac(&self, data: &[u8]) -> [u8; 32] {
         let kind: &[u8] = match self.kind {
             ListKind::Endpoints => b"endpoints",
+            ListKind::EndpointNames => b"endpoint names",
+            ListKind::Applications => b"applications",
             ListKind::Domains => b"domains",
             ListKind::Tokens => b"tokens",
             ListKind::ChatMessages => b"chat messages",
@@ -215,19 +263,42 @@ mod tests {
             cursors(&keys, "a").slice(&request).unwrap().after,
             Some(key)
         );
-        assert!(cursors(&keys, "b").slice(&request).is_err());
+        assert!(cursors(&keys, "b").slice::<PageKey>(&request).is_err());
         let cut = PageRequest {
             after: Some(text[1..].into()),
             ..PageRequest::default()
         };
-        assert!(cursors(&keys, "a").slice(&cut).is_err());
+        assert!(cursors(&keys, "a").slice::<PageKey>(&cut).is_err());
+        let named = NameKey {
+            name: "alice".into(),
+            id: [4; 16],
+        };
+        let text = cursors(&keys, "a").encode(named.clone());
+        let request = PageRequest {
+            before: Some(text),
+            ..PageRequest::default()
+        };
+        assert_eq!(
+            cursors(&keys, "a").slice(&request).unwrap().before,
+            Some(named)
+        );
+        for none in ["", "AAAA", "!"] {
+            let request = PageRequest {
+                after: Some(none.into()),
+                ..PageRequest::default()
+            };
+            assert!(
+                cursors(&keys, "a").slice::<NameKey>(&request).is_err(),
+                "{none}"
+            );
+        }
     }
 
     #[test]
     fn a085_page_sizes() {
         let keys = Keyring::new([7; 32]);
         let ask = |first| {
-            cursors(&keys, "").slice(&PageRequest {
+            cursors(&keys, "").slice::<PageKey>(&PageRequest {
                 first,
                 ..PageRequest::default()
             })
@@ -243,6 +314,6 @@ mod tests {
             last: Some(1),
             ..PageRequest::default()
         };
-        assert!(cursors(&keys, "").slice(&both).is_err());
+        assert!(cursors(&keys, "").slice::<PageKey>(&both).is_err());
     }
 }

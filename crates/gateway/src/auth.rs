@@ -67,6 +67,7 @@ fn refusal(error: Error) -> Refusal {
         | ErrorKind::Unavailable
         | ErrorKind::StorageFull
         | ErrorKind::Overloaded
+        | ErrorKind::TooComplex
         | ErrorKind::DeadlineExceeded
         | ErrorKind::UnknownOutcome => Refusal::unavailable("Tokens cannot be checked now"),
     }

@@ -44,6 +44,7 @@ pub(crate) fn error(error: CoreError) -> Error {
         ErrorKind::Overloaded => "OVERLOADED",
         ErrorKind::DeadlineExceeded => "DEADLINE_EXCEEDED",
         ErrorKind::UnknownOutcome => "UNKNOWN_OUTCOME",
+        ErrorKind::TooComplex => code::QUERY_TOO_COMPLEX,
         ErrorKind::Internal => "INTERNAL_SERVER_ERROR",
     };
     Error::new(message).extend_with(|_, extensions| {
@@ -70,6 +71,7 @@ pub(crate) fn problem_error(problem: Problem) -> CoreError {
         ProblemCode::NotFound => ErrorKind::NotFound,
         ProblemCode::Validation
         | ProblemCode::Conflict
+        | ProblemCode::ImmutableField
         | ProblemCode::EndpointDisabled
         | ProblemCode::LimitReached
         | ProblemCode::IdempotencyKeyReused
@@ -114,6 +116,8 @@ pub(crate) enum UserErrorCode {
     Conflict,
     /// The object named is not there, or this token may not see it.
     NotFound,
+    /// The field can't be changed once the object is made.
+    ImmutableField,
     /// The endpoint is disabled.
     EndpointDisabled,
     /// A limit of the account is reached; `detail` says which.
@@ -171,6 +175,7 @@ impl From<Problem> for UserError {
                 ProblemCode::Validation => UserErrorCode::Validation,
                 ProblemCode::Conflict => UserErrorCode::Conflict,
                 ProblemCode::NotFound => UserErrorCode::NotFound,
+                ProblemCode::ImmutableField => UserErrorCode::ImmutableField,
                 ProblemCode::EndpointDisabled => UserErrorCode::EndpointDisabled,
                 ProblemCode::LimitReached => UserErrorCode::LimitReached,
                 ProblemCode::IdempotencyKeyReused => UserErrorCode::IdempotencyKeyReused,

@@ -23,6 +23,7 @@ mod id;
 mod loaders;
 mod message;
 mod node;
+mod patch;
 mod routes;
 mod scalars;
 mod schema;

@@ -153,7 +153,7 @@ async fn domain(
                 digest_algorithms: None,
                 record_internal_messages: true,
             };
-            app.domain_create(caller, &new, None).await?.value
+            app.domain_create(caller, &new, false, None).await?.value
         }
         Err(error) => return Err(error.into()),
     };

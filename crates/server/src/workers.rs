@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use sipgraph_core::ports::{Bus, Technology};
 use sipgraph_core::{App, Error};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::Signal;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -28,6 +28,12 @@ const SESSIONS_TICK: Duration = Duration::from_secs(1);
 const LOGS_TICK: Duration = Duration::from_secs(1);
 /// How often old events and idempotency keys are trimmed.
 const RETENTION_TICK: Duration = Duration::from_secs(60);
+
+/// How often what is being deleted is looked for.
+const DELETIONS_TICK: Duration = Duration::from_secs(1);
+/// How long a step of a deletion is followed by a pause, in its own length: others have the database three quarters of the
+/// time.
+const DELETIONS_PAUSE: u32 = 3;
 
 /// The running loops.
 pub(crate) struct Workers {
@@ -81,6 +87,21 @@ impl Workers {
                 tokio::task::yield_now().await;
             }
             Ok(())
+        });
+        let stop = workers.stop.clone();
+        workers.every("deletions", DELETIONS_TICK, app, move |app| {
+            let stop = stop.clone();
+            async move {
+                let mut begun = Instant::now();
+                while app.deletion_step().await? {
+                    let pause = begun.elapsed().saturating_mul(DELETIONS_PAUSE);
+                    if !running(&stop, tokio::time::sleep(pause)).await {
+                        break;
+                    }
+                    begun = Instant::now();
+                }
+                Ok(())
+            }
         });
         workers
     }

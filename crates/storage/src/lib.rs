@@ -21,6 +21,7 @@ mod page;
 mod rows;
 mod schema;
 mod seal;
+mod search;
 mod sql;
 mod start;
 mod store;

@@ -3,12 +3,12 @@
 use sipgraph_core::page::{Page, Slice};
 
 /// How many rows to read for a slice: one more than it holds.
-pub(crate) fn rows_to_read(slice: &Slice) -> i64 {
+pub(crate) fn rows_to_read<K>(slice: &Slice<K>) -> i64 {
     i64::from(slice.limit) + 1
 }
 
 /// Makes a page of the rows read for a slice; they come in reading order, at most one more than the limit.
-pub(crate) fn page<T>(slice: &Slice, mut items: Vec<T>) -> Page<T> {
+pub(crate) fn page<T, K>(slice: &Slice<K>, mut items: Vec<T>) -> Page<T> {
     let limit = usize::try_from(slice.limit).unwrap_or(usize::MAX);
     let more = items.len() > limit;
     items.truncate(limit);

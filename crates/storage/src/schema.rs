@@ -54,6 +54,16 @@ tables! {
         domain_id -> DbId,
         is_alias -> Bool,
     }
+    domain_deletions (account_id, domain_id) {
+        account_id -> DbId,
+        domain_id -> DbId,
+        created_at -> DbTime,
+    }
+    endpoint_deletions (account_id, endpoint_id) {
+        account_id -> DbId,
+        endpoint_id -> DbId,
+        created_at -> DbTime,
+    }
     endpoints (account_id, id) {
         account_id -> DbId,
         id -> DbId,

@@ -6,12 +6,13 @@
 //! a row of parameters, executed for each row. The dialects hold these two forms.
 
 use diesel::{
-    QueryResult,
+    AppearsOnTable, Expression, QueryResult, SelectableExpression,
     backend::Backend,
+    expression::{TypedExpressionType, ValidGrouping, is_aggregate},
     pg::Pg,
     query_builder::{AstPass, Query, QueryFragment, QueryId},
     serialize::ToSql,
-    sql_types::{Array, BigInt, HasSqlType},
+    sql_types::{Array, BigInt, HasSqlType, SqlType},
     sqlite::Sqlite,
 };
 use std::{fmt, marker::PhantomData};
@@ -72,9 +73,9 @@ pub(crate) trait Columns: Sized + Send + Sync + 'static {
 
 /// Declares a struct whose fields are columns: `field: SqlType => RustType`.
 macro_rules! columns {
-    ($($(#[$meta:meta])* $vis:vis struct $name:ident { $($field:ident: $sql:ty => $rust:ty,)+ })+) => {$(
+    ($($(#[$meta:meta])* $vis:vis struct $name:ident { $($(#[$field_meta:meta])* $field:ident: $sql:ty => $rust:ty,)+ })+) => {$(
         $(#[$meta])*
-        $vis struct $name { $($vis $field: $rust,)+ }
+        $vis struct $name { $($(#[$field_meta])* $vis $field: $rust,)+ }
 
         impl $crate::sql::Columns for $name {
             const NAMES: &'static [&'static str] = &[$(stringify!($field)),+];
@@ -134,6 +135,47 @@ impl<DB: Backend, ST> Query for Sql<'_, DB, ST> {
 }
 
 impl<DB: Backend, ST, C> diesel::RunQueryDsl<C> for Sql<'_, DB, ST> {}
+
+/// An expression of the DSL in SQL text that never changes. Unlike diesel's `sql` it leaves the statement in the cache.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fixed<ST> {
+    text: &'static str,
+    sql_type: PhantomData<fn() -> ST>,
+}
+
+impl<ST> Fixed<ST> {
+    /// Makes an expression; `ST` is its SQL type.
+    pub(crate) const fn new(text: &'static str) -> Self {
+        Self {
+            text,
+            sql_type: PhantomData,
+        }
+    }
+}
+
+impl<ST: SqlType + TypedExpressionType> Expression for Fixed<ST> {
+    type SqlType = ST;
+}
+
+impl<ST, QS> AppearsOnTable<QS> for Fixed<ST> where Self: Expression {}
+
+impl<ST, QS> SelectableExpression<QS> for Fixed<ST> where Self: Expression {}
+
+impl<ST, GB> ValidGrouping<GB> for Fixed<ST> {
+    type IsAggregate = is_aggregate::Never;
+}
+
+impl<DB: Backend, ST> QueryFragment<DB> for Fixed<ST> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.push_sql(self.text);
+        Ok(())
+    }
+}
+
+impl<ST> QueryId for Fixed<ST> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
 
 /// A query of the DSL with a limit, which is a parameter on Postgres and part of the text on SQLite: SQLite looks at a limit's value
 /// when it plans, and so plans anew whenever a parameter there is bound.

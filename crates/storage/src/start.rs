@@ -2,7 +2,11 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use diesel::{QueryResult, dsl::sql, sql_types::Text};
+use diesel::{
+    QueryResult,
+    dsl::sql,
+    sql_types::{Bool, Text},
+};
 use diesel_async::RunQueryDsl as _;
 use sipgraph_core::{Timestamp, keyring::Keyring, ports::Entropy};
 
@@ -15,6 +19,7 @@ use crate::{
     exec::{self, postgres::Postgres, sqlite::Sqlite},
     migrate::{self as migrations, Mode},
     seal::Sealing,
+    search::TextIndex,
     store::Storage,
 };
 
@@ -70,7 +75,18 @@ pub struct Inspection {
     pub key_id: Option<String>,
     /// Settings of Postgres that would lose acknowledged data: `fsync`, `synchronous_commit`.
     pub not_durable: Vec<&'static str>,
+    /// What a database administrator has to run before parts of texts are found by an index; empty where they are, and before
+    /// the migration that makes it.
+    pub search_statements: Vec<&'static str>,
 }
+
+/// What the migration of the search index could not do, where the role may not create the extension. The same as in
+/// `migrations/postgres/2026-11-21-142000_search`.
+const SEARCH_STATEMENTS: &[&str] = &[
+    "CREATE EXTENSION IF NOT EXISTS pg_trgm;",
+    "CREATE INDEX endpoints_search ON endpoints USING gin (lower(name COLLATE \"C\") gin_trgm_ops) WITH (fastupdate = off);",
+    "ALTER INDEX endpoints_search ALTER COLUMN 1 SET STATISTICS 1000;",
+];
 
 /// Looks at a database and changes nothing; an SQLite file that is not there is not made.
 ///
@@ -89,6 +105,7 @@ pub async fn inspect(address: &Address) -> Result<Inspection, StartError> {
                 pending: state.pending,
                 key_id,
                 not_durable: Vec::new(),
+                search_statements: Vec::new(),
             })
         }
         Address::Postgres(connector) => {
@@ -101,10 +118,18 @@ pub async fn inspect(address: &Address) -> Result<Inspection, StartError> {
             } else {
                 postgres::key_id(c).await.map_err(failed)?
             };
+            let is_searchable = !state.pending.is_empty()
+                || text_index(c).await.map_err(failed)? == TextIndex::Planned;
+            let search_statements = if is_searchable {
+                Vec::new()
+            } else {
+                SEARCH_STATEMENTS.to_vec()
+            };
             Ok(Inspection {
                 pending: state.pending,
                 key_id,
                 not_durable,
+                search_statements,
             })
         }
     }
@@ -172,9 +197,10 @@ impl Storage {
                     postgres::key_note(c, &key, now).await.map_err(failed)?,
                     given,
                 )?;
+                let text_index = text_index(c).await.map_err(failed)?;
                 let connections =
                     Postgres::start((**connector).clone(), &options.postgres, &sealing);
-                Ok(Self::on_postgres(connections, sealing))
+                Ok(Self::on_postgres(connections, sealing, text_index))
             }
         }
     }
@@ -199,6 +225,18 @@ fn same_key(needed: String, given: String) -> Result<(), StartError> {
     } else {
         Err(StartError::WrongKey { needed, given })
     }
+}
+
+/// Whether Postgres has the index of trigrams.
+async fn text_index(c: &mut Conn) -> QueryResult<TextIndex> {
+    let is_there: bool = diesel::select(sql::<Bool>("to_regclass('endpoints_search') IS NOT NULL"))
+        .get_result(c)
+        .await?;
+    Ok(if is_there {
+        TextIndex::Planned
+    } else {
+        TextIndex::Missing
+    })
 }
 
 /// The settings under which an acknowledged commit can be lost.

@@ -3,7 +3,8 @@
 use std::{path::Path, time::Duration};
 
 use sipgraph_core::{
-    AccountId, ChatId, DomainId, EndpointId, Error, ExchangeId, MessageId, Timestamp, TokenId,
+    AccountId, ChatId, DomainId, EndpointId, Error, ErrorKind, ExchangeId, MessageId, Timestamp,
+    TokenId,
     account::{Account, LogHead},
     binding::Binding,
     chat::{Chat, ChatKey},
@@ -14,12 +15,12 @@ use sipgraph_core::{
     event::Event,
     id::NodeId,
     message::Message,
-    page::{Page, Slice},
+    page::{NameKey, Page, Slice},
     ports::{
         Store,
         store::{
-            ChatFilter, Credentials, EndpointFilter, EndpointKey, Found, MessageFilter, Realm,
-            SendSnapshot, StoreFuture,
+            ChatFilter, Credentials, DomainDeletion, EndpointFilter, EndpointKey, Found,
+            MessageFilter, Realm, SendSnapshot, StoreFuture,
         },
     },
     token::ApiToken,
@@ -36,12 +37,14 @@ use crate::{
         sqlite::{Sqlite, once},
     },
     seal::Sealing,
+    search::{Plan, SCANS, TextIndex},
 };
 
 /// A store on either database.
 pub struct Storage {
     backend: Backend,
     sealing: Sealing,
+    text_index: TextIndex,
 }
 
 enum Backend {
@@ -88,18 +91,36 @@ macro_rules! write {
     ($self:ident, $($call:tt)+) => { run!($self, write(), $($call)+) };
 }
 
+/// The answer to a search for a text that no index helps with, in an account with too many endpoints to look at each.
+fn too_many_to_search() -> Error {
+    let most = SCANS.iter().copied().max().unwrap_or_default();
+    Error::new(
+        ErrorKind::TooComplex,
+        format!(
+            "Too few of the newest {most} endpoints match. Search for a text with three or more letters or digits in a row, \
+             or filter by something else too."
+        ),
+    )
+}
+
 impl Storage {
     pub(crate) fn on_sqlite(threads: Sqlite, sealing: Sealing) -> Self {
         Self {
             backend: Backend::Sqlite(threads),
             sealing,
+            text_index: TextIndex::Asked,
         }
     }
 
-    pub(crate) fn on_postgres(connections: Postgres, sealing: Sealing) -> Self {
+    pub(crate) fn on_postgres(
+        connections: Postgres,
+        sealing: Sealing,
+        text_index: TextIndex,
+    ) -> Self {
         Self {
             backend: Backend::Postgres(Box::new(connections)),
             sealing,
+            text_index,
         }
     }
 
@@ -264,6 +285,14 @@ impl Store for Storage {
         snapshot!(self, domains::domains_by_ids(account, &ids))
     }
 
+    fn domains_of_endpoints(
+        &self,
+        account: AccountId,
+        ids: Vec<DomainId>,
+    ) -> StoreFuture<'_, Vec<Domain>> {
+        snapshot!(self, domains::domains_of_endpoints(account, &ids))
+    }
+
     fn domain_by_name(&self, account: AccountId, name: String) -> StoreFuture<'_, Option<Domain>> {
         snapshot!(self, domains::domain_by_name(account, &name))
     }
@@ -278,6 +307,10 @@ impl Store for Storage {
 
     fn domains_count(&self, account: AccountId) -> StoreFuture<'_, i64> {
         read!(self, domains::domains_count(account))
+    }
+
+    fn domain_deletion_next(&self, limit: u32) -> StoreFuture<'_, Option<DomainDeletion>> {
+        snapshot!(self, deletions::domain_deletion_next(limit))
     }
 
     fn endpoint(&self, account: AccountId, key: EndpointKey) -> StoreFuture<'_, Found<Endpoint>> {
@@ -298,11 +331,38 @@ impl Store for Storage {
         filter: EndpointFilter,
         slice: Slice,
     ) -> StoreFuture<'_, Page<Endpoint>> {
-        read!(self, endpoints::endpoints(account, &filter, &slice))
+        let plan = Plan::of(&filter, self.text_index);
+        let page: StoreFuture<'_, Option<Page<Endpoint>>> = run!(
+            self,
+            read(plan != Plan::One),
+            endpoints::endpoints(account, &filter, &slice, plan)
+        );
+        Box::pin(async move { page.await?.ok_or_else(too_many_to_search) })
+    }
+
+    fn endpoints_by_name(
+        &self,
+        account: AccountId,
+        filter: EndpointFilter,
+        slice: Slice<NameKey>,
+    ) -> StoreFuture<'_, Page<Endpoint>> {
+        let plan = Plan::of(&filter, self.text_index);
+        let page: StoreFuture<'_, Option<Page<Endpoint>>> = run!(
+            self,
+            read(plan == Plan::Scan),
+            endpoints::endpoints_by_name(account, &filter, &slice, plan)
+        );
+        Box::pin(async move { page.await?.ok_or_else(too_many_to_search) })
     }
 
     fn endpoints_count(&self, account: AccountId, filter: EndpointFilter) -> StoreFuture<'_, i64> {
-        read!(self, endpoints::endpoints_count(account, &filter))
+        let plan = Plan::of(&filter, self.text_index);
+        let count: StoreFuture<'_, Option<i64>> = run!(
+            self,
+            read(plan == Plan::Scan),
+            endpoints::endpoints_count(account, &filter, plan)
+        );
+        Box::pin(async move { count.await?.ok_or_else(too_many_to_search) })
     }
 
     fn credentials(
@@ -471,6 +531,10 @@ impl Store for Storage {
         limit: u32,
     ) -> StoreFuture<'_, Vec<Event>> {
         read!(self, events::events_before(account, before, limit))
+    }
+
+    fn endpoints_purge(&self, limit: u32) -> StoreFuture<'_, u64> {
+        write!(self, deletions::endpoints_purge(limit))
     }
 
     fn idempotency_trim(&self, before: Timestamp, limit: u32) -> StoreFuture<'_, u64> {

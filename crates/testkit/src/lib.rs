@@ -9,11 +9,13 @@
 //! - [`cluster`] starts, stops and freezes a private Postgres.
 //! - [`proxy`] is a TCP relay that can be cut, also in the middle of a commit.
 //! - [`clock`] has time and randomness that a test decides.
+//! - [`crowd`] has many endpoints to list.
 //! - [`certificates`] makes a certificate authority and server certificates.
 
 pub mod certificates;
 pub mod clock;
 pub mod cluster;
+pub mod crowd;
 pub mod database;
 pub mod proxy;
 
@@ -21,6 +23,7 @@ use std::time::{Duration, Instant};
 
 pub use clock::{SeededEntropy, SettableClock};
 pub use cluster::{Cluster, ClusterOptions};
+pub use crowd::Crowd;
 pub use database::{Backend, Database};
 pub use proxy::Proxy;
 

@@ -3,14 +3,20 @@
 use super::{App, Outcome, contended, key_reused};
 use crate::access::{Caller, Scope};
 use crate::commit::Answer;
-use crate::decide::domains::{DomainSnapshot, NewDomain, alias_add, create, delete, names};
+use crate::decide::domains::{
+    DomainPatch, DomainSnapshot, NewDomain, UpdatedDomain, aliases, create, delete, delete_begin,
+    names, not_empty, update,
+};
 use crate::domain::Domain;
-use crate::error::{Problem, ProblemCode};
-use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest};
+use crate::error::Problem;
+use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest, Slice};
+use crate::patch::Field;
+use crate::ports::store::EndpointFilter;
 use crate::{DomainId, Error, Fault};
 
 impl App {
-    /// Makes a domain. Scope: `domains.create`; not for a token bound to endpoints.
+    /// Makes a domain, or with `dry_run` only says what would come of it. Scope: `domains.create`; not for a token bound to
+    /// endpoints.
     ///
     /// # Errors
     /// All that is wrong with it.
@@ -18,10 +24,12 @@ impl App {
         &self,
         caller: &Caller,
         new: &NewDomain,
+        dry_run: bool,
         key: Option<&str>,
     ) -> Result<Outcome<Domain>, Fault> {
         require_whole(caller, Scope::DomainsCreate)?;
         let input = format!("{new:?}");
+        let key = key.filter(|_| !dry_run);
         let idempotency = self.idempotency(caller, "createDomain", key, &[input.as_bytes()])?;
         for _ in 0..super::ATTEMPTS {
             let snapshot = DomainSnapshot {
@@ -40,6 +48,9 @@ impl App {
                     return self.domain_replayed(caller, &ids).await;
                 }
             };
+            if dry_run {
+                return Ok(Outcome::tried(domain));
+            }
             commit.idempotency = idempotency
                 .clone()
                 .map(|record| record.giving(vec![domain.id.0]));
@@ -72,6 +83,75 @@ impl App {
         })
     }
 
+    /// Changes a domain, or with `dry_run` only says what would come of it. Scope: `domains.update`; not for a token bound to
+    /// endpoints.
+    ///
+    /// # Errors
+    /// `NotFound`; all that is wrong with the patch. In a replay no field is told as changed.
+    pub async fn domain_update(
+        &self,
+        caller: &Caller,
+        id: DomainId,
+        patch: &DomainPatch,
+        dry_run: bool,
+        key: Option<&str>,
+    ) -> Result<Outcome<UpdatedDomain>, Fault> {
+        require_whole(caller, Scope::DomainsUpdate)?;
+        let key = key.filter(|_| !dry_run);
+        let input = format!("{patch:?}");
+        let idempotency =
+            self.idempotency(caller, "updateDomain", key, &[&id.0, input.as_bytes()])?;
+        for _ in 0..super::ATTEMPTS {
+            if let Some(ids) = self.replayed(caller, idempotency.as_ref()).await? {
+                return self.update_replayed(caller, &ids).await;
+            }
+            let domain = self.domain_to_change(caller, id).await?;
+            let taken = match &patch.aliases {
+                Field::Value(given) => match aliases("", given) {
+                    Ok(names) => self.store.domain_names_taken(names).await?,
+                    Err(_) => Vec::new(),
+                },
+                Field::Absent | Field::Null => Vec::new(),
+            };
+            let (commit, updated) =
+                update(&self.mint(), &domain, patch, &taken).map_err(Fault::Refused)?;
+            let Some(mut commit) = commit else {
+                return Ok(Outcome::tried(updated));
+            };
+            if dry_run {
+                return Ok(Outcome::tried(updated));
+            }
+            commit.idempotency = idempotency.clone().map(|record| record.giving(vec![id.0]));
+            match self.commit(commit).await? {
+                Answer::Applied(_) => {
+                    return Ok(Outcome {
+                        value: updated,
+                        replayed: false,
+                    });
+                }
+                Answer::Replayed(ids) => return self.update_replayed(caller, &ids).await,
+                Answer::KeyReused => return Err(key_reused()),
+                Answer::Failed(_) => {}
+            }
+        }
+        Err(contended().into())
+    }
+
+    async fn update_replayed(
+        &self,
+        caller: &Caller,
+        ids: &[[u8; 16]],
+    ) -> Result<Outcome<UpdatedDomain>, Fault> {
+        let outcome = self.domain_replayed(caller, ids).await?;
+        Ok(Outcome {
+            value: UpdatedDomain {
+                domain: outcome.value,
+                changed: Vec::new(),
+            },
+            replayed: true,
+        })
+    }
+
     /// Adds an alias to a domain and returns the domain; an alias that it has already changes nothing. Scope:
     /// `domains.update`; not for a token bound to endpoints.
     ///
@@ -84,92 +164,90 @@ impl App {
         alias: &str,
     ) -> Result<Domain, Fault> {
         require_whole(caller, Scope::DomainsUpdate)?;
-        let canonical = sip_validate::domain(alias).ok();
+        let mut all = self.domain_to_change(caller, id).await?.aliases;
+        if !all.iter().any(|known| known.eq_ignore_ascii_case(alias)) {
+            all.push(alias.to_owned());
+        }
+        let patch = DomainPatch {
+            aliases: Field::Value(all),
+            ..DomainPatch::default()
+        };
+        let outcome = self.domain_update(caller, id, &patch, false, None).await?;
+        Ok(outcome.value.domain)
+    }
+
+    /// Deletes a domain, or with `dry_run` only says what would come of it. Without `cascade` it must have no endpoints; with
+    /// it, its names are free, its lists are without it and its endpoints are disabled at once, and [`App::deletion_step`]
+    /// deletes these. Scope: `domains.delete`, with `cascade` also `endpoints.delete`; not for a token bound to endpoints.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` while it has endpoints, unless `cascade`.
+    pub async fn domain_delete(
+        &self,
+        caller: &Caller,
+        id: DomainId,
+        cascade: bool,
+        dry_run: bool,
+        key: Option<&str>,
+    ) -> Result<Outcome<DomainId>, Fault> {
+        require_whole(caller, Scope::DomainsDelete)?;
+        if cascade {
+            caller.require(Scope::EndpointsDelete)?;
+        }
+        let key = key.filter(|_| !dry_run);
+        let input: &[&[u8]] = &[&id.0, &[u8::from(cascade)]];
+        let idempotency = self.idempotency(caller, "deleteDomain", key, input)?;
+        let done = |replayed| {
+            Ok(Outcome {
+                value: id,
+                replayed,
+            })
+        };
         for _ in 0..super::ATTEMPTS {
-            let domain = self
-                .store
-                .domains_by_ids(caller.account, vec![id])
-                .await?
-                .into_iter()
-                .next()
-                .ok_or_else(|| Fault::from(Problem::not_found("id", "domain")))?;
-            let is_taken = match &canonical {
-                Some(name) if domain.aliases.iter().any(|alias| alias == name) => {
-                    return Ok(domain);
-                }
-                Some(name) => {
-                    let names = vec![name.clone().into_owned()];
-                    !self.store.domain_names_taken(names).await?.is_empty()
-                }
-                None => false,
+            if self.replayed(caller, idempotency.as_ref()).await?.is_some() {
+                return done(true);
+            }
+            let domain = self.domain_to_change(caller, id).await?;
+            let filter = EndpointFilter {
+                domain: Some(id),
+                ..EndpointFilter::default()
             };
-            let (commit, changed) =
-                alias_add(&self.mint(), &domain, alias, is_taken).map_err(Fault::Refused)?;
+            let only_one = Slice {
+                backward: false,
+                limit: 1,
+                after: None,
+                before: None,
+            };
+            let found = self.store.endpoints(caller.account, filter, only_one);
+            let is_empty = found.await?.items.is_empty();
+            if !is_empty && !cascade {
+                return Err(not_empty().into());
+            }
+            if dry_run {
+                return done(false);
+            }
+            let mut commit = if is_empty {
+                delete(&self.mint(), &domain)
+            } else {
+                delete_begin(&self.mint(), &domain)
+            };
+            commit.idempotency = idempotency.clone();
             match self.commit(commit).await? {
-                Answer::Applied(_) => return Ok(changed),
-                Answer::Replayed(_) | Answer::KeyReused | Answer::Failed(_) => {}
+                Answer::Applied(_) => return done(false),
+                Answer::Replayed(_) => return done(true),
+                Answer::KeyReused => return Err(key_reused()),
+                Answer::Failed(_) => {}
             }
         }
         Err(contended().into())
     }
 
-    /// Deletes a domain without endpoints. Scope: `domains.delete`; not for a token bound to endpoints.
-    ///
-    /// # Errors
-    /// `NotFound`; `Conflict` while it has endpoints.
-    pub async fn domain_delete(
-        &self,
-        caller: &Caller,
-        id: DomainId,
-        key: Option<&str>,
-    ) -> Result<Outcome<DomainId>, Fault> {
-        require_whole(caller, Scope::DomainsDelete)?;
-        let idempotency = self.idempotency(caller, "deleteDomain", key, &[&id.0])?;
-        for _ in 0..super::ATTEMPTS {
-            let found = self
-                .store
-                .domains_by_ids(caller.account, vec![id])
-                .await?
-                .into_iter()
-                .next();
-            let Some(domain) = found else {
-                let problems = vec![Problem::not_found("id", "domain")];
-                self.replay_of(caller, idempotency.as_ref(), problems)
-                    .await?;
-                return Ok(Outcome {
-                    value: id,
-                    replayed: true,
-                });
-            };
-            let mut commit = delete(&self.mint(), &domain);
-            commit.idempotency = idempotency.clone();
-            match self.commit(commit).await? {
-                Answer::Applied(_) => {
-                    return Ok(Outcome {
-                        value: id,
-                        replayed: false,
-                    });
-                }
-                Answer::Replayed(_) => {
-                    return Ok(Outcome {
-                        value: id,
-                        replayed: true,
-                    });
-                }
-                Answer::KeyReused => return Err(key_reused()),
-                // The second precondition: it has endpoints.
-                Answer::Failed(1) => {
-                    return Err(Problem::new(
-                        ProblemCode::Conflict,
-                        "id",
-                        "The domain has endpoints; delete them first.",
-                    )
-                    .into());
-                }
-                Answer::Failed(_) => {}
-            }
-        }
-        Err(contended().into())
+    async fn domain_to_change(&self, caller: &Caller, id: DomainId) -> Result<Domain, Fault> {
+        let found = self.store.domains_by_ids(caller.account, vec![id]).await?;
+        found
+            .into_iter()
+            .next()
+            .ok_or_else(|| Problem::not_found("id", "domain").into())
     }
 
     /// Returns a domain. Scope: `domains.read` or, as part of an endpoint, `endpoints.read`.
@@ -209,7 +287,7 @@ impl App {
         ids: Vec<DomainId>,
     ) -> Result<Vec<Domain>, Error> {
         caller.require(Scope::EndpointsRead)?;
-        self.store.domains_by_ids(caller.account, ids).await
+        self.store.domains_of_endpoints(caller.account, ids).await
     }
 
     /// Lists domains, newest first. Scope: `domains.read`.

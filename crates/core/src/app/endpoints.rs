@@ -1,24 +1,22 @@
 //! Endpoints.
 
-use super::tokens::narrowed;
 use super::{App, Outcome, contended, key_reused};
 use crate::access::{Caller, Scope};
 use crate::binding::Binding;
 use crate::commit::Answer;
 use crate::decide::endpoints::{
     CreatedEndpoint, EndpointSnapshot, NewEndpoint, NewPassword, Waiting, create, delete,
-    fail_some, name, name_taken,
+    fail_some, name, name_problems, name_taken,
 };
 use crate::endpoint::Endpoint;
 use crate::error::Problem;
-use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest};
-use crate::ports::store::{EndpointFilter, EndpointKey, Found};
+use crate::ports::store::{EndpointKey, Found};
 use crate::{DomainId, EndpointId, Error, ErrorKind, Fault};
 
 /// The most messages on their way that fail in the transaction that deletes their recipient.
-const WAITING_MAX: usize = 1000;
+pub(super) const WAITING_MAX: usize = 1000;
 
-/// What `createEndpoint` would say to a name.
+/// What `createEndpoint` would say to a name, of which it tells the first violation alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameCheck {
     /// The canonical form of a name that is well-formed.
@@ -153,13 +151,8 @@ impl App {
                 problems.push(name_taken(text));
             }
         }
-        let canonical = match name(text) {
-            Ok(canonical) => Some(canonical),
-            Err(problem) => {
-                problems.push(problem);
-                None
-            }
-        };
+        problems.extend(name_problems(text));
+        let canonical = name(text).ok();
         Ok(NameCheck {
             canonical,
             problems,
@@ -229,7 +222,7 @@ impl App {
     }
 
     /// Returns messages on their way to an endpoint with the sender's copies, at most [`WAITING_MAX`].
-    async fn waiting_for(&self, endpoint: &Endpoint) -> Result<Vec<Waiting>, Error> {
+    pub(super) async fn waiting_for(&self, endpoint: &Endpoint) -> Result<Vec<Waiting>, Error> {
         let limit = u32::try_from(WAITING_MAX).unwrap_or(u32::MAX);
         let dispatches = self
             .store
@@ -280,52 +273,6 @@ impl App {
         caller.require(Scope::EndpointsRead)?;
         ids.retain(|id| caller.sees(*id));
         self.store.endpoints_by_ids(caller.account, ids).await
-    }
-
-    /// Lists endpoints, newest first, each with its cursor. Scope: `endpoints.read`.
-    ///
-    /// # Errors
-    /// `Forbidden`; `Invalid` for a wrong page.
-    pub async fn endpoints(
-        &self,
-        caller: &Caller,
-        filter: EndpointFilter,
-        request: &PageRequest,
-    ) -> Result<Page<(String, Endpoint)>, Error> {
-        caller.require(Scope::EndpointsRead)?;
-        let cursors = PageCursors::new(
-            &self.keys,
-            caller.account,
-            ListKind::Endpoints,
-            format!("{filter:?}"),
-        );
-        let slice = cursors.slice(request)?;
-        let page = self
-            .store
-            .endpoints(caller.account, narrowed(caller, filter), slice)
-            .await?;
-        Ok(page.map(|endpoint| {
-            let key = PageKey {
-                position: endpoint.created_at.0,
-                tie: endpoint.id.0,
-            };
-            (cursors.encode(key), endpoint)
-        }))
-    }
-
-    /// Counts endpoints. Scope: `endpoints.read`.
-    ///
-    /// # Errors
-    /// `Forbidden`.
-    pub async fn endpoints_count(
-        &self,
-        caller: &Caller,
-        filter: EndpointFilter,
-    ) -> Result<i64, Error> {
-        caller.require(Scope::EndpointsRead)?;
-        self.store
-            .endpoints_count(caller.account, narrowed(caller, filter))
-            .await
     }
 
     /// Returns the contacts of endpoints, with the ends as they are now. Scope: `endpoints.read`.

@@ -5,8 +5,10 @@
 
 pub mod accounts;
 pub mod chats;
+pub mod deletions;
 pub mod delivery;
 pub mod domains;
+mod endpoint_lists;
 pub mod endpoints;
 pub mod events;
 pub mod messages;
@@ -98,6 +100,16 @@ pub struct Outcome<T> {
     pub value: T,
     /// Whether an earlier call with the same idempotency key did it.
     pub replayed: bool,
+}
+
+impl<T> Outcome<T> {
+    /// What a call gives that stored nothing: a dry run, or a change of nothing.
+    fn tried(value: T) -> Self {
+        Self {
+            value,
+            replayed: false,
+        }
+    }
 }
 
 impl App {
@@ -224,6 +236,26 @@ impl App {
         }))
     }
 
+    /// Says what a call's key already did: the ids of that call, or nothing.
+    async fn replayed(
+        &self,
+        caller: &Caller,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Option<Vec<[u8; 16]>>, Fault> {
+        let Some(record) = idempotency else {
+            return Ok(None);
+        };
+        let earlier = self
+            .store
+            .idempotent_result(caller.account, record.clone())
+            .await?;
+        match earlier {
+            Some(Answer::Replayed(ids)) => Ok(Some(ids)),
+            Some(Answer::KeyReused) => Err(key_reused()),
+            Some(Answer::Applied(_) | Answer::Failed(_)) | None => Ok(None),
+        }
+    }
+
     /// Says what a refused call's key already did, so that a call that can't be done twice is still repeatable.
     async fn replay_of(
         &self,
@@ -231,18 +263,10 @@ impl App {
         idempotency: Option<&Idempotency>,
         problems: Vec<Problem>,
     ) -> Result<Vec<[u8; 16]>, Fault> {
-        if let Some(key) = idempotency {
-            match self
-                .store
-                .idempotent_result(caller.account, key.clone())
-                .await?
-            {
-                Some(Answer::Replayed(ids)) => return Ok(ids),
-                Some(Answer::KeyReused) => return Err(key_reused()),
-                Some(Answer::Applied(_) | Answer::Failed(_)) | None => {}
-            }
+        match self.replayed(caller, idempotency).await? {
+            Some(ids) => Ok(ids),
+            None => Err(Fault::Refused(problems)),
         }
-        Err(Fault::Refused(problems))
     }
 }
 

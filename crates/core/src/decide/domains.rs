@@ -1,4 +1,4 @@
-//! Domains: made with names that nobody else has, deleted when empty.
+//! Domains: made with names that nobody else has, changed, deleted when empty or step by step with all that is theirs.
 
 use super::Mint;
 use crate::address::violation;
@@ -7,6 +7,7 @@ use crate::digest::DigestAlgorithm;
 use crate::domain::{ALIASES_MAX, DOMAINS_MAX, Domain};
 use crate::endpoint::DESCRIPTION_MAX;
 use crate::error::{Problem, ProblemCode, ProblemDetail};
+use crate::patch::Field;
 use crate::{AccountId, DomainId};
 
 /// What a domain is made of.
@@ -40,12 +41,32 @@ pub struct DomainSnapshot {
 pub fn names(new: &NewDomain) -> Result<Vec<String>, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut names = Vec::new();
-    let fields = std::iter::once("name".to_owned())
-        .chain((0..new.aliases.len()).map(|i| format!("aliases.{i}")));
-    for (field, text) in fields.zip(std::iter::once(&new.name).chain(&new.aliases)) {
+    match sip_validate::domain(&new.name) {
+        Ok(name) => names.push(name.into_owned()),
+        Err(v) => problems.push(violation("name", &new.name, &v)),
+    }
+    match aliases("aliases", &new.aliases) {
+        Ok(found) => names.extend(found),
+        Err(found) => problems.extend(found),
+    }
+    if problems.is_empty() {
+        Ok(names)
+    } else {
+        Err(problems)
+    }
+}
+
+/// Checks aliases and returns them in canonical form, in the order given.
+///
+/// # Errors
+/// Every one that is no host.
+pub fn aliases(field: &str, given: &[String]) -> Result<Vec<String>, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut names = Vec::new();
+    for (i, text) in given.iter().enumerate() {
         match sip_validate::domain(text) {
             Ok(name) => names.push(name.into_owned()),
-            Err(v) => problems.push(violation(&field, text, &v)),
+            Err(v) => problems.push(violation(&format!("{field}.{i}"), text, &v)),
         }
     }
     if problems.is_empty() {
@@ -78,11 +99,7 @@ pub fn create(
         if names[..i].contains(name) {
             problems.push(Problem::validation(&field, "This name is given twice."));
         } else if snapshot.taken.contains(name) {
-            problems.push(Problem::new(
-                ProblemCode::Conflict,
-                &field,
-                format!("The domain name {name} is taken."),
-            ));
+            problems.push(taken(&field, name));
         }
     }
     if new.aliases.len() > ALIASES_MAX {
@@ -94,12 +111,9 @@ pub fn create(
     let digest_algorithms = new
         .digest_algorithms
         .clone()
-        .unwrap_or_else(|| vec![DigestAlgorithm::Md5]);
+        .unwrap_or_else(default_algorithms);
     if digest_algorithms.is_empty() {
-        problems.push(Problem::validation(
-            "digestAlgorithms",
-            "Give at least one digest algorithm.",
-        ));
+        problems.push(no_algorithm("digestAlgorithms"));
     }
     if snapshot.count >= i64::from(DOMAINS_MAX) {
         problems.push(
@@ -147,55 +161,143 @@ pub fn create(
     Ok((commit, domain))
 }
 
-/// Decides on another alias of a domain; `is_taken` says whether any domain of the instance has the name.
+/// What is to change of a domain.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DomainPatch {
+    /// Its name, which may only be the one that it has.
+    pub name: Field<String>,
+    /// All of its aliases from now on; null means none.
+    pub aliases: Field<Vec<String>>,
+    /// A note for people.
+    pub description: Field<String>,
+    /// What its challenge offers; null means MD5 alone.
+    pub digest_algorithms: Field<Vec<DigestAlgorithm>>,
+    /// Whether messages between its devices are kept; null means not.
+    pub record_internal_messages: Field<bool>,
+}
+
+/// A changed domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpdatedDomain {
+    /// The domain as it is now.
+    pub domain: Domain,
+    /// The names of the fields that changed, as the API has them.
+    pub changed: Vec<&'static str>,
+}
+
+/// Decides on changing a domain; `taken` are those of the patch's aliases that any domain of the instance has. `None` for
+/// the commit means that nothing changes.
 ///
 /// # Errors
-/// All that is wrong with it, at `alias`.
-pub fn alias_add(
+/// All that is wrong with the patch, below `patch`.
+pub fn update(
     mint: &Mint<'_>,
-    domain: &Domain,
-    alias: &str,
-    is_taken: bool,
-) -> Result<(Commit, Domain), Vec<Problem>> {
-    let name = match sip_validate::domain(alias) {
-        Ok(name) => name.into_owned(),
-        Err(v) => return Err(vec![violation("alias", alias, &v)]),
+    old: &Domain,
+    patch: &DomainPatch,
+    taken_names: &[String],
+) -> Result<(Option<Commit>, UpdatedDomain), Vec<Problem>> {
+    let DomainPatch {
+        name,
+        aliases: given_aliases,
+        description,
+        digest_algorithms,
+        record_internal_messages,
+    } = patch;
+    let mut problems = Vec::new();
+    match name {
+        Field::Absent => {}
+        Field::Value(given)
+            if sip_validate::domain(given).is_ok_and(|given| *given == *old.name) => {}
+        Field::Null | Field::Value(_) => problems.push(Problem::new(
+            ProblemCode::ImmutableField,
+            "patch.name",
+            "A domain's name can't be changed; it is the realm of its endpoints' passwords.",
+        )),
+    }
+    let new_aliases = match given_aliases {
+        Field::Absent => old.aliases.clone(),
+        Field::Null => Vec::new(),
+        Field::Value(given) => aliases("patch.aliases", given).unwrap_or_else(|found| {
+            problems.extend(found);
+            Vec::new()
+        }),
     };
-    if is_taken {
-        return Err(vec![Problem::new(
-            ProblemCode::Conflict,
-            "alias",
-            format!("The domain name {name} is taken."),
-        )]);
+    for (i, alias) in new_aliases.iter().enumerate() {
+        let field = format!("patch.aliases.{i}");
+        if new_aliases[..i].contains(alias) || *alias == old.name {
+            problems.push(Problem::validation(&field, "This name is given twice."));
+        } else if taken_names.contains(alias) && !old.aliases.contains(alias) {
+            problems.push(taken(&field, alias));
+        }
     }
-    let mut aliases = domain.aliases.clone();
-    aliases.push(name.clone());
-    if aliases.len() > ALIASES_MAX {
-        return Err(vec![limit("alias", ALIASES_MAX, aliases.len())]);
+    if new_aliases.len() > ALIASES_MAX {
+        problems.push(limit("patch.aliases", ALIASES_MAX, new_aliases.len()));
     }
+    if let Field::Value(text) = description {
+        problems.extend(text_limit("patch.description", text, DESCRIPTION_MAX));
+    }
+    let algorithms = digest_algorithms.over_default(&old.digest_algorithms, default_algorithms());
+    if algorithms.is_empty() {
+        problems.push(no_algorithm("patch.digestAlgorithms"));
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let mut domain = Domain {
+        aliases: sorted(new_aliases),
+        description: description.over(&old.description),
+        digest_algorithms: challenge_order(&algorithms),
+        record_internal_messages: record_internal_messages
+            .over_default(&old.record_internal_messages, false),
+        ..old.clone()
+    };
+    let changed: Vec<&'static str> = [
+        ("aliases", domain.aliases != old.aliases),
+        ("description", domain.description != old.description),
+        (
+            "digestAlgorithms",
+            domain.digest_algorithms != old.digest_algorithms,
+        ),
+        (
+            "recordInternalMessages",
+            domain.record_internal_messages != old.record_internal_messages,
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(name, is_changed)| is_changed.then_some(name))
+    .collect();
+    if changed.is_empty() {
+        return Ok((None, UpdatedDomain { domain, changed }));
+    }
+    domain.version += 1;
+    let only_in = |these: &[String], those: &[String]| -> Vec<String> {
+        let only = these.iter().filter(|name| !those.contains(name));
+        only.cloned().collect()
+    };
+    let aliases_added = only_in(&domain.aliases, &old.aliases);
+    let mut preconditions = vec![Precondition::DomainAt(old.id, old.version)];
+    preconditions.extend(
+        aliases_added
+            .iter()
+            .cloned()
+            .map(Precondition::DomainNameFree),
+    );
     let commit = Commit {
-        account: domain.account,
+        account: old.account,
         at: mint.now,
         idempotency: None,
-        preconditions: vec![
-            Precondition::DomainAt(domain.id, domain.version),
-            Precondition::DomainNameFree(name.clone()),
-        ],
-        writes: vec![Write::DomainAliasInsert {
-            domain: domain.id,
-            name,
+        preconditions,
+        writes: vec![Write::DomainUpdate {
+            aliases_removed: only_in(&old.aliases, &domain.aliases),
+            aliases_added,
+            domain: domain.clone(),
         }],
         events: Vec::new(),
     };
-    let changed = Domain {
-        aliases: sorted(aliases),
-        version: domain.version + 1,
-        ..domain.clone()
-    };
-    Ok((commit, changed))
+    Ok((Some(commit), UpdatedDomain { domain, changed }))
 }
 
-/// Decides on deleting an empty domain.
+/// Decides on deleting an empty domain; the second precondition is that it is.
 #[must_use]
 pub fn delete(mint: &Mint<'_>, domain: &Domain) -> Commit {
     Commit {
@@ -209,6 +311,58 @@ pub fn delete(mint: &Mint<'_>, domain: &Domain) -> Commit {
         writes: vec![Write::DomainDelete(domain.id)],
         events: Vec::new(),
     }
+}
+
+/// Decides on beginning to delete a domain with all that is its.
+#[must_use]
+pub fn delete_begin(mint: &Mint<'_>, domain: &Domain) -> Commit {
+    Commit {
+        account: domain.account,
+        at: mint.now,
+        idempotency: None,
+        preconditions: vec![Precondition::DomainAt(domain.id, domain.version)],
+        writes: vec![Write::DomainDeleteBegin(domain.id)],
+        events: Vec::new(),
+    }
+}
+
+/// Decides on ending the deletion of a domain whose endpoints are all deleted.
+#[must_use]
+pub fn delete_end(mint: &Mint<'_>, account: AccountId, domain: DomainId) -> Commit {
+    Commit {
+        account,
+        at: mint.now,
+        idempotency: None,
+        preconditions: vec![Precondition::DomainEmpty(domain)],
+        writes: vec![Write::DomainDelete(domain)],
+        events: Vec::new(),
+    }
+}
+
+/// Returns the problem of a domain that has endpoints and is to be deleted alone.
+#[must_use]
+pub fn not_empty() -> Problem {
+    Problem::new(
+        ProblemCode::Conflict,
+        "id",
+        "The domain has endpoints; delete them first, or ask for `cascade`.",
+    )
+}
+
+fn taken(field: &str, name: &str) -> Problem {
+    Problem::new(
+        ProblemCode::Conflict,
+        field,
+        format!("The domain name {name} is taken."),
+    )
+}
+
+fn no_algorithm(field: &str) -> Problem {
+    Problem::validation(field, "Give at least one digest algorithm.")
+}
+
+fn default_algorithms() -> Vec<DigestAlgorithm> {
+    vec![DigestAlgorithm::Md5]
 }
 
 /// Orders algorithms as a challenge must: SHA-256 first, because phones that keep only one header take the last and

@@ -75,6 +75,17 @@ pub fn name(text: &str) -> Result<String, Problem> {
         .map_err(|v| violation("name", text, &v))
 }
 
+/// Returns the violations of the rules for names, in the order of their places; none exactly when [`name`] accepts it.
+#[must_use]
+pub fn name_problems(text: &str) -> Vec<Problem> {
+    /// So many that a person sees what is wrong with any name; a text of a megabyte has as many as letters.
+    const TOLD_MAX: usize = 32;
+    sip_validate::endpoint_name_violations(text)
+        .take(TOLD_MAX)
+        .map(|v| violation("name", text, &v))
+        .collect()
+}
+
 /// Returns the problem of a name that is taken.
 #[must_use]
 pub fn name_taken(text: &str) -> Problem {

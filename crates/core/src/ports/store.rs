@@ -12,7 +12,7 @@ use crate::endpoint::{Endpoint, EndpointState};
 use crate::event::Event;
 use crate::id::NodeId;
 use crate::message::{Message, MessageDirection, MessageStatus};
-use crate::page::{Page, Slice};
+use crate::page::{NameKey, Page, Slice};
 use crate::token::ApiToken;
 use crate::{
     AccountId, ChatId, DomainId, EndpointId, Error, ExchangeId, MessageId, Timestamp, TokenId,
@@ -27,14 +27,29 @@ pub type StoreFuture<'a, T> = PortFuture<'a, Result<T, Error>>;
 pub struct EndpointFilter {
     /// Only these.
     pub ids: Option<Vec<EndpointId>>,
+    /// Only of this technology, by its name or an alias. The use case resolves it: the store need not look at it.
+    pub technology: Option<String>,
     /// Only of this domain.
     pub domain: Option<DomainId>,
     /// Only in this state.
     pub state: Option<EndpointState>,
     /// Only enabled or only disabled ones.
     pub enabled: Option<bool>,
+    /// Made at this time or later.
+    pub from: Option<Timestamp>,
+    /// Made before this time.
+    pub to: Option<Timestamp>,
+    /// Only with this text in their names: literally, but for the case of ASCII letters.
+    pub name_contains: Option<String>,
     /// Only what a bound token sees. Set by the use case.
     pub visible: Option<Vec<EndpointId>>,
+}
+
+impl EndpointFilter {
+    /// Returns the texts that are searched for.
+    pub fn searched(&self) -> impl Iterator<Item = &String> {
+        self.name_contains.iter()
+    }
 }
 
 /// Which messages a list has. Fields combine with AND.
@@ -119,6 +134,17 @@ pub struct SendSnapshot {
     pub recipient_chat: Option<ChatId>,
     /// Whether a domain or alias of the instance has the name in the recipient's key (`false` when it names none).
     pub recipient_domain_known: bool,
+}
+
+/// A domain whose deletion has begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DomainDeletion {
+    /// The owner.
+    pub account: AccountId,
+    /// The domain.
+    pub domain: DomainId,
+    /// Some of its endpoints; none when nothing but the domain is left.
+    pub endpoints: Vec<Endpoint>,
 }
 
 /// What the SIP edge needs to check a digest; secret.
@@ -209,8 +235,17 @@ pub trait Store: Send + Sync {
     /// Returns a domain by its name or an alias, whoever owns it.
     fn realm(&self, name: String) -> StoreFuture<'_, Option<Realm>>;
 
-    /// Returns the account's domains with these ids, in any order; unknown ones are left out.
+    /// Returns the account's domains with these ids, in any order; unknown ones, and those whose deletion has begun, are
+    /// left out.
     fn domains_by_ids(
+        &self,
+        account: AccountId,
+        ids: Vec<DomainId>,
+    ) -> StoreFuture<'_, Vec<Domain>>;
+
+    /// Returns the domains of endpoints: as [`Store::domains_by_ids`], with those whose deletion has begun, which have
+    /// endpoints until it ends.
+    fn domains_of_endpoints(
         &self,
         account: AccountId,
         ids: Vec<DomainId>,
@@ -222,11 +257,15 @@ pub trait Store: Send + Sync {
     /// Returns which of these names and aliases are taken in the instance.
     fn domain_names_taken(&self, names: Vec<String>) -> StoreFuture<'_, Vec<String>>;
 
-    /// Lists domains, newest first.
+    /// Lists domains, newest first, without those whose deletion has begun.
     fn domains(&self, account: AccountId, slice: Slice) -> StoreFuture<'_, Page<Domain>>;
 
-    /// Counts domains.
+    /// Counts domains, without those whose deletion has begun.
     fn domains_count(&self, account: AccountId) -> StoreFuture<'_, i64>;
+
+    /// Returns the domain of the instance whose deletion began first and has not ended, with up to `limit` of its
+    /// endpoints.
+    fn domain_deletion_next(&self, limit: u32) -> StoreFuture<'_, Option<DomainDeletion>>;
 
     // --- endpoints
 
@@ -241,6 +280,9 @@ pub trait Store: Send + Sync {
     ) -> StoreFuture<'_, Vec<Endpoint>>;
 
     /// Lists endpoints, newest first.
+    ///
+    /// # Errors
+    /// `TooComplex` when a text that no index helps with is not found often enough among the newest endpoints.
     fn endpoints(
         &self,
         account: AccountId,
@@ -248,7 +290,21 @@ pub trait Store: Send + Sync {
         slice: Slice,
     ) -> StoreFuture<'_, Page<Endpoint>>;
 
+    /// Lists endpoints by name, the last byte by byte first.
+    ///
+    /// # Errors
+    /// As [`Store::endpoints`].
+    fn endpoints_by_name(
+        &self,
+        account: AccountId,
+        filter: EndpointFilter,
+        slice: Slice<NameKey>,
+    ) -> StoreFuture<'_, Page<Endpoint>>;
+
     /// Counts endpoints.
+    ///
+    /// # Errors
+    /// As [`Store::endpoints`].
     fn endpoints_count(&self, account: AccountId, filter: EndpointFilter) -> StoreFuture<'_, i64>;
 
     /// Returns an endpoint of a domain by canonical name, with its HA1 values opened.
@@ -407,6 +463,11 @@ pub trait Store: Send + Sync {
     /// Deletes up to `limit` of the oldest events of the instance that are older than a time and notes it in their
     /// accounts, outside the account lock's longer work. Gives how many went.
     fn events_trim(&self, before: Timestamp, limit: u32) -> StoreFuture<'_, u64>;
+
+    /// Deletes up to `limit` rows that deleted endpoints left: messages, chats, and the text of events. No reader sees
+    /// them and no commit changes them, so it takes no account's row. Gives how many rows it dealt with; 0 means that
+    /// nothing is left.
+    fn endpoints_purge(&self, limit: u32) -> StoreFuture<'_, u64>;
 
     /// Deletes up to `limit` idempotency records older than a time. Gives how many went.
     fn idempotency_trim(&self, before: Timestamp, limit: u32) -> StoreFuture<'_, u64>;

@@ -78,19 +78,38 @@ connection!(
 /// The answer to `createDomain`.
 #[derive(SimpleObject)]
 pub(crate) struct CreateDomainPayload {
-    /// The domain; null when it was refused.
+    /// The domain, with `dryRun` as it would be; null when it was refused.
     pub(crate) domain: Option<Domain>,
+    /// True when nothing was stored, because a dry run was asked for.
+    pub(crate) dry_run: bool,
     /// True when an earlier call with the same idempotency key made it.
     pub(crate) replayed: bool,
     /// What the caller can mend; empty when the domain was made.
     pub(crate) user_errors: Vec<UserError>,
 }
 
+/// The answer to `updateDomain`.
+#[derive(SimpleObject)]
+pub(crate) struct UpdateDomainPayload {
+    /// The domain, with `dryRun` as it would be; null when it was refused.
+    pub(crate) domain: Option<Domain>,
+    /// The names of the fields that changed; empty in a replay.
+    pub(crate) changed_fields: Vec<String>,
+    /// True when nothing was stored, because a dry run was asked for.
+    pub(crate) dry_run: bool,
+    /// True when an earlier call with the same idempotency key changed it.
+    pub(crate) replayed: bool,
+    /// What the caller can mend; empty when nothing was refused.
+    pub(crate) user_errors: Vec<UserError>,
+}
+
 /// The answer to `deleteDomain`.
 #[derive(SimpleObject)]
 pub(crate) struct DeleteDomainPayload {
-    /// The id of the domain that is gone; null when it was refused.
+    /// The id of the domain that is gone, with `dryRun` that would go; null when it was refused.
     pub(crate) deleted_domain_id: Option<ID>,
+    /// True when nothing was deleted, because a dry run was asked for.
+    pub(crate) dry_run: bool,
     /// True when an earlier call with the same idempotency key deleted it.
     pub(crate) replayed: bool,
     /// What the caller can mend; empty when the domain was deleted.

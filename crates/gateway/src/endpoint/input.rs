@@ -10,7 +10,7 @@ use sipgraph_core::{
 };
 
 use super::types::{EndpointState, Simulation};
-use crate::id::NodeId;
+use crate::{id::NodeId, message::TimeRange};
 
 /// Which endpoint: exactly one of these.
 #[derive(OneofObject)]
@@ -63,23 +63,39 @@ impl EndpointResourceInput {
 pub(crate) struct EndpointFilterInput {
     /// Only these.
     ids: Option<Vec<ID>>,
+    /// Only of this technology: a name or alias of `technologies`, in any case. An unknown one is NOT_FOUND.
+    technology: Option<String>,
     /// Only of this domain.
     domain_id: Option<ID>,
     /// Only in this state.
     state: Option<EndpointState>,
     /// Only enabled, or only disabled ones.
     enabled: Option<bool>,
+    /// Only what was made in this time.
+    created_at: Option<TimeRange>,
+    /// Only with this text in their names. It is taken literally, `%` and `_` too; ASCII letters match in either case. An empty
+    /// text does not filter. With fewer than three letters or digits in a row only the newest 20,000 endpoints are looked at:
+    /// when these do not fill the page, the error is `QUERY_TOO_COMPLEX`.
+    name_contains: Option<String>,
 }
 
 impl EndpointFilterInput {
     pub(crate) fn to_core(filter: Option<Self>) -> EndpointFilter {
-        filter.map_or_else(EndpointFilter::default, |filter| EndpointFilter {
+        let Some(filter) = filter else {
+            return EndpointFilter::default();
+        };
+        let created_at = filter.created_at;
+        EndpointFilter {
             ids: filter.ids.map(|ids| EndpointId::all(&ids)),
+            technology: filter.technology,
             domain: filter.domain_id.map(|id| DomainId::of(&id)),
             state: filter.state.map(Into::into),
             enabled: filter.enabled,
+            from: created_at.as_ref().and_then(|t| t.from).map(|at| at.0),
+            to: created_at.as_ref().and_then(|t| t.to).map(|at| at.0),
+            name_contains: filter.name_contains,
             visible: None,
-        })
+        }
     }
 }
 
@@ -88,6 +104,8 @@ impl EndpointFilterInput {
 pub(crate) enum EndpointOrderField {
     /// When they were made.
     CreatedAt,
+    /// Their names, byte by byte: capital letters before small ones.
+    Name,
 }
 
 /// The direction of an order.

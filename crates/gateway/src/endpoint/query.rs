@@ -7,7 +7,9 @@ use sipgraph_core::{
 };
 
 use super::{
-    input::{EndpointFilterInput, EndpointLookup, EndpointOrder, OrderDirection},
+    input::{
+        EndpointFilterInput, EndpointLookup, EndpointOrder, EndpointOrderField, OrderDirection,
+    },
     types::{Endpoint, EndpointConnection, NameCheck},
 };
 use crate::{
@@ -64,16 +66,23 @@ impl EndpointQuery {
         let view = View::of(ctx);
         let filter = EndpointFilterInput::to_core(filter);
         let request = page_request(first, after, last, before);
+        let by_name = order_by
+            .as_ref()
+            .is_some_and(|order| order.field == EndpointOrderField::Name);
         let ascending = order_by.is_some_and(|order| order.direction == OrderDirection::Asc);
         let request = if ascending {
             reversed(request)
         } else {
             request
         };
-        let read = view
-            .app()
-            .endpoints(view.caller(), filter.clone(), &request);
-        let page = view.page(&request, read).await;
+        let (app, caller) = (view.app(), view.caller());
+        let page = if by_name {
+            let read = app.endpoints_by_name(caller, filter.clone(), &request);
+            view.page(&request, read).await
+        } else {
+            let read = app.endpoints(caller, filter.clone(), &request);
+            view.page(&request, read).await
+        };
         Some(page.map(|page| {
             let page = if ascending { reversed_page(page) } else { page };
             let wrap = |row| Endpoint::new(row, view.clone());
@@ -101,7 +110,7 @@ impl EndpointQuery {
     }
 }
 
-/// Core lists endpoints newest first; the oldest first are the same list read from its other end.
+/// Core lists endpoints in falling order; the rising one is the same list read from its other end.
 fn reversed(request: PageRequest) -> PageRequest {
     let PageRequest {
         first,

@@ -5,7 +5,7 @@ mod mutation;
 mod query;
 mod types;
 
-pub(crate) use input::MessageFilterInput;
+pub(crate) use input::{MessageFilterInput, TimeRange};
 pub(crate) use mutation::MessageMutation;
 pub(crate) use query::{MessageQuery, messages_page};
 pub(crate) use types::{Message, MessageConnection, MessageStatus};

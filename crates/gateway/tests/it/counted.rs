@@ -18,12 +18,12 @@ use sipgraph_core::{
     event::Event,
     id::NodeId,
     message::Message,
-    page::{Page, Slice},
+    page::{NameKey, Page, Slice},
     ports::{
         Store,
         store::{
-            ChatFilter, Credentials, EndpointFilter, EndpointKey, Found, MessageFilter, Realm,
-            SendSnapshot, StoreFuture,
+            ChatFilter, Credentials, DomainDeletion, EndpointFilter, EndpointKey, Found,
+            MessageFilter, Realm, SendSnapshot, StoreFuture,
         },
     },
     token::ApiToken,
@@ -82,6 +82,9 @@ forward! {
     tokens_revoked_since(at: Timestamp) -> Vec<TokenId>;
     realm(name: String) -> Option<Realm>;
     domains_by_ids(account: AccountId, ids: Vec<DomainId>) -> Vec<Domain>;
+    domains_of_endpoints(account: AccountId, ids: Vec<DomainId>) -> Vec<Domain>;
+    domain_deletion_next(limit: u32) -> Option<DomainDeletion>;
+    endpoints_purge(limit: u32) -> u64;
     domain_by_name(account: AccountId, name: String) -> Option<Domain>;
     domain_names_taken(names: Vec<String>) -> Vec<String>;
     domains(account: AccountId, slice: Slice) -> Page<Domain>;
@@ -89,6 +92,7 @@ forward! {
     endpoint(account: AccountId, key: EndpointKey) -> Found<Endpoint>;
     endpoints_by_ids(account: AccountId, ids: Vec<EndpointId>) -> Vec<Endpoint>;
     endpoints(account: AccountId, filter: EndpointFilter, slice: Slice) -> Page<Endpoint>;
+    endpoints_by_name(account: AccountId, filter: EndpointFilter, slice: Slice<NameKey>) -> Page<Endpoint>;
     endpoints_count(account: AccountId, filter: EndpointFilter) -> i64;
     credentials(domain: DomainId, canonical: String) -> Option<Credentials>;
     endpoint_bindings(account: AccountId, id: EndpointId) -> Option<(Endpoint, Vec<Binding>)>;

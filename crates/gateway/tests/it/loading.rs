@@ -26,7 +26,7 @@ async fn chats(app: &App, caller: &Caller, peers: usize) {
         record_internal_messages: true,
     };
     let domain = app
-        .domain_create(caller, &domain, None)
+        .domain_create(caller, &domain, false, None)
         .await
         .unwrap()
         .value;
@@ -96,7 +96,7 @@ async fn other_lists_never_cost_a_statement_per_row() {
         [
             "account",
             "bindings_by_endpoints",
-            "domains_by_ids",
+            "domains_of_endpoints",
             "endpoints",
             "endpoints_count",
             "unread_by_endpoints"

@@ -33,8 +33,16 @@ pub(crate) async fn run(config: &Config) -> Result<(), Failure> {
         Some(key) => format!("{} holds the key {}", file.display(), key.id_text()),
         None => format!("{} is made by the first start", file.display()),
     };
-    super::print(&format!(
+    let mut lines = format!(
         "configuration: valid\ndatabase: {}: {schema}\nkey file: {key}",
         config.database.url
-    ))
+    );
+    if !found.search_statements.is_empty() {
+        lines.push_str(
+            "\nsearch: the role of sipgraph may not create the extension pg_trgm, so that a part of a name is looked for in the \
+             newest endpoints alone. Have an administrator of the database run, then restart sipgraph:\n  ",
+        );
+        lines.push_str(&found.search_statements.join("\n  "));
+    }
+    super::print(&lines)
 }

@@ -119,7 +119,7 @@ impl Harness {
             record_internal_messages: true,
         };
         let domain = app
-            .domain_create(&caller, &domain, None)
+            .domain_create(&caller, &domain, false, None)
             .await
             .unwrap()
             .value

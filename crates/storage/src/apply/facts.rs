@@ -7,7 +7,7 @@ use diesel::{
     sql_types::{BigInt, Binary, Bool, Nullable, SmallInt, Text},
 };
 use sipgraph_core::{
-    AccountId, ChatId, Timestamp,
+    AccountId, ChatId, EndpointId, Timestamp,
     chat::ChatKey,
     commit::{Answer, Commit, Idempotency, Precondition, Write},
 };
@@ -49,6 +49,10 @@ pub(super) struct Facts {
     chat_keys: HashSet<ChatKeyRow>,
     chats: HashMap<Place, ChatCounters>,
     messages: HashMap<Place, (i16, bool)>,
+    /// The endpoints of those chats and messages.
+    owners: HashMap<Place, Id>,
+    /// Endpoints that the batch deletes, with all that is theirs.
+    deleted: HashSet<Place>,
     leases: HashMap<Place, i64>,
     live_tokens: HashSet<Place>,
 }
@@ -213,12 +217,14 @@ impl Facts {
         self.reload(&keys, |facts, place| {
             facts.messages.remove(&place);
         });
-        let text = "SELECT t.account_id, t.id, t.status, t.is_read FROM {rows} \
-                    JOIN messages t ON t.account_id = k.account_id AND t.id = k.id";
-        for (account, id, status, read) in
-            load_over::<_, (DbId, DbId, SmallInt, Bool), (Id, Id, i16, bool)>(c, text, keys).await?
-        {
+        let text = "SELECT t.account_id, t.id, t.status, t.is_read, t.endpoint_id FROM {rows} \
+                    JOIN messages t ON t.account_id = k.account_id AND t.id = k.id \
+                    WHERE t.endpoint_id NOT IN (SELECT d.endpoint_id FROM endpoint_deletions d)";
+        type Sql = (DbId, DbId, SmallInt, Bool, DbId);
+        type Row = (Id, Id, i16, bool, Id);
+        for (account, id, status, read, owner) in load_over::<_, Sql, Row>(c, text, keys).await? {
             self.messages.insert((account, id), (status, read));
+            self.owners.insert((account, id), owner);
         }
         let keys = rows(wanted.live_tokens);
         self.reload(&keys, |facts, place| {
@@ -277,8 +283,8 @@ impl Facts {
         self.domain_names
             .extend(load_over::<_, Text, String>(c, text, names).await?);
         let counts: Vec<AccountKey> = counts.iter().copied().collect();
-        let text =
-            "SELECT k.id, (SELECT count(*) FROM domains t WHERE t.account_id = k.id) FROM {rows}";
+        let text = "SELECT k.id, (SELECT count(*) FROM domains t WHERE t.account_id = k.id \
+             AND t.id NOT IN (SELECT d.domain_id FROM domain_deletions d)) FROM {rows}";
         self.domain_counts
             .extend(load_over::<_, (DbId, BigInt), (Id, i64)>(c, text, counts).await?);
         Ok(())
@@ -342,8 +348,9 @@ impl Facts {
             facts.chats.remove(&place);
         });
         let text = "SELECT t.account_id, t.id, t.last_seq, t.last_message_id, t.unread_count, \
-                    t.message_count, t.activity_seq, t.updated_at FROM {rows} \
-                    JOIN chats t ON t.account_id = k.account_id AND t.id = k.id";
+                    t.message_count, t.activity_seq, t.updated_at, t.endpoint_id FROM {rows} \
+                    JOIN chats t ON t.account_id = k.account_id AND t.id = k.id \
+                    WHERE t.endpoint_id NOT IN (SELECT d.endpoint_id FROM endpoint_deletions d)";
         type Sql = (
             DbId,
             DbId,
@@ -353,8 +360,9 @@ impl Facts {
             BigInt,
             BigInt,
             DbTime,
+            DbId,
         );
-        type Row = (Id, Id, i64, Option<Id>, i64, i64, i64, Time);
+        type Row = (Id, Id, i64, Option<Id>, i64, i64, i64, Time, Id);
         for row in load_over::<_, Sql, Row>(c, text, keys).await? {
             let (
                 account_id,
@@ -365,7 +373,9 @@ impl Facts {
                 message_count,
                 activity_seq,
                 updated_at,
+                owner,
             ) = row;
+            self.owners.insert((account_id, id), owner);
             self.chats.insert(
                 (account_id, id),
                 ChatCounters {
@@ -445,15 +455,31 @@ impl Facts {
                 self.awaited.get(&place((*id).into())).copied().unwrap_or(0) == *count
             }
             Precondition::ChatKeyFree(key) => !self.chat_keys.contains(&chat_key(account, key)),
-            Precondition::ChatThere(id) => self.chats.contains_key(&place((*id).into())),
+            Precondition::ChatThere(id) => {
+                let place = place((*id).into());
+                self.chats.contains_key(&place) && !self.went(place)
+            }
             Precondition::MessageAt(id, status, read) => {
-                self.messages.get(&place((*id).into())) == Some(&(status_number(*status), *read))
+                let place = place((*id).into());
+                self.messages.get(&place) == Some(&(status_number(*status), *read))
+                    && !self.went(place)
             }
             Precondition::DispatchLeased(id, lease) => {
                 self.leases.get(&place((*id).into())) == Some(lease)
             }
             Precondition::TokenLive(id) => self.live_tokens.contains(&place((*id).into())),
         }
+    }
+
+    /// Whether a chat or message went with its endpoint in this batch.
+    fn went(&self, place: Place) -> bool {
+        let owner = self.owners.get(&place);
+        owner.is_some_and(|owner| self.deleted.contains(&(place.0, *owner)))
+    }
+
+    /// Notes an endpoint that this batch deletes.
+    pub(super) fn endpoint_deleted(&mut self, account: AccountId, id: EndpointId) {
+        self.deleted.insert((account.into(), id.into()));
     }
 
     /// Answers a call whose key is known.
@@ -484,6 +510,7 @@ impl Facts {
     ) {
         let (account_id, id) = (Id::from(account), Id::from(id));
         self.chat_keys.insert(chat_key(account, key));
+        self.owners.insert((account_id, id), key.endpoint.into());
         self.chats.insert(
             (account_id, id),
             ChatCounters {

@@ -166,7 +166,9 @@ impl Batch {
         applied: &mut Applied,
         write: &Write,
     ) -> QueryResult<()> {
-        if self.plan.touched.has_row_of(write) {
+        // Deletions are written last: what takes the place of a deleted row must come behind them.
+        let takes_a_place = matches!(write, Write::EndpointInsert { .. });
+        if self.plan.touched.has_row_of(write) || takes_a_place && self.plan.has_deletions() {
             self.write(c).await?;
         }
         let account = Id::from(commit.account);
@@ -197,10 +199,8 @@ impl Batch {
                 self.plan.message_read(account, *id, *read);
             }
             Write::EndpointDelete(id) => {
-                self.write(c).await?;
-                plan::endpoint_delete(c, account, (*id).into()).await?;
-                // The chats that were counted in memory may be gone.
-                self.facts.load(c, std::slice::from_ref(commit)).await?;
+                self.facts.endpoint_deleted(commit.account, *id);
+                self.plan.row(account, commit.at, write);
             }
             Write::DomainDelete(id) => {
                 self.write(c).await?;
@@ -300,6 +300,8 @@ enum Set {
     DomainNames,
     DomainsOf(Id),
     EndpointsOf(Id),
+    /// Where an endpoint was deleted, of which neither the domain nor the name is said.
+    Endpoints,
     EndpointName(Id, String),
     BindingsOf(Id),
     DispatchesTo(Id),
@@ -312,10 +314,15 @@ fn read_of(account: AccountId, precondition: &Precondition) -> (Option<Row>, Vec
         Precondition::DomainNameFree(_) => (None, vec![Set::DomainNames]),
         Precondition::DomainsBelow(_) => (None, vec![Set::DomainsOf(account.into())]),
         Precondition::DomainAt(id, _) => (Some(Row::Domain((*id).into())), Vec::new()),
-        Precondition::DomainEmpty(id) => (None, vec![Set::EndpointsOf((*id).into())]),
+        Precondition::DomainEmpty(id) => {
+            (None, vec![Set::Endpoints, Set::EndpointsOf((*id).into())])
+        }
         Precondition::EndpointNameFree(domain, name) => (
             None,
-            vec![Set::EndpointName((*domain).into(), name.clone())],
+            vec![
+                Set::Endpoints,
+                Set::EndpointName((*domain).into(), name.clone()),
+            ],
         ),
         Precondition::EndpointAt(id, _) => (Some(Row::Endpoint((*id).into())), Vec::new()),
         Precondition::BindingsAt(id, _) => (
@@ -340,10 +347,10 @@ fn change_of(account: AccountId, write: &Write) -> (Option<Row>, Vec<Set>) {
             Some(Row::Domain(domain.id.into())),
             vec![Set::DomainNames, Set::DomainsOf(account.into())],
         ),
-        Write::DomainAliasInsert { domain, .. } => {
-            (Some(Row::Domain((*domain).into())), vec![Set::DomainNames])
+        Write::DomainUpdate { domain, .. } => {
+            (Some(Row::Domain(domain.id.into())), vec![Set::DomainNames])
         }
-        Write::DomainDelete(id) => (
+        Write::DomainDeleteBegin(id) | Write::DomainDelete(id) => (
             Some(Row::Domain((*id).into())),
             vec![Set::DomainNames, Set::DomainsOf(account.into())],
         ),
@@ -354,8 +361,10 @@ fn change_of(account: AccountId, write: &Write) -> (Option<Row>, Vec<Set>) {
                 Set::EndpointName(endpoint.domain.into(), endpoint.canonical_name.clone()),
             ],
         ),
-        // It takes rows of every kind along; `Touched` treats it apart.
-        Write::EndpointDelete(id) => (Some(Row::Endpoint((*id).into())), Vec::new()),
+        Write::EndpointDelete(id) => (
+            Some(Row::Endpoint((*id).into())),
+            vec![Set::Endpoints, Set::BindingsOf((*id).into())],
+        ),
         Write::EndpointStateSet(id, _) => (Some(Row::EndpointState((*id).into())), Vec::new()),
         Write::ChatInsert { .. } => (None, Vec::new()),
         Write::MessageInsert(message) => (Some(Row::Message(message.id.into())), Vec::new()),

@@ -14,9 +14,10 @@ use super::{AccountState, Conn, Row, Set, Statements, change_of, insert_text, re
 use crate::{
     rows::{
         BindingRow, ChatCounters, ChatRow, CredentialRow, DeliveryEnd, DeliveryRow,
-        DispatchReleaseRow, DispatchRow, DomainNameRow, DomainRow, EndpointRow, EventRow, Hurry,
-        IdempotencyRow, MessageRead, MessageRow, MessageStatusChange, ObjectKey, Refresh,
-        RevisionRaise, StateChange, TokenRevocation, TokenRow, outcome_number, state_number,
+        DispatchReleaseRow, DispatchRow, DomainDeletionRow, DomainNameRow, DomainRow,
+        EndpointDeletionRow, EndpointRow, EventRow, Hurry, IdempotencyRow, MessageRead, MessageRow,
+        MessageStatusChange, NameKey, ObjectKey, Refresh, RevisionRaise, StateChange,
+        TokenRevocation, TokenRow, outcome_number, state_number,
     },
     seal::Sealing,
     sql::{Columns, columns},
@@ -38,8 +39,6 @@ columns! {
 /// Rows and sets of rows that were changed.
 #[derive(Default)]
 pub(super) struct Touched {
-    /// An endpoint was deleted with all that is its.
-    everything: bool,
     rows: HashSet<Row>,
     sets: HashSet<Set>,
 }
@@ -47,19 +46,17 @@ pub(super) struct Touched {
 impl Touched {
     pub(super) fn add(&mut self, account: AccountId, write: &Write) {
         let (row, sets) = change_of(account, write);
-        self.everything |= matches!(write, Write::EndpointDelete(_));
         self.rows.extend(row);
         self.sets.extend(sets);
     }
 
     /// Whether a commit depends on something here.
     pub(super) fn has_read_of(&self, commit: &Commit) -> bool {
-        self.everything
-            || commit.preconditions.iter().any(|precondition| {
-                let (row, sets) = read_of(commit.account, precondition);
-                row.is_some_and(|row| self.rows.contains(&row))
-                    || sets.iter().any(|set| self.sets.contains(set))
-            })
+        commit.preconditions.iter().any(|precondition| {
+            let (row, sets) = read_of(commit.account, precondition);
+            row.is_some_and(|row| self.rows.contains(&row))
+                || sets.iter().any(|set| self.sets.contains(set))
+        })
     }
 
     /// Whether a write changes a row that is here.
@@ -86,7 +83,9 @@ pub(super) struct Plan {
     pub(super) idempotency: Vec<IdempotencyRow>,
     domains: Vec<DomainRow>,
     domain_names: Vec<DomainNameRow>,
-    domain_changes: Vec<ObjectKey>,
+    domain_updates: Vec<DomainRow>,
+    domain_names_removed: Vec<NameKey>,
+    domain_deletions: Vec<DomainDeletionRow>,
     endpoints: Vec<EndpointRow>,
     credentials: Vec<CredentialRow>,
     states: Vec<StateChange>,
@@ -103,6 +102,7 @@ pub(super) struct Plan {
     binding_deletes: Vec<ObjectKey>,
     binding_refreshes: Vec<Refresh>,
     revisions: BTreeMap<(Id, Id), i64>,
+    endpoint_deletions: Vec<EndpointDeletionRow>,
     tokens: Vec<TokenRow>,
     token_revocations: Vec<TokenRevocation>,
 }
@@ -158,15 +158,37 @@ impl Plan {
                 self.domains.push(row);
                 self.domain_names.extend(names);
             }
-            Write::DomainAliasInsert { domain, name } => {
-                self.domain_names.push(DomainNameRow {
+            Write::DomainUpdate {
+                domain,
+                aliases_added,
+                aliases_removed,
+            } => {
+                let domain_id = domain.id.into();
+                let added = aliases_added.iter().map(|name| DomainNameRow {
                     name: name.clone(),
                     account_id,
-                    domain_id: (*domain).into(),
+                    domain_id,
                     is_alias: true,
                 });
-                self.domain_changes.push(object((*domain).into()));
+                self.domain_names.extend(added);
+                let removed = aliases_removed.iter().map(|name| NameKey {
+                    account_id,
+                    id: domain_id,
+                    name: name.clone(),
+                });
+                self.domain_names_removed.extend(removed);
+                self.domain_updates.push(DomainRow::split(domain.clone()).0);
             }
+            Write::DomainDeleteBegin(id) => self.domain_deletions.push(DomainDeletionRow {
+                account_id,
+                domain_id: (*id).into(),
+                created_at: at.into(),
+            }),
+            Write::EndpointDelete(id) => self.endpoint_deletions.push(EndpointDeletionRow {
+                account_id,
+                id: (*id).into(),
+                created_at: at.into(),
+            }),
             Write::EndpointStateSet(id, state) => self.states.push(StateChange {
                 account_id,
                 id: (*id).into(),
@@ -241,7 +263,6 @@ impl Plan {
                 revoked_at: at.into(),
             }),
             Write::EndpointInsert { .. }
-            | Write::EndpointDelete(_)
             | Write::DomainDelete(_)
             | Write::ChatInsert { .. }
             | Write::MessageInsert(_)
@@ -249,6 +270,11 @@ impl Plan {
                 unreachable!("the batch treats these itself, because they need more than their row")
             }
         }
+    }
+
+    /// Whether it holds deletions, which are written last.
+    pub(super) fn has_deletions(&self) -> bool {
+        !self.endpoint_deletions.is_empty()
     }
 
     fn raise_revision(&mut self, account: Id, endpoint: Id) {
@@ -263,6 +289,10 @@ impl Plan {
         accounts: &BTreeMap<AccountId, AccountState>,
         chats: Vec<ChatCounters>,
     ) -> QueryResult<()> {
+        begin_domain_deletions(c, self.domain_deletions).await?;
+        let text = "DELETE FROM domain_names WHERE (account_id, domain_id, name) IN \
+                    (SELECT k.account_id, k.id, k.name FROM {rows}) AND is_alias";
+        run_over(c, text, self.domain_names_removed).await?;
         insert(c, "domains", self.domains).await?;
         insert(c, "domain_names", self.domain_names).await?;
         insert(c, "endpoints", self.endpoints).await?;
@@ -309,10 +339,9 @@ impl Plan {
             unread_count = k.unread_count, message_count = k.message_count, \
             activity_seq = k.activity_seq, updated_at = k.updated_at";
         all.add(&update_text("chats", chat_counts), chats);
-        all.add(
-            &update_text("domains", "version = t.version + 1"),
-            self.domain_changes,
-        );
+        let domain = "description = k.description, digest_algorithms = k.digest_algorithms, \
+            record_internal_messages = k.record_internal_messages, version = k.version";
+        all.add(&update_text("domains", domain), self.domain_updates);
         all.add(&update_text("endpoints", "state = k.state"), self.states);
         all.add(
             &update_text(
@@ -357,7 +386,8 @@ impl Plan {
 
         write_bindings(c, self.binding_puts).await?;
         delete(c, "bindings", self.binding_deletes).await?;
-        delete(c, "dispatches", self.dispatch_deletes).await
+        delete(c, "dispatches", self.dispatch_deletes).await?;
+        delete_endpoints(c, self.endpoint_deletions).await
     }
 }
 
@@ -408,26 +438,53 @@ async fn delete(c: &mut Conn, table: &str, keys: Vec<ObjectKey>) -> QueryResult<
     Ok(())
 }
 
-/// Deletes an endpoint with its credentials, bindings, chats and messages, and blanks the text in its events.
-pub(super) async fn endpoint_delete(c: &mut Conn, account_id: Id, id: Id) -> QueryResult<()> {
-    let key = ObjectKey { account_id, id };
-    for table in ["credentials", "bindings", "messages", "chats"] {
+/// Marks what is left of endpoints as hidden, and deletes them with their credentials and bindings.
+async fn delete_endpoints(c: &mut Conn, endpoints: Vec<EndpointDeletionRow>) -> QueryResult<()> {
+    let keys: Vec<ObjectKey> = endpoints
+        .iter()
+        .map(|row| ObjectKey {
+            account_id: row.account_id,
+            id: row.id,
+        })
+        .collect();
+    let text = "INSERT INTO endpoint_deletions (account_id, endpoint_id, created_at) \
+                SELECT t.account_id, t.id, k.created_at FROM {rows} \
+                JOIN endpoints t ON t.account_id = k.account_id AND t.id = k.id";
+    run_over(c, text, endpoints).await?;
+    for table in ["credentials", "bindings"] {
         let text = format!(
             "DELETE FROM {table} WHERE (account_id, endpoint_id) IN (SELECT k.account_id, k.id FROM {{rows}})"
         );
-        run_over(c, &text, vec![key]).await?;
+        run_over(c, &text, keys.clone()).await?;
     }
-    let text = "UPDATE events AS t SET text = NULL FROM {rows} \
-                WHERE t.account_id = k.account_id AND t.endpoint_id = k.id AND t.text IS NOT NULL";
-    run_over(c, text, vec![key]).await?;
-    delete(c, "endpoints", vec![key]).await
+    delete(c, "endpoints", keys).await
 }
 
-/// Deletes a domain with its names.
-pub(super) async fn domain_delete(c: &mut Conn, account_id: Id, id: Id) -> QueryResult<()> {
-    let key = ObjectKey { account_id, id };
+/// Frees the names of domains, makes what was decided on them stale, and marks them.
+async fn begin_domain_deletions(c: &mut Conn, domains: Vec<DomainDeletionRow>) -> QueryResult<()> {
+    let keys: Vec<ObjectKey> = domains
+        .iter()
+        .map(|row| ObjectKey {
+            account_id: row.account_id,
+            id: row.domain_id,
+        })
+        .collect();
+    insert(c, "domain_deletions", domains).await?;
     let text = "DELETE FROM domain_names WHERE (account_id, domain_id) IN \
                 (SELECT k.account_id, k.id FROM {rows})";
-    run_over(c, text, vec![key]).await?;
+    run_over(c, text, keys.clone()).await?;
+    run_over(c, &update_text("domains", "version = t.version + 1"), keys).await?;
+    Ok(())
+}
+
+/// Deletes a domain with its names and its mark.
+pub(super) async fn domain_delete(c: &mut Conn, account_id: Id, id: Id) -> QueryResult<()> {
+    let key = ObjectKey { account_id, id };
+    for table in ["domain_names", "domain_deletions"] {
+        let text = format!(
+            "DELETE FROM {table} WHERE (account_id, domain_id) IN (SELECT k.account_id, k.id FROM {{rows}})"
+        );
+        run_over(c, &text, vec![key]).await?;
+    }
     delete(c, "domains", vec![key]).await
 }

@@ -7,8 +7,9 @@ use diesel_async::methods::LoadQuery;
 use futures_util::future::{BoxFuture, join_all};
 
 use crate::{
+    search::Search,
     sql::{Columns, Limited, Sql},
-    types::{DbTime, Time},
+    types::{DbTime, Id, Time},
 };
 
 #[path = "../apply/mod.rs"]
@@ -27,6 +28,19 @@ pub(crate) const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ 
 pub(crate) const FOR_UPDATE: &str = " FOR UPDATE OF t";
 /// What claimed rows are kept with: those that another node claims at this moment are passed over.
 pub(crate) const FOR_UPDATE_SKIP_LOCKED: &str = " FOR UPDATE OF t SKIP LOCKED";
+
+/// How names are ordered: byte by byte, whatever the database's collation.
+pub(crate) const NAME_ORDER: &str = "endpoints.name COLLATE \"C\"";
+/// What a text is searched in, with small ASCII letters and all others as they are; an index of trigrams has the same.
+pub(crate) const NAME_SEARCHED: &str = "lower(endpoints.name COLLATE \"C\")";
+
+/// Candidates for a search come from the planner, which knows how common a text is and has the trigram index.
+pub(crate) async fn candidates(
+    _c: &mut Conn,
+    _search: &Search<'_>,
+) -> QueryResult<Option<Vec<(i64, Id)>>> {
+    Ok(None)
+}
 
 /// The time that claims go by: the database's, because the clocks of nodes differ.
 pub(crate) async fn claim_time(c: &mut Conn, _caller: Time) -> QueryResult<Time> {

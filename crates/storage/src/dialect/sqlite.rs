@@ -5,11 +5,13 @@ use diesel::{
     deserialize::FromSqlRow,
     expression::QueryMetadata,
     query_dsl::{CompatibleType, LoadQuery},
+    sql_types::{BigInt, Text},
 };
 
 use crate::{
-    sql::{Columns, Limited, Sql},
-    types::Time,
+    search::Search,
+    sql::{Columns, Limited, Sql, bind},
+    types::{DbId, Id, Time},
 };
 
 #[expect(clippy::duplicate_mod, reason = "one file, compiled once per backend")]
@@ -28,6 +30,43 @@ pub(crate) const BEGIN_READ: &str = "BEGIN";
 pub(crate) const FOR_UPDATE: &str = "";
 /// There is one writer: no row is claimed by another at this moment.
 pub(crate) const FOR_UPDATE_SKIP_LOCKED: &str = "";
+
+/// How names are ordered: byte by byte.
+pub(crate) const NAME_ORDER: &str = "endpoints.name";
+/// What a text is searched in; SQLite's LIKE takes ASCII letters of either case for the same, and no others.
+pub(crate) const NAME_SEARCHED: &str = "endpoints.name";
+
+/// Reads candidates for a search from the full-text index, in the order of creation.
+pub(crate) async fn candidates(
+    c: &mut Conn,
+    search: &Search<'_>,
+) -> QueryResult<Option<Vec<(i64, Id)>>> {
+    let Search {
+        account,
+        terms,
+        from,
+        to,
+        backward,
+        limit,
+    } = search;
+    let order = if *backward { "ASC" } else { "DESC" };
+    let text = format!(
+        "SELECT r.place, r.endpoint_id FROM _endpoint_search CROSS JOIN _endpoint_search_places r \
+         ON r.place = _endpoint_search.rowid WHERE _endpoint_search MATCH ? \
+         AND _endpoint_search.rowid BETWEEN ? AND ? AND r.account_id = ? \
+         ORDER BY _endpoint_search.rowid {order} LIMIT {limit}"
+    );
+    let query: Sql<'_, Db, (BigInt, DbId)> = Sql::new(
+        &text,
+        vec![
+            bind::<Db, Text, _>(*terms),
+            bind::<Db, BigInt, _>(*from),
+            bind::<Db, BigInt, _>(*to),
+            bind::<Db, DbId, _>(*account),
+        ],
+    );
+    diesel_async::RunQueryDsl::load(query, c).await.map(Some)
+}
 
 /// The time that claims go by: the caller's, because there is one node.
 pub(crate) async fn claim_time(_c: &mut Conn, caller: Time) -> QueryResult<Time> {

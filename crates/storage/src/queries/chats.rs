@@ -10,7 +10,7 @@ use sipgraph_core::{
     ports::store::{ChatFilter, EndpointKey, Found, SendSnapshot},
 };
 
-use super::{Conn, Db, domains, endpoints, load, load_up_to};
+use super::{Conn, Db, deletions::chat_there, domains, endpoints, load, load_up_to};
 use crate::{
     page::{by_position, page, rows_to_read},
     rows::{ChatRow, convert},
@@ -21,6 +21,7 @@ use crate::{
 fn of_account(account: AccountId) -> chats::BoxedQuery<'static, Db> {
     chats::table
         .filter(chats::account_id.eq(Id::from(account)))
+        .filter(chat_there())
         .into_boxed()
 }
 

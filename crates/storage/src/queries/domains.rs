@@ -11,7 +11,7 @@ use sipgraph_core::{
     ports::store::Realm,
 };
 
-use super::{Conn, Db, load_up_to};
+use super::{Conn, Db, deletions::domain_there, load_up_to};
 use crate::{
     page::{by_creation, page, rows_to_read},
     rows::{DomainRow, digest_algorithms},
@@ -22,6 +22,7 @@ use crate::{
 fn of_account(account: AccountId) -> domains::BoxedQuery<'static, Db> {
     domains::table
         .filter(domains::account_id.eq(Id::from(account)))
+        .filter(domain_there())
         .into_boxed()
 }
 
@@ -87,6 +88,22 @@ pub(crate) async fn domains_by_ids(
 ) -> QueryResult<Vec<Domain>> {
     let ids: Vec<Id> = ids.iter().map(|id| (*id).into()).collect();
     let rows = of_account(account)
+        .filter(domains::id.eq_any(&ids))
+        .select(DomainRow::as_select())
+        .load(c)
+        .await?;
+    aliases_in_txn(c, account, rows).await
+}
+
+/// Those of endpoints, also where the deletion has begun.
+pub(crate) async fn domains_of_endpoints(
+    c: &mut Conn,
+    account: AccountId,
+    ids: &[DomainId],
+) -> QueryResult<Vec<Domain>> {
+    let ids: Vec<Id> = ids.iter().map(|id| (*id).into()).collect();
+    let rows = domains::table
+        .filter(domains::account_id.eq(Id::from(account)))
         .filter(domains::id.eq_any(&ids))
         .select(DomainRow::as_select())
         .load(c)

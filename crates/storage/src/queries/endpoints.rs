@@ -1,21 +1,28 @@
 //! Endpoints: look-ups, lists, credentials.
 
-use diesel::{QueryResult, prelude::*};
+use diesel::{
+    QueryResult,
+    dsl::sql,
+    prelude::*,
+    sql_types::{Bool, Text},
+};
 use diesel_async::RunQueryDsl;
 use sipgraph_core::{
     AccountId, DomainId, EndpointId,
     endpoint::Endpoint,
-    page::{Page, Slice},
+    page::{NameKey, Page, PageKey, Slice},
     ports::store::{Credentials, EndpointFilter, EndpointKey, Found},
 };
 
-use super::{Conn, Db, domains, load, load_up_to};
+use super::{Conn, Db, NAME_ORDER, NAME_SEARCHED, candidates, domains, load, load_up_to};
 use crate::{
     page::{by_creation, page, rows_to_read},
-    rows::{CredentialRow, EndpointRow, convert, state_number},
+    rows::{CredentialRow, EndpointRow, convert, enabled_now, state_number},
     schema::{chats, credentials, endpoints},
     seal::Sealing,
-    types::Id,
+    search::{Plan, SCANS, Search, is_indexed, pattern, places_of, term, time_of},
+    sql::Fixed,
+    types::{DbId, Id, Time},
 };
 
 fn of_account(account: AccountId) -> endpoints::BoxedQuery<'static, Db> {
@@ -31,9 +38,13 @@ fn ids_of(ids: &[EndpointId]) -> Vec<Id> {
 fn filtered(account: AccountId, filter: &EndpointFilter) -> endpoints::BoxedQuery<'static, Db> {
     let EndpointFilter {
         ids,
+        technology: _,
         domain,
         state,
         enabled,
+        from,
+        to,
+        name_contains,
         visible,
     } = filter;
     let mut query = of_account(account);
@@ -47,7 +58,22 @@ fn filtered(account: AccountId, filter: &EndpointFilter) -> endpoints::BoxedQuer
         query = query.filter(endpoints::state.eq(state_number(*state)));
     }
     if let Some(enabled) = enabled {
-        query = query.filter(endpoints::enabled.eq(*enabled));
+        query = query.filter(enabled_now().eq(*enabled));
+    }
+    if let Some(from) = from {
+        query = query.filter(endpoints::created_at.ge(Time::from(*from)));
+    }
+    if let Some(to) = to {
+        query = query.filter(endpoints::created_at.lt(Time::from(*to)));
+    }
+    for (column, text) in [(NAME_SEARCHED, name_contains)] {
+        if let Some(text) = text {
+            // diesel's `sql` keeps the statement out of the cache: Postgres then plans for this very text.
+            let like = sql::<Bool>(column)
+                .sql(" LIKE ")
+                .bind::<Text, _>(pattern(text));
+            query = query.filter(like.sql(" ESCAPE '\\'"));
+        }
     }
     query
 }
@@ -143,29 +169,213 @@ pub(crate) async fn endpoints_by_ids(
     convert(rows)
 }
 
+/// Lists endpoints, newest first; none when a search would look at too many. One read transaction, unless the plan is
+/// [`Plan::One`].
 pub(crate) async fn endpoints(
     c: &mut Conn,
     account: AccountId,
     filter: &EndpointFilter,
     slice: &Slice,
-) -> QueryResult<Page<Endpoint>> {
-    let query = filtered(account, filter);
-    let rows = load_up_to(
-        c,
-        by_creation!(query, endpoints::created_at, endpoints::id, slice)
-            .select(EndpointRow::as_select()),
-        rows_to_read(slice),
-    )
-    .await?;
-    Ok(page(slice, convert(rows)?))
+    plan: Plan,
+) -> QueryResult<Option<Page<Endpoint>>> {
+    let rows = match plan {
+        Plan::One => newest(c, filtered(account, filter), slice, rows_to_read(slice)).await?,
+        Plan::Candidates => match of_candidates(c, account, filter, slice).await? {
+            Some(rows) => rows,
+            None => newest(c, filtered(account, filter), slice, rows_to_read(slice)).await?,
+        },
+        Plan::Scan => match scanned(c, account, filter, slice).await? {
+            Some(rows) => rows,
+            None => return Ok(None),
+        },
+    };
+    Ok(Some(page(slice, convert(rows)?)))
 }
 
+async fn newest(
+    c: &mut Conn,
+    query: endpoints::BoxedQuery<'static, Db>,
+    slice: &Slice,
+    rows: i64,
+) -> QueryResult<Vec<EndpointRow>> {
+    let query = by_creation!(query, endpoints::created_at, endpoints::id, slice);
+    load_up_to(c, query.select(EndpointRow::as_select()), rows).await
+}
+
+/// Reads the rows of a page from the candidates of the full-text index, some at a time; none where the database has none.
+async fn of_candidates(
+    c: &mut Conn,
+    account: AccountId,
+    filter: &EndpointFilter,
+    slice: &Slice,
+) -> QueryResult<Option<Vec<EndpointRow>>> {
+    /// The most candidates of one step; each is a parameter of a statement.
+    const STEP_MAX: i64 = 8192;
+    let wanted = rows_to_read(slice);
+    let enough = usize::try_from(wanted).unwrap_or(usize::MAX);
+    let terms: Vec<String> = [("name", &filter.name_contains)]
+        .into_iter()
+        .filter_map(|(column, text)| Some((column, text.as_ref()?)))
+        .filter(|(_, text)| is_indexed(text))
+        .map(|(column, text)| term(column, text))
+        .collect();
+    let terms = terms.join(" AND ");
+    let place = |key: Option<PageKey>| key.map(|key| places_of(key.position));
+    // A list runs from the newest: what comes after a key is older.
+    let mut from = place(slice.before).map_or(0, |(first, _)| first);
+    let mut to = place(slice.after).map_or(i64::MAX, |(_, last)| last);
+    let mut step = wanted.max(64);
+    let mut rows = Vec::new();
+    loop {
+        let search = Search {
+            account: account.into(),
+            terms: &terms,
+            from,
+            to,
+            backward: slice.backward,
+            limit: step,
+        };
+        let Some(found) = candidates(c, &search).await? else {
+            return Ok(None);
+        };
+        let is_last = found.len() < usize::try_from(step).unwrap_or(usize::MAX);
+        // Others of the last one's microsecond may follow, and their order is that of their ids.
+        let edge = found
+            .last()
+            .filter(|_| !is_last)
+            .map(|(place, _)| time_of(*place));
+        let whole = found
+            .iter()
+            .filter(|(place, _)| edge.is_none_or(|edge| time_of(*place) != edge));
+        let ids: Vec<Id> = whole.map(|(_, id)| *id).collect();
+        if !ids.is_empty() {
+            let query = filtered(account, filter).filter(endpoints::id.eq_any(ids));
+            rows.extend(newest(c, query, slice, wanted).await?);
+        }
+        if is_last || rows.len() >= enough {
+            rows.truncate(enough);
+            return Ok(Some(rows));
+        }
+        if let Some(edge) = edge {
+            if slice.backward {
+                from = places_of(edge).0;
+            } else {
+                to = places_of(edge).1;
+            }
+        }
+        step = (step * 4).min(STEP_MAX);
+    }
+}
+
+/// Reads the rows of a page from the newest; none when too many would have to be looked at.
+async fn scanned(
+    c: &mut Conn,
+    account: AccountId,
+    filter: &EndpointFilter,
+    slice: &Slice,
+) -> QueryResult<Option<Vec<EndpointRow>>> {
+    let wanted = rows_to_read(slice);
+    let enough = usize::try_from(wanted).unwrap_or(usize::MAX);
+    for most in SCANS {
+        let all = by_creation!(
+            of_account(account),
+            endpoints::created_at,
+            endpoints::id,
+            slice
+        );
+        let edge: Option<(Time, Id)> = all
+            .select((endpoints::created_at, endpoints::id))
+            .offset(most)
+            .limit(1)
+            .get_result(c)
+            .await
+            .optional()?;
+        let edge = edge.map(|(at, id)| PageKey {
+            position: at.0,
+            tie: id.0,
+        });
+        let part = match edge {
+            Some(edge) if slice.backward => Slice {
+                after: Some(edge),
+                ..*slice
+            },
+            Some(edge) => Slice {
+                before: Some(edge),
+                ..*slice
+            },
+            None => *slice,
+        };
+        let rows = newest(c, filtered(account, filter), &part, wanted).await?;
+        if edge.is_none() || rows.len() >= enough {
+            return Ok(Some(rows));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the account has more endpoints than a search without an index looks at.
+async fn is_too_large(c: &mut Conn, account: AccountId) -> QueryResult<bool> {
+    let most = SCANS.iter().copied().max().unwrap_or_default();
+    let beyond: Option<Id> = of_account(account)
+        .order(endpoints::created_at)
+        .select(endpoints::id)
+        .offset(most)
+        .limit(1)
+        .get_result(c)
+        .await
+        .optional()?;
+    Ok(beyond.is_some())
+}
+
+/// Lists endpoints by name, the last byte by byte first; none when a search would look at too many.
+pub(crate) async fn endpoints_by_name(
+    c: &mut Conn,
+    account: AccountId,
+    filter: &EndpointFilter,
+    slice: &Slice<NameKey>,
+    plan: Plan,
+) -> QueryResult<Option<Page<Endpoint>>> {
+    if plan == Plan::Scan && is_too_large(c, account).await? {
+        return Ok(None);
+    }
+    let mut query = filtered(account, filter);
+    for (key, comparison) in [
+        (&slice.after, ", endpoints.id) < ("),
+        (&slice.before, ", endpoints.id) > ("),
+    ] {
+        if let Some(key) = key {
+            let place = sql::<Bool>("(")
+                .sql(NAME_ORDER)
+                .sql(comparison)
+                .bind::<Text, _>(key.name.clone())
+                .sql(", ")
+                .bind::<DbId, _>(Id(key.id));
+            query = query.filter(place.sql(")"));
+        }
+    }
+    let name = Fixed::<Text>::new(NAME_ORDER);
+    let query = if slice.backward {
+        query.order((name.asc(), endpoints::id.asc()))
+    } else {
+        query.order((name.desc(), endpoints::id.desc()))
+    };
+    let query = query.select(EndpointRow::as_select());
+    let rows = load_up_to(c, query, rows_to_read(slice)).await?;
+    Ok(Some(page(slice, convert(rows)?)))
+}
+
+/// Counts endpoints; none when a search would look at too many.
 pub(crate) async fn endpoints_count(
     c: &mut Conn,
     account: AccountId,
     filter: &EndpointFilter,
-) -> QueryResult<i64> {
-    filtered(account, filter).count().get_result(c).await
+    plan: Plan,
+) -> QueryResult<Option<i64>> {
+    if plan == Plan::Scan && is_too_large(c, account).await? {
+        return Ok(None);
+    }
+    let count = filtered(account, filter).count().get_result(c).await?;
+    Ok(Some(count))
 }
 
 /// Reads an endpoint by its name in a domain, with its HA1 values opened.

@@ -4,7 +4,7 @@ use diesel::{QueryResult, prelude::*};
 use diesel_async::RunQueryDsl;
 use sipgraph_core::{AccountId, Timestamp, event::Event};
 
-use super::{Conn, Db, account_lock, load_up_to};
+use super::{Conn, Db, account_lock, deletions::event_blanked, load_up_to};
 use crate::{
     rows::{EventRow, convert},
     schema::{accounts, events},
@@ -15,6 +15,15 @@ fn of_account(account: AccountId) -> events::BoxedQuery<'static, Db> {
     events::table
         .filter(events::account_id.eq(Id::from(account)))
         .into_boxed()
+}
+
+/// Makes events of rows, without the text that went with its endpoint.
+fn events_of(rows: Vec<(EventRow, bool)>) -> QueryResult<Vec<Event>> {
+    let rows = rows.into_iter().map(|(mut row, is_blanked)| {
+        row.text = row.text.filter(|_| !is_blanked);
+        row
+    });
+    convert(rows.collect())
 }
 
 pub(crate) async fn events_after(
@@ -28,11 +37,11 @@ pub(crate) async fn events_after(
         of_account(account)
             .filter(events::seq.gt(after))
             .order(events::seq.asc())
-            .select(EventRow::as_select()),
+            .select((EventRow::as_select(), event_blanked())),
         limit.into(),
     )
     .await?;
-    convert(rows)
+    events_of(rows)
 }
 
 pub(crate) async fn events_before(
@@ -46,11 +55,11 @@ pub(crate) async fn events_before(
         of_account(account)
             .filter(events::seq.lt(before))
             .order(events::seq.desc())
-            .select(EventRow::as_select()),
+            .select((EventRow::as_select(), event_blanked())),
         limit.into(),
     )
     .await?;
-    convert(rows)
+    events_of(rows)
 }
 
 /// At most so many accounts are trimmed in one go; the rest have their turn in the next.

@@ -9,7 +9,7 @@ use sipgraph_core::{
     ports::store::MessageFilter,
 };
 
-use super::{Conn, Db, load, load_up_to};
+use super::{Conn, Db, deletions::message_there, load, load_up_to};
 use crate::{
     page::{by_position, page, rows_to_read},
     rows::{MessageRow, convert, direction_number, status_number},
@@ -20,6 +20,7 @@ use crate::{
 fn of_account(account: AccountId) -> messages::BoxedQuery<'static, Db> {
     messages::table
         .filter(messages::account_id.eq(Id::from(account)))
+        .filter(message_there())
         .into_boxed()
 }
 

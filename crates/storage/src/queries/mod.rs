@@ -4,6 +4,7 @@
 pub(crate) mod accounts;
 pub(crate) mod bindings;
 pub(crate) mod chats;
+pub(crate) mod deletions;
 pub(crate) mod deliveries;
 pub(crate) mod domains;
 pub(crate) mod endpoints;
@@ -13,7 +14,8 @@ pub(crate) mod messages;
 pub(crate) mod tokens;
 
 use super::{
-    Conn, Db, FOR_UPDATE, FOR_UPDATE_SKIP_LOCKED, claim_time, load, load_over, load_up_to, run_over,
+    Conn, Db, FOR_UPDATE, FOR_UPDATE_SKIP_LOCKED, NAME_ORDER, NAME_SEARCHED, candidates,
+    claim_time, load, load_over, load_up_to, run_over,
 };
 
 use diesel::QueryResult;

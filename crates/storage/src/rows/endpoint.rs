@@ -15,7 +15,7 @@ use sipgraph_core::{
 use super::{Corrupt, numbers};
 use crate::{
     schema::{credentials, endpoints},
-    sql::columns,
+    sql::{Fixed, columns},
     types::{DbId, DbTime, Id, Time},
 };
 
@@ -24,6 +24,13 @@ numbers! {
     "simulation" Simulation: simulation_number simulation { Echo = 0 }
     "digest algorithm" DigestAlgorithm: algorithm_number algorithm { Sha256 = 0, Md5 = 1 }
     "password charset" PasswordCharset: charset_number charset { Utf8 = 0, Latin1 = 1 }
+}
+
+/// Whether an endpoint is enabled: not in a domain whose deletion has begun.
+pub(crate) fn enabled_now() -> Fixed<Bool> {
+    Fixed::new(
+        "(endpoints.enabled AND endpoints.domain_id NOT IN (SELECT domain_id FROM domain_deletions))",
+    )
 }
 
 columns! {
@@ -40,6 +47,8 @@ columns! {
         canonical_name: Text => String,
         display_name: Nullable<Text> => Option<String>,
         description: Nullable<Text> => Option<String>,
+        #[diesel(select_expression = enabled_now())]
+        #[diesel(select_expression_type = Fixed<Bool>)]
         enabled: Bool => bool,
         has_password: Bool => bool,
         simulation: Nullable<SmallInt> => Option<i16>,

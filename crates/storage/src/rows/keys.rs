@@ -30,6 +30,22 @@ columns! {
         name: Text => String,
     }
 
+    /// A domain whose deletion begins.
+    #[derive(Debug)]
+    pub(crate) struct DomainDeletionRow {
+        account_id: DbId => Id,
+        domain_id: DbId => Id,
+        created_at: DbTime => Time,
+    }
+
+    /// An endpoint that is deleted.
+    #[derive(Debug)]
+    pub(crate) struct EndpointDeletionRow {
+        account_id: DbId => Id,
+        id: DbId => Id,
+        created_at: DbTime => Time,
+    }
+
     /// The key of a chat.
     #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub(crate) struct ChatKeyRow {

@@ -22,12 +22,13 @@ pub(crate) use delivery::{
 };
 pub(crate) use domain::{DomainNameRow, DomainRow, digest_algorithms};
 pub(crate) use endpoint::{
-    CredentialRow, EndpointRow, open_credentials, seal_credentials, state_number,
+    CredentialRow, EndpointRow, enabled_now, open_credentials, seal_credentials, state_number,
 };
 pub(crate) use event::EventRow;
 pub(crate) use keys::{
-    AccountKey, CallKey, ChatKeyRow, Hurry, IdempotencyRow, NameKey, ObjectKey, Refresh,
-    RevisionRaise, StateChange, TokenRevocation, ids_from_bytes, ids_to_bytes,
+    AccountKey, CallKey, ChatKeyRow, DomainDeletionRow, EndpointDeletionRow, Hurry, IdempotencyRow,
+    NameKey, ObjectKey, Refresh, RevisionRaise, StateChange, TokenRevocation, ids_from_bytes,
+    ids_to_bytes,
 };
 pub(crate) use message::{
     MessageRead, MessageRow, MessageStatusChange, direction_number, status_number,

@@ -78,16 +78,20 @@ both_backends! {
         assert!(holds(&world, Precondition::DomainEmpty(domain.id)).await);
         world.phone(&domain, "alice").await;
         assert!(!holds(&world, Precondition::DomainEmpty(domain.id)).await);
-        world.apply(world.commit(vec![
-            Write::DomainAliasInsert { domain: domain.id, name: "0.test".to_owned() },
-            Write::DomainAliasInsert { domain: domain.id, name: "z.test".to_owned() },
-        ])).await;
-        domain.aliases = ["0.test", "192.0.2.1", "a.test", "z.test"].map(str::to_owned).to_vec();
-        domain.version = 3;
+        domain.aliases = ["0.test", "192.0.2.1", "z.test"].map(str::to_owned).to_vec();
+        domain.description = None;
+        domain.record_internal_messages = !domain.record_internal_messages;
+        domain.version = 2;
+        world.apply(world.commit(vec![Write::DomainUpdate {
+            domain: domain.clone(),
+            aliases_added: vec!["0.test".to_owned(), "z.test".to_owned()],
+            aliases_removed: vec!["a.test".to_owned()],
+        }])).await;
+        assert!(holds(&world, Precondition::DomainAt(domain.id, 2)).await);
         let found = world.store.domain_by_name(world.account, "z.test".to_owned()).await.unwrap();
         assert_eq!(found.as_ref(), Some(&domain));
-        let taken = world.store.domain_names_taken(vec!["a.test".into(), "free.test".into()]).await.unwrap();
-        assert_eq!(taken, ["a.test"]);
+        let taken = world.store.domain_names_taken(vec!["a.test".into(), "z.test".into()]).await.unwrap();
+        assert_eq!(taken, ["z.test"]);
 
         let empty = world.domain("b.example").await;
         assert_eq!(world.store.domains_count(world.account).await.unwrap(), 2);
@@ -163,6 +167,55 @@ both_backends! {
         assert_eq!(texts, [None, Some("kept".to_owned())]);
         // The name is free again, its number is not.
         assert_eq!(world.phone(&domain, "alice").await.external_id, 3);
+        // Nothing of it is written any more, and the rows go in steps.
+        assert!(!holds(&world, Precondition::ChatThere(hers)).await);
+        assert_eq!(world.store.chats_by_ids(world.account, vec![hers]).await.unwrap(), []);
+        let mut gone = Vec::new();
+        loop {
+            match world.store.endpoints_purge(1).await.unwrap() {
+                0 => break,
+                rows => gone.push(rows),
+            }
+        }
+        // The message, the chat, the text of the event and the mark.
+        assert_eq!(gone, [1, 1, 1, 1]);
+        assert_eq!(world.store.chats_count(world.account, ChatFilter::default()).await.unwrap(), 1);
+        assert!(holds(&world, Precondition::ChatThere(his)).await);
+    }
+
+    /// A domain that is being deleted is gone for its readers at once, and its endpoints are disabled.
+    async fn a_domain_is_deleted_in_steps(database: Database) {
+        let world = World::on(&database).await;
+        let domain = world.domain("a.example").await;
+        let other = world.domain("b.example").await;
+        let (alice, bob) = (world.phone(&domain, "alice").await, world.phone(&domain, "bob").await);
+        let carol = world.phone(&other, "carol").await;
+        assert_eq!(world.store.domain_deletion_next(10).await.unwrap(), None);
+        world.apply(world.commit(vec![Write::DomainDeleteBegin(domain.id)])).await;
+
+        assert!(!holds(&world, Precondition::DomainAt(domain.id, 1)).await);
+        assert!(holds(&world, Precondition::DomainNameFree("a.example".into())).await);
+        assert!(holds(&world, Precondition::DomainsBelow(2)).await);
+        assert_eq!(world.store.domains_count(world.account).await.unwrap(), 1);
+        assert_eq!(world.store.domains(world.account, first(10)).await.unwrap().items, std::slice::from_ref(&other));
+        assert_eq!(world.store.domains_by_ids(world.account, vec![domain.id, other.id]).await.unwrap(), [other]);
+        assert_eq!(world.store.domains_of_endpoints(world.account, vec![domain.id]).await.unwrap().len(), 1);
+        assert_eq!(world.store.realm("a.example".into()).await.unwrap(), None);
+        let found = world.store.endpoints(world.account, EndpointFilter::default(), first(10)).await.unwrap();
+        let enabled: Vec<(EndpointId, bool)> = found.items.iter().map(|e| (e.id, e.enabled)).collect();
+        assert_eq!(enabled, [(carol.id, true), (bob.id, false), (alice.id, false)]);
+        let filter = EndpointFilter { enabled: Some(false), ..EndpointFilter::default() };
+        assert_eq!(world.store.endpoints_count(world.account, filter).await.unwrap(), 2);
+
+        for left in [2, 1] {
+            let next = world.store.domain_deletion_next(10).await.unwrap().unwrap();
+            assert_eq!((next.account, next.domain, next.endpoints.len()), (world.account, domain.id, left));
+            world.apply(world.commit(vec![Write::EndpointDelete(next.endpoints[0].id)])).await;
+        }
+        assert_eq!(world.store.domain_deletion_next(10).await.unwrap().unwrap().endpoints, []);
+        assert!(holds(&world, Precondition::DomainEmpty(domain.id)).await);
+        world.apply(world.commit(vec![Write::DomainDelete(domain.id)])).await;
+        assert_eq!(world.store.domain_deletion_next(10).await.unwrap(), None);
     }
 
     async fn messages_are_counted_in_their_chat(database: Database) {

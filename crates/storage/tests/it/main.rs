@@ -12,6 +12,7 @@ mod outage;
 mod queues;
 mod reads;
 mod schema;
+mod search;
 mod sqlite;
 mod tls;
 mod world;

@@ -1,0 +1,104 @@
+//! Lists of endpoints: filtered, in one of two orders, read from either end.
+
+use super::App;
+use super::tokens::narrowed;
+use crate::Error;
+use crate::access::{Caller, Scope};
+use crate::address::technology;
+use crate::endpoint::Endpoint;
+use crate::page::{ListKind, NameKey, Page, PageCursors, PageKey, PageRequest};
+use crate::ports::store::EndpointFilter;
+
+impl App {
+    /// Lists endpoints, newest first, each with its cursor. Scope: `endpoints.read`.
+    ///
+    /// # Errors
+    /// `Forbidden`; `Invalid` for a wrong page or filter; `NotFound` for an unknown technology; `TooComplex` for a short text
+    /// that too few of the newest endpoints have.
+    pub async fn endpoints(
+        &self,
+        caller: &Caller,
+        filter: EndpointFilter,
+        request: &PageRequest,
+    ) -> Result<Page<(String, Endpoint)>, Error> {
+        caller.require(Scope::EndpointsRead)?;
+        let cursors = self.endpoint_cursors(caller, ListKind::Endpoints, &filter);
+        let slice = cursors.slice(request)?;
+        let filter = resolved(caller, filter)?;
+        let page = self.store.endpoints(caller.account, filter, slice).await?;
+        Ok(page.map(|endpoint| {
+            let key = PageKey {
+                position: endpoint.created_at.0,
+                tie: endpoint.id.0,
+            };
+            (cursors.encode(key), endpoint)
+        }))
+    }
+
+    /// Lists endpoints by name, the last byte by byte first, each with its cursor. Scope: `endpoints.read`.
+    ///
+    /// # Errors
+    /// As [`App::endpoints`].
+    pub async fn endpoints_by_name(
+        &self,
+        caller: &Caller,
+        filter: EndpointFilter,
+        request: &PageRequest,
+    ) -> Result<Page<(String, Endpoint)>, Error> {
+        caller.require(Scope::EndpointsRead)?;
+        let cursors = self.endpoint_cursors(caller, ListKind::EndpointNames, &filter);
+        let slice = cursors.slice(request)?;
+        let filter = resolved(caller, filter)?;
+        let page = self
+            .store
+            .endpoints_by_name(caller.account, filter, slice)
+            .await?;
+        Ok(page.map(|endpoint| {
+            let key = NameKey {
+                name: endpoint.name.clone(),
+                id: endpoint.id.0,
+            };
+            (cursors.encode(key), endpoint)
+        }))
+    }
+
+    /// Counts endpoints. Scope: `endpoints.read`.
+    ///
+    /// # Errors
+    /// As [`App::endpoints`].
+    pub async fn endpoints_count(
+        &self,
+        caller: &Caller,
+        filter: EndpointFilter,
+    ) -> Result<i64, Error> {
+        caller.require(Scope::EndpointsRead)?;
+        let filter = resolved(caller, filter)?;
+        self.store.endpoints_count(caller.account, filter).await
+    }
+
+    fn endpoint_cursors(
+        &self,
+        caller: &Caller,
+        kind: ListKind,
+        filter: &EndpointFilter,
+    ) -> PageCursors<'_> {
+        PageCursors::new(&self.keys, caller.account, kind, format!("{filter:?}"))
+    }
+}
+
+/// Checks a filter and puts what it says into the words of the store.
+fn resolved(caller: &Caller, filter: EndpointFilter) -> Result<EndpointFilter, Error> {
+    filter
+        .searched()
+        .try_for_each(|text| super::no_nul(Some(text)))?;
+    let mut filter = narrowed(caller, filter);
+    // An empty text is in every name, and so is no filter.
+    filter.name_contains.take_if(|text| text.is_empty());
+    if let Some(name) = filter.technology.take() {
+        let known = technology(&name).ok_or_else(|| Error::not_found("technology"))?;
+        if !known.available {
+            filter.ids = Some(Vec::new());
+        }
+    }
+    Ok(filter)
+}

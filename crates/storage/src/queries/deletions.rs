@@ -1,0 +1,108 @@
+//! What is being deleted: hidden at once by a mark, cleared away in steps.
+//!
+//! The marks are few and mostly none, so that each read of what they hide looks into an empty table once.
+
+use diesel::{QueryResult, prelude::*, sql_types::Bool};
+use diesel_async::RunQueryDsl;
+use sipgraph_core::ports::store::DomainDeletion;
+
+use super::{Conn, run_over};
+use crate::{
+    rows::{EndpointRow, ObjectKey, convert},
+    schema::{domain_deletions, endpoint_deletions, endpoints},
+    sql::Fixed,
+    types::Id,
+};
+
+/// Which chats are there.
+pub(crate) fn chat_there() -> Fixed<Bool> {
+    Fixed::new("chats.endpoint_id NOT IN (SELECT endpoint_id FROM endpoint_deletions)")
+}
+
+/// Which messages are there.
+pub(crate) fn message_there() -> Fixed<Bool> {
+    Fixed::new("messages.endpoint_id NOT IN (SELECT endpoint_id FROM endpoint_deletions)")
+}
+
+/// Which events lost their text with their endpoint.
+pub(crate) fn event_blanked() -> Fixed<Bool> {
+    Fixed::new(
+        "COALESCE(events.endpoint_id IN (SELECT endpoint_id FROM endpoint_deletions), FALSE)",
+    )
+}
+
+/// Which domains are there.
+pub(crate) fn domain_there() -> Fixed<Bool> {
+    Fixed::new("domains.id NOT IN (SELECT domain_id FROM domain_deletions)")
+}
+
+/// The oldest mark of a domain, with up to `limit` of its endpoints; one read transaction.
+pub(crate) async fn domain_deletion_next(
+    c: &mut Conn,
+    limit: u32,
+) -> QueryResult<Option<DomainDeletion>> {
+    let oldest: Option<(Id, Id)> = domain_deletions::table
+        .order((domain_deletions::created_at, domain_deletions::domain_id))
+        .select((domain_deletions::account_id, domain_deletions::domain_id))
+        .first(c)
+        .await
+        .optional()?;
+    let Some((account, domain)) = oldest else {
+        return Ok(None);
+    };
+    let rows = endpoints::table
+        .filter(endpoints::account_id.eq(account))
+        .filter(endpoints::domain_id.eq(domain))
+        .order(endpoints::canonical_name)
+        .limit(limit.into())
+        .select(EndpointRow::as_select())
+        .load(c)
+        .await?;
+    Ok(Some(DomainDeletion {
+        account: account.into(),
+        domain: domain.into(),
+        endpoints: convert(rows)?,
+    }))
+}
+
+/// At most so many endpoints are dealt with in one step: a domain's endpoints mostly left little.
+const MARKS_A_STEP: i64 = 50;
+
+/// Clears away up to `limit` rows of deleted endpoints, oldest first, and the marks of those that have none left; one write
+/// transaction.
+pub(crate) async fn endpoints_purge(c: &mut Conn, limit: u32) -> QueryResult<u64> {
+    let marks: Vec<(Id, Id)> = endpoint_deletions::table
+        .order((
+            endpoint_deletions::created_at,
+            endpoint_deletions::endpoint_id,
+        ))
+        .limit(MARKS_A_STEP)
+        .select((
+            endpoint_deletions::account_id,
+            endpoint_deletions::endpoint_id,
+        ))
+        .load(c)
+        .await?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut gone = 0;
+    for (account_id, id) in marks {
+        for text in [
+            "DELETE FROM messages WHERE (account_id, id) IN (SELECT t.account_id, t.id FROM {rows} JOIN messages t \
+             ON t.account_id = k.account_id AND t.endpoint_id = k.id ORDER BY t.log_seq LIMIT {limit})",
+            "DELETE FROM chats WHERE (account_id, id) IN (SELECT t.account_id, t.id FROM {rows} JOIN chats t \
+             ON t.account_id = k.account_id AND t.endpoint_id = k.id ORDER BY t.activity_seq LIMIT {limit})",
+            "UPDATE events SET text = NULL WHERE (account_id, seq) IN (SELECT t.account_id, t.seq FROM {rows} JOIN events t \
+             ON t.account_id = k.account_id AND t.endpoint_id = k.id WHERE t.text IS NOT NULL ORDER BY t.seq LIMIT {limit})",
+            "DELETE FROM endpoint_deletions WHERE (account_id, endpoint_id) IN (SELECT k.account_id, k.id FROM {rows})",
+        ] {
+            // One that deals with fewer than its limit leaves none. A step may go over the limit once, because the text
+            // stays the same for the statement cache.
+            let text = text.replace("{limit}", &limit.to_string());
+            gone += run_over(c, &text, vec![ObjectKey { account_id, id }]).await?;
+            if gone >= limit {
+                return Ok(u64::try_from(gone).unwrap_or(u64::MAX));
+            }
+        }
+    }
+    Ok(u64::try_from(gone).unwrap_or(u64::MAX))
+}

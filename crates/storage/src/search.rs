@@ -1,0 +1,140 @@
+//! Searching endpoints for a part of a text: what an index of trigrams can help with, and in which order SQLite's has them.
+//!
+//! SQLite's full-text index gives its rows in the order of their numbers. The number of an endpoint is its creation time in
+//! microseconds with 11 bits below it for endpoints of the same microsecond, so that the newest of any text are found
+//! without looking at the others. Postgres's planner chooses between its trigram index and the newest first by how common a
+//! text is. This module knows no connection.
+
+use sipgraph_core::ports::store::EndpointFilter;
+
+use crate::types::Id;
+
+/// How many bits stand below the microsecond in SQLite's numbers; the migration has the same. They hold until 2112.
+const SLOT_BITS: u32 = 11;
+/// The fewest letters and digits in a row with which a trigram index helps.
+const TRIGRAM: usize = 3;
+/// How many of the newest endpoints are looked at for a text that no index helps with, in two steps: mostly the first is
+/// enough, and both together take milliseconds.
+pub(crate) const SCANS: [i64; 2] = [1_000, 20_000];
+
+/// What a database has to find a part of a text by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TextIndex {
+    /// Nothing: Postgres without the extension `pg_trgm`.
+    Missing,
+    /// One that the planner chooses when it is the cheaper way: Postgres.
+    Planned,
+    /// One that is asked first: SQLite.
+    Asked,
+}
+
+/// How a list of endpoints is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// By one statement: nothing is searched for, or the database plans the search.
+    One,
+    /// From the candidates of a full-text index.
+    Candidates,
+    /// From the newest, up to a number of rows.
+    Scan,
+}
+
+impl Plan {
+    /// Chooses. A list of given endpoints is short, whatever is searched for in it.
+    pub(crate) fn of(filter: &EndpointFilter, index: TextIndex) -> Self {
+        let is_searched = filter.searched().next().is_some();
+        if !is_searched || filter.ids.is_some() || filter.visible.is_some() {
+            return Self::One;
+        }
+        let is_indexed = filter.searched().any(|text| is_indexed(text));
+        match (index, is_indexed) {
+            (TextIndex::Planned, true) => Self::One,
+            (TextIndex::Asked, true) => Self::Candidates,
+            (TextIndex::Missing, _) | (_, false) => Self::Scan,
+        }
+    }
+}
+
+/// A step of a search in SQLite's full-text index.
+pub(crate) struct Search<'s> {
+    pub(crate) account: Id,
+    /// What the index is asked for.
+    pub(crate) terms: &'s str,
+    /// The smallest place.
+    pub(crate) from: i64,
+    /// The largest place.
+    pub(crate) to: i64,
+    /// From the oldest rather than from the newest.
+    pub(crate) backward: bool,
+    pub(crate) limit: i64,
+}
+
+/// Whether a trigram index of either database helps to find a text: Postgres's takes letters and digits alone.
+pub(crate) fn is_indexed(text: &str) -> bool {
+    text.split(|c: char| !c.is_ascii_alphanumeric())
+        .any(|run| run.len() >= TRIGRAM)
+}
+
+/// Returns what SQLite's index is asked for to find a text in a column.
+pub(crate) fn term(column: &str, text: &str) -> String {
+    format!("{column} : \"{}\"", text.replace('"', "\"\""))
+}
+
+/// Returns the pattern of LIKE that finds a text literally, with `\` as its escape. Small ASCII letters stand for both cases.
+pub(crate) fn pattern(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len() + 2);
+    pattern.push('%');
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c.to_ascii_lowercase());
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// Returns the creation time of a place.
+pub(crate) fn time_of(place: i64) -> i64 {
+    place >> SLOT_BITS
+}
+
+/// Returns the first and last place of a creation time.
+pub(crate) fn places_of(time: i64) -> (i64, i64) {
+    let first = time << SLOT_BITS;
+    (first, first | ((1 << SLOT_BITS) - 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_found_literally() {
+        assert_eq!(pattern("a_B%\\É"), "%a\\_b\\%\\\\É%");
+        assert_eq!(term("name", "a\"b"), "name : \"a\"\"b\"");
+    }
+
+    #[test]
+    fn three_letters_or_digits_in_a_row_are_indexed() {
+        for (text, indexed) in [
+            ("abc", true),
+            ("a-b_c", false),
+            ("-x12", true),
+            ("ab", false),
+            ("äöü", false),
+        ] {
+            assert_eq!(is_indexed(text), indexed, "{text}");
+        }
+    }
+
+    #[test]
+    fn places_keep_the_order_of_time() {
+        let (first, last) = places_of(1_763_726_400_000_001);
+        assert_eq!(
+            (time_of(first), time_of(last)),
+            (1_763_726_400_000_001, 1_763_726_400_000_001)
+        );
+        assert_eq!(places_of(1_763_726_400_000_002).0, last + 1);
+    }
+}

@@ -1,0 +1,2 @@
+DROP TABLE endpoint_deletions;
+DROP TABLE domain_deletions;
