@@ -18,6 +18,7 @@
 //! 6. When the answer to `COMMIT` is lost, the store reconnects, takes the account rows (which waits for the
 //!    transaction in doubt), looks for the batch's events, and answers truthfully.
 
+use crate::application::Application;
 use crate::binding::Binding;
 use crate::chat::ChatKey;
 use crate::delivery::{Delivery, DeliveryOutcome, Dispatch};
@@ -28,8 +29,8 @@ use crate::event::{EventBody, Subjects};
 use crate::message::{Failure, MessageDirection, MessageOrigin, MessageStatus};
 use crate::token::ApiToken;
 use crate::{
-    AccountId, BindingId, ChatId, DeliveryId, DomainId, EndpointId, EventId, ExchangeId, MessageId,
-    Timestamp, TokenId,
+    AccountId, ApplicationId, BindingId, ChatId, DeliveryId, DomainId, EndpointId, EventId,
+    ExchangeId, MessageId, Timestamp, TokenId,
 };
 
 /// All that one decision changes, for one account.
@@ -83,6 +84,10 @@ pub enum Precondition {
     DomainAt(DomainId, i64),
     /// The domain has no endpoint.
     DomainEmpty(DomainId),
+    /// The account has fewer applications than this.
+    ApplicationsBelow(u32),
+    /// The application is there, at this version.
+    ApplicationAt(ApplicationId, i64),
     /// No endpoint of the domain has this canonical name.
     EndpointNameFree(DomainId, String),
     /// The endpoint is there, at this version.
@@ -122,6 +127,12 @@ pub enum Write {
     DomainDeleteBegin(DomainId),
     /// Deletes a domain with its names and its mark.
     DomainDelete(DomainId),
+    /// Inserts an application.
+    ApplicationInsert(Application),
+    /// Changes an application: all of its fields are written as given.
+    ApplicationUpdate(Application),
+    /// Deletes an application.
+    ApplicationDelete(ApplicationId),
     /// Inserts an endpoint; its `external_id` is allotted by the store.
     EndpointInsert {
         /// The endpoint.

@@ -4,6 +4,7 @@
 //! of enumerations are numbers that are never reused.
 
 mod account;
+mod application;
 mod binding;
 mod chat;
 mod delivery;
@@ -15,6 +16,7 @@ mod message;
 mod token;
 
 pub(crate) use account::{AccountRow, LogRow};
+pub(crate) use application::ApplicationRow;
 pub(crate) use binding::{BindingRow, transport_number};
 pub(crate) use chat::{ChatCounters, ChatRow};
 pub(crate) use delivery::{
