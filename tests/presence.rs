@@ -233,4 +233,170 @@ both_backends! {
         world.api.send(&world.alice, &world.bob, "to the new place").await;
         assert_eq!(after.take_message().await.body, "to the new place");
     }
+
+    /// Who came and went, from where and why, as ARI tells it.
+    async fn e114_peers_come_and_go_with_the_evidence(database: Database) {
+        let server = crate::harness::Server::start_with(database.url(), &[("SIPGRAPH_SIP__EXPIRES_S_MIN", "1")]).await;
+        let world = World::on(server).await;
+        let filter = json!({ "types": ["PEER_STATUS_CHANGED"] });
+        let mut feed = Feed::open_with(&world.server, &world.server.token, &world.api.event_cursor().await, filter).await;
+        let mut phone = Phone::udp(&world.server, &world.bob).await;
+        let port = |phone: &Phone| phone.contact().rsplit(':').next().unwrap().split(';').next().unwrap().parse::<u16>().unwrap();
+        let at = port(&phone);
+        assert_eq!(phone.register(600).await.status(), 200);
+        // A second device changes nothing for the peer.
+        let mut second = Phone::tcp(&world.server, &world.bob).await;
+        assert_eq!(second.register(600).await.status(), 200);
+        assert_eq!(second.register(0).await.status(), 200);
+        assert_eq!(phone.register(0).await.status(), 200);
+        assert_eq!(phone.register(1).await.status(), 200);
+        let mut told = Vec::new();
+        for _ in 0..4 {
+            let event = feed.item().await;
+            assert_eq!(event["endpointId"], json!(world.bob.id));
+            told.push(json!([event["peerStatus"], event["cause"], event["address"], event["port"]]));
+        }
+        assert_eq!(told, [
+            json!(["Reachable", null, "127.0.0.1", at]),
+            json!(["Unreachable", "Unregistered", "127.0.0.1", at]),
+            json!(["Reachable", null, "127.0.0.1", at]),
+            json!(["Unreachable", "Expired", "127.0.0.1", at]),
+        ]);
+        let mut third = Phone::tcp(&world.server, &world.bob).await;
+        let at = port(&third);
+        third.come_online().await;
+        third.hang_up().await;
+        feed.item().await;
+        let event = feed.item().await;
+        assert_eq!((&event["peerStatus"], &event["cause"], &event["port"]), (&json!("Unreachable"), &json!("ConnectionClosed"), &json!(at)));
+    }
+
+    /// Where the operator has phones asked, contacts show whether they answer, and how long that takes.
+    async fn e114_contacts_show_whether_their_phones_answer(database: Database) {
+        let server = crate::harness::Server::start_with(database.url(), &[("SIPGRAPH_SIP_QUALIFY_S", "1")]).await;
+        let world = World::on(server).await;
+        let filter = json!({ "types": ["CONTACT_STATUS_CHANGED"] });
+        let mut feed = Feed::open_with(&world.server, &world.server.token, &world.api.event_cursor().await, filter).await;
+        let mut phone = Phone::udp(&world.server, &world.bob).await;
+        phone.come_online().await;
+        let asked = phone.next_request(crate::harness::STEP).await.expect("an OPTIONS");
+        assert_eq!(asked.method(), Some("OPTIONS"), "{asked:?}");
+        assert_eq!(asked.first, format!("OPTIONS {} SIP/2.0", phone.contact()));
+        assert!(!asked.header("From").contains("bob"), "{asked:?}");
+        let contact = async || world.api.endpoint(&world.bob.id).await["contacts"][0].clone();
+        let told = async |feed: &mut Feed| {
+            let event = feed.item().await;
+            (text(&event["contactStatus"]), event["roundTripMs"].as_f64())
+        };
+        assert_eq!(told(&mut feed).await, ("NON_QUALIFIED".to_owned(), None));
+        let (status, round_trip) = told(&mut feed).await;
+        assert_eq!(status, "REACHABLE");
+        assert!((0.0..4000.0).contains(&round_trip.unwrap()), "{round_trip:?}");
+        let seen = contact().await;
+        assert_eq!(seen["status"], "REACHABLE");
+        assert!(seen["roundTripMs"].as_f64().unwrap() > 0.0, "{seen}");
+        // It refuses, but it answers.
+        phone.reply = crate::harness::phone::Reply::Status(486, "Busy Here");
+        assert!(phone.next_request(crate::harness::STEP).await.is_some());
+        // It says nothing: it is still registered, and shown as unreachable, once.
+        phone.reply = crate::harness::phone::Reply::Silence;
+        let unreachable = async {
+            let told = told(&mut feed).await;
+            assert_eq!(told, ("UNREACHABLE".to_owned(), None));
+        };
+        let listening = async { while phone.next_request(crate::harness::STEP).await.is_some() {} };
+        tokio::select! {
+            () = unreachable => {}
+            () = listening => panic!("no requests come"),
+        }
+        let seen = contact().await;
+        assert_eq!((&seen["status"], &seen["roundTripMs"]), (&json!("UNREACHABLE"), &Value::Null));
+        assert_eq!(world.api.endpoint(&world.bob.id).await["state"], "ONLINE");
+        phone.reply = crate::harness::phone::Reply::Status(200, "OK");
+        let reachable = async { assert_eq!(told(&mut feed).await.0, "REACHABLE") };
+        let listening = async { while phone.next_request(crate::harness::STEP).await.is_some() {} };
+        tokio::select! {
+            () = reachable => {}
+            () = listening => panic!("no requests come"),
+        }
+    }
+
+    /// Behind a proxy: its Path is kept, told again to those who understand it, and named in the Route of what is delivered.
+    async fn path_is_kept_and_used_as_route(database: Database) {
+        let world = World::start(&database).await;
+        let mut phone = Phone::udp(&world.server, &world.bob).await;
+        let (near, far) = ("<sip:near.invalid;lr>", "<sip:token@far.invalid:5070;lr;ob>");
+        let contact = format!("<sip:bob@10.0.0.9:5060>;expires=600;reg-id=1;+sip.instance=\"<urn:uuid:{}>\"", "00000000-0000-4000-8000-000000000001");
+        let register = |phone: &mut Phone| {
+            phone.register_request().with("Path", near).with("Path", far).with("Contact", contact.clone())
+        };
+        let request = register(&mut phone).with("Supported", "path, outbound").with("Require", "path");
+        let (answer, _) = phone.ask_signed(request).await;
+        assert_eq!(answer.status(), 200, "{answer:?}");
+        assert_eq!(answer.header("Path"), format!("{near}, {far}"));
+        // The edge proxy keeps flows, as its `ob` says (RFC 5626 section 6).
+        assert_eq!((answer.header("Require"), answer.header("Flow-Timer")), ("outbound", "120"));
+        assert!(answer.header("Supported").contains("path"), "{answer:?}");
+        world.api.send(&world.alice, &world.bob, "by the proxies").await;
+        let taken = phone.take_message().await;
+        assert_eq!(taken.body, "by the proxies");
+        assert_eq!(taken.first, "MESSAGE sip:bob@10.0.0.9:5060 SIP/2.0");
+        assert_eq!(taken.header("Route"), format!("{near}, {far}"));
+        // Whoever does not understand Path is not told of it, and it is used all the same.
+        let request = register(&mut phone);
+        let (answer, _) = phone.ask_signed(request).await;
+        assert_eq!((answer.status(), answer.get("Path"), answer.get("Require")), (200, None, None), "{answer:?}");
+        world.api.send(&world.alice, &world.bob, "again").await;
+        assert_eq!(phone.take_message().await.header("Route"), format!("{near}, {far}"));
+        for (path, status) in [("<sip:a@b", 400), ("mailto:a@b", 400), ("", 400), (&*format!("<sip:{}@b;lr>", "a".repeat(1100)), 400)] {
+            let request = phone.register_request().with("Path", path).with("Contact", contact.clone());
+            let (answer, _) = phone.ask_signed(request).await;
+            assert_eq!(answer.status(), status, "{path}: {answer:?}");
+        }
+        let request = phone.register_request().with("Require", "path, tea").with("Contact", contact.clone());
+        let answer = phone.ask(&request).await;
+        assert_eq!((answer.status(), answer.header("Unsupported")), (420, "tea"), "{answer:?}");
+    }
+
+    /// RFC 5626: a device may rely on its flow where its first hop keeps flows; one instance and reg-id are one contact.
+    async fn outbound_is_granted_where_the_first_hop_keeps_flows(database: Database) {
+        let world = World::start(&database).await;
+        let contact = |phone: &Phone, reg_id: u32| {
+            format!("<{}>;+sip.instance=\"<urn:uuid:00000000-0000-4000-8000-000000000001>\";reg-id={reg_id};expires=600", phone.contact())
+        };
+        let register = async |phone: &mut Phone, reg_id: u32, supported: &str, proxy: bool| {
+            let contact = contact(phone, reg_id);
+            let mut request = phone.register_request().with("Contact", contact).with("Supported", supported);
+            if proxy {
+                request = request.with("Via", "SIP/2.0/TCP 192.0.2.1;branch=z9hG4bKbelow");
+            }
+            let (answer, _) = phone.ask_signed(request).await;
+            assert_eq!(answer.status(), 200, "{answer:?}");
+            (answer.get("Require").map(str::to_owned), answer.get("Flow-Timer").map(str::to_owned))
+        };
+        let granted = (Some("outbound".to_owned()), Some("120".to_owned()));
+        let mut tcp = Phone::tcp(&world.server, &world.bob).await;
+        let mut ws = Phone::ws(&world.server, &world.bob).await;
+        let mut udp = Phone::udp(&world.server, &world.bob).await;
+        assert_eq!(register(&mut tcp, 1, "outbound, path", false).await, granted);
+        assert_eq!(register(&mut tcp, 1, "path", false).await, (None, None));
+        // A proxy that does not say that it keeps flows, and UDP, where we answer no STUN.
+        assert_eq!(register(&mut tcp, 1, "outbound", true).await, (None, None));
+        assert_eq!(register(&mut udp, 3, "outbound", false).await, (None, None));
+        assert_eq!(register(&mut ws, 2, "gruu, outbound", false).await, granted);
+        let uris = async || {
+            let contacts = list(&world.api.endpoint(&world.bob.id).await["contacts"]);
+            contacts.iter().map(|c| text(&c["uri"])).collect::<Vec<_>>()
+        };
+        assert_eq!(uris().await, [tcp.contact(), udp.contact(), ws.contact()]);
+        // The first flow is lost and built anew: the same pair takes its place, whatever its address is.
+        let mut again = Phone::tcp(&world.server, &world.bob).await;
+        assert_eq!(register(&mut again, 1, "outbound", false).await, granted);
+        assert_eq!(uris().await, [again.contact(), udp.contact(), ws.contact()]);
+        // The end of the flow that was replaced takes nothing with it.
+        tcp.hang_up().await;
+        ws.hang_up().await;
+        crate::harness::eventually("the other's end", || async { (uris().await.len() == 2).then_some(()) }).await;
+        assert_eq!(uris().await, [again.contact(), udp.contact()]);
+    }
 }

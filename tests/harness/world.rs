@@ -9,7 +9,7 @@ pub(crate) const DOMAIN: &str = "example.test";
 /// What is asked of an endpoint.
 pub(crate) const ENDPOINT: &str = "id externalId technology resource name displayName description \
      enabled state sipUri version createdAt updatedAt credentials { username realm hasPassword } domain { id name } \
-     contacts { id uri transport userAgent registeredAt expiresAt }";
+     contacts { id uri transport userAgent status roundTripMs registeredAt expiresAt }";
 
 /// What is asked of a message.
 pub(crate) const MESSAGE: &str = "id exchangeId endpointId chatId direction origin from to body contentType status read seq \

@@ -18,7 +18,8 @@ pub(crate) const EVENTS: &str = "subscription($after: Cursor, $filter: EventFilt
     ... on MessageOutStatus { endpointId messageId chatId endpointName srcNumber dstNumber text status }
     ... on TextMessageReceived { sender: endpointId from to body }
     ... on EndpointStateChanged { endpointId state }
-    ... on ContactStatusChanged { endpointId uri contactStatus aor }
+    ... on ContactStatusChanged { endpointId uri contactStatus aor roundTripMs }
+    ... on PeerStatusChanged { endpointId peerStatus cause address port }
     ... on EndpointCreated { endpointId }
     ... on EndpointDeleted { endpointId }
     ... on MessageUpdated { endpointId messageId chatId }

@@ -1,7 +1,9 @@
 //! Bindings: which contact an endpoint registered, over which flow, and until when (RFC 3261 section 10).
 
+use crate::event::ContactStatus;
 use crate::id::NodeId;
 use crate::{AccountId, BindingId, EndpointId, Timestamp};
+use std::time::Duration;
 
 /// The most bindings of one endpoint.
 pub const BINDINGS_MAX: usize = 10;
@@ -80,6 +82,8 @@ pub struct Binding {
     pub instance: Option<String>,
     /// `reg-id` (RFC 5626).
     pub reg_id: Option<u32>,
+    /// Path of that REGISTER (RFC 3327): the proxies between, as a Route to the device names them.
+    pub path: Option<String>,
     /// User-Agent of the device.
     pub user_agent: Option<String>,
     /// When the contact was first bound.
@@ -88,4 +92,10 @@ pub struct Binding {
     pub refreshed_at: Timestamp,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// Whether the device answered the last OPTIONS; `NonQualified` when none was sent.
+    pub status: ContactStatus,
+    /// How long that answer took; `None` without an answer.
+    pub round_trip: Option<Duration>,
+    /// When that OPTIONS ended.
+    pub qualified_at: Option<Timestamp>,
 }

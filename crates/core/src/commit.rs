@@ -18,20 +18,20 @@
 //! 6. When the answer to `COMMIT` is lost, the store reconnects, takes the account rows (which waits for the
 //!    transaction in doubt), looks for the batch's events, and answers truthfully.
 
-use crate::application::Application;
 use crate::binding::Binding;
 use crate::chat::ChatKey;
 use crate::delivery::{Delivery, DeliveryOutcome, Dispatch};
 use crate::digest::Ha1;
 use crate::domain::Domain;
 use crate::endpoint::{Endpoint, EndpointState};
-use crate::event::{EventBody, Subjects};
+use crate::event::{ContactStatus, EventBody, Subjects};
 use crate::message::{Failure, MessageDirection, MessageOrigin, MessageStatus};
 use crate::token::ApiToken;
 use crate::{
-    AccountId, ApplicationId, BindingId, ChatId, DeliveryId, DomainId, EndpointId, EventId,
-    ExchangeId, MessageId, Timestamp, TokenId,
+    AccountId, BindingId, ChatId, DeliveryId, DomainId, EndpointId, EventId, ExchangeId, MessageId,
+    Timestamp, TokenId,
 };
+use std::time::Duration;
 
 /// All that one decision changes, for one account.
 #[derive(Debug, Clone)]
@@ -84,10 +84,6 @@ pub enum Precondition {
     DomainAt(DomainId, i64),
     /// The domain has no endpoint.
     DomainEmpty(DomainId),
-    /// The account has fewer applications than this.
-    ApplicationsBelow(u32),
-    /// The application is there, at this version.
-    ApplicationAt(ApplicationId, i64),
     /// No endpoint of the domain has this canonical name.
     EndpointNameFree(DomainId, String),
     /// The endpoint is there, at this version.
@@ -127,12 +123,6 @@ pub enum Write {
     DomainDeleteBegin(DomainId),
     /// Deletes a domain with its names and its mark.
     DomainDelete(DomainId),
-    /// Inserts an application.
-    ApplicationInsert(Application),
-    /// Changes an application: all of its fields are written as given.
-    ApplicationUpdate(Application),
-    /// Deletes an application.
-    ApplicationDelete(ApplicationId),
     /// Inserts an endpoint; its `external_id` is allotted by the store.
     EndpointInsert {
         /// The endpoint.
@@ -220,6 +210,17 @@ pub enum Write {
         refreshed_at: Timestamp,
         /// The new end.
         expires_at: Timestamp,
+    },
+    /// Writes whether a device answered an OPTIONS: nothing else of the binding changed. A binding that is gone is left so.
+    BindingQualify {
+        /// Which.
+        id: BindingId,
+        /// Reachable or not.
+        status: ContactStatus,
+        /// How long the answer took.
+        round_trip: Option<Duration>,
+        /// When it ended.
+        at: Timestamp,
     },
     /// Inserts a token.
     TokenInsert {

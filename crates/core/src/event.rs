@@ -4,6 +4,7 @@ use crate::access::Scope;
 use crate::endpoint::{Endpoint, EndpointState};
 use crate::message::MessageStatus;
 use crate::{AccountId, ChatId, DomainId, EndpointId, EventId, MessageId, Timestamp};
+use std::time::Duration;
 
 /// Whether a contact can be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -12,6 +13,30 @@ pub enum ContactStatus {
     NonQualified,
     /// The binding is gone.
     Removed,
+    /// The device answered the last OPTIONS.
+    Reachable,
+    /// The device did not answer the last OPTIONS.
+    Unreachable,
+}
+
+/// Whether the devices of an endpoint are there, in ARI's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PeerStatus {
+    /// A first device is bound.
+    Reachable,
+    /// The last device is gone.
+    Unreachable,
+}
+
+/// Why a binding ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BindingEnd {
+    /// The device removed it.
+    Unregistered,
+    /// Its time was over.
+    Expired,
+    /// Its connection closed.
+    ConnectionClosed,
 }
 
 /// Which kind of event it is.
@@ -37,6 +62,8 @@ pub enum EventType {
     MessageUpdated,
     /// A chat got a message, or its counts changed.
     ChatUpdated,
+    /// The first device of an endpoint came, or its last one went (ARI).
+    PeerStatusChanged,
 }
 
 impl EventType {
@@ -52,6 +79,7 @@ impl EventType {
         EventType::EndpointDeleted,
         EventType::MessageUpdated,
         EventType::ChatUpdated,
+        EventType::PeerStatusChanged,
     ];
 
     /// Returns the scope that reading such an event needs.
@@ -65,6 +93,7 @@ impl EventType {
             | EventType::MessageUpdated => Scope::MessagesRead,
             EventType::EndpointStateChanged
             | EventType::ContactStatusChanged
+            | EventType::PeerStatusChanged
             | EventType::EndpointCreated
             | EventType::EndpointDeleted => Scope::EndpointsRead,
             EventType::ChatUpdated => Scope::ChatsRead,
@@ -124,7 +153,16 @@ pub enum EventBody {
         /// The new state.
         state: EndpointState,
     },
-    /// A contact was bound or removed.
+    /// The first device of an endpoint came, or its last one went.
+    PeerStatusChanged {
+        /// The new status.
+        status: PeerStatus,
+        /// Why it is unreachable.
+        cause: Option<BindingEnd>,
+        /// The device's address as it is seen here, `192.0.2.1:5060` or `[2001:db8::1]:5060`.
+        remote: String,
+    },
+    /// A contact was bound, removed, or found reachable or not.
     ContactStatusChanged {
         /// The Contact URI.
         uri: String,
@@ -132,6 +170,8 @@ pub enum EventBody {
         aor: String,
         /// The new status.
         status: ContactStatus,
+        /// How long the device took to answer the OPTIONS.
+        round_trip: Option<Duration>,
     },
     /// An endpoint was created.
     EndpointCreated,
@@ -159,6 +199,7 @@ impl EventBody {
             EventBody::TextMessageReceived { .. } => EventType::TextMessageReceived,
             EventBody::EndpointStateChanged { .. } => EventType::EndpointStateChanged,
             EventBody::ContactStatusChanged { .. } => EventType::ContactStatusChanged,
+            EventBody::PeerStatusChanged { .. } => EventType::PeerStatusChanged,
             EventBody::EndpointCreated => EventType::EndpointCreated,
             EventBody::EndpointDeleted => EventType::EndpointDeleted,
             EventBody::MessageUpdated => EventType::MessageUpdated,

@@ -36,8 +36,6 @@ typed_ids! {
     AccountId "acc";
     /// Identifies a SIP domain.
     DomainId "dom";
-    /// Identifies an application.
-    ApplicationId "app";
     /// Identifies an endpoint.
     EndpointId "ep";
     /// Identifies a binding of an endpoint to a contact (RFC 3261 section 10).

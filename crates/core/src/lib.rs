@@ -19,7 +19,6 @@ pub mod access;
 pub mod account;
 pub mod address;
 pub mod app;
-pub mod application;
 pub mod binding;
 pub mod chat;
 pub mod commit;
@@ -44,7 +43,7 @@ pub mod transformation;
 pub use app::App;
 pub use error::{Error, ErrorKind, Fault, Problem, ProblemCode, ProblemDetail};
 pub use id::{
-    AccountId, ApplicationId, BindingId, ChatId, DeliveryId, DomainId, EndpointId, EventId,
-    ExchangeId, MessageId, TokenId,
+    AccountId, BindingId, ChatId, DeliveryId, DomainId, EndpointId, EventId, ExchangeId, MessageId,
+    TokenId,
 };
 pub use time::Timestamp;

@@ -56,7 +56,6 @@ pub(crate) fn page_request(
 pub(crate) enum Total {
     Endpoints(EndpointFilter),
     Domains,
-    Applications,
     Messages(MessageFilter),
     Chats(ChatFilter),
     Tokens,
@@ -68,7 +67,6 @@ impl Total {
         match self {
             Self::Endpoints(filter) => app.endpoints_count(caller, filter.clone()).await,
             Self::Domains => app.domains_count(caller).await,
-            Self::Applications => app.applications_count(caller).await,
             Self::Messages(filter) => app.messages_count(caller, filter.clone()).await,
             Self::Chats(filter) => app.chats_count(caller, filter.clone()).await,
             Self::Tokens => app.tokens_count(caller).await,

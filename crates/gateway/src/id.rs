@@ -6,8 +6,8 @@
 use async_graphql::ID;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sipgraph_core::{
-    AccountId, ApplicationId, BindingId, ChatId, DeliveryId, DomainId, EndpointId, EventId,
-    ExchangeId, MessageId, TokenId,
+    AccountId, BindingId, ChatId, DeliveryId, DomainId, EndpointId, EventId, ExchangeId, MessageId,
+    TokenId,
 };
 
 /// An id that clients see.
@@ -79,7 +79,6 @@ macro_rules! node_ids {
 
 node_ids! {
     AccountId b'A';
-    ApplicationId b'P';
     BindingId b'B';
     ChatId b'C';
     DeliveryId b'Y';

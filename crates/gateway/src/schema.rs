@@ -4,7 +4,6 @@ use async_graphql::{MergedObject, MergedSubscription, SDLExportOptions, Schema};
 
 use crate::{
     account::AccountQuery,
-    application::{ApplicationMutation, ApplicationQuery},
     chat::ChatQuery,
     domain::{DomainMutation, DomainQuery},
     endpoint::{EndpointMutation, EndpointQuery},
@@ -26,7 +25,6 @@ pub(crate) struct Query(
     NodeQuery,
     EndpointQuery,
     DomainQuery,
-    ApplicationQuery,
     MessageQuery,
     ChatQuery,
     EventQuery,
@@ -40,7 +38,6 @@ pub(crate) struct Query(
 #[derive(Default, MergedObject)]
 pub(crate) struct Mutation(
     DomainMutation,
-    ApplicationMutation,
     EndpointMutation,
     MessageMutation,
     TokenMutation,
@@ -314,13 +311,7 @@ mod tests {
         assert_eq!(
             possible("Node"),
             [
-                "Account",
-                "ApiToken",
-                "Application",
-                "Chat",
-                "Domain",
-                "Endpoint",
-                "Message"
+                "Account", "ApiToken", "Chat", "Domain", "Endpoint", "Message"
             ]
         );
         assert_eq!(possible("Event").len(), 12);

@@ -8,7 +8,7 @@ use crate::tls;
 use figment::providers::{Format as _, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
-use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error as _, IntoDeserializer as _, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 use sip_validate::Host;
 use sipgraph_gateway::Origins;
@@ -125,6 +125,9 @@ pub(crate) struct Sip {
     /// How long a connection may be silent.
     #[serde(rename = "idle_timeout_s", deserialize_with = "seconds")]
     pub(crate) idle_timeout: Duration,
+    /// How often each device is asked whether it is there; `None` asks none.
+    #[serde(rename = "qualify_s", deserialize_with = "seconds_or_never")]
+    pub(crate) qualify: Option<Duration>,
     /// How often a WebSocket is pinged.
     #[serde(rename = "websocket_ping_s", deserialize_with = "seconds")]
     pub(crate) websocket_ping: Duration,
@@ -752,6 +755,17 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Er
         )));
     }
     Ok(Duration::from_secs(seconds))
+}
+
+/// Reads a number of seconds as [`seconds`] does, or 0 for never.
+fn seconds_or_never<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    let seconds = u64::deserialize(deserializer)?;
+    match seconds {
+        0 => Ok(None),
+        _ => self::seconds(seconds.into_deserializer()).map(Some),
+    }
 }
 
 #[cfg(test)]

@@ -327,6 +327,7 @@ fn sip_config(config: &Config, tls: Option<Tls>) -> sipgraph_sip_edge::Config {
         connections_per_source_max: sip.connections_per_source_max,
         authenticate_timeout: sip.authenticate_timeout,
         idle_timeout: sip.idle_timeout,
+        qualify: sip.qualify,
         websocket_ping: sip.websocket_ping,
     }
 }

@@ -25,6 +25,8 @@ pub struct Config {
     pub authenticate_timeout: Duration,
     /// How long a connection may be silent; a keep-alive counts.
     pub idle_timeout: Duration,
+    /// How often each device is asked whether it is there; `None` asks none.
+    pub qualify: Option<Duration>,
     /// How often a WebSocket is pinged; one that says nothing for twice as long is closed.
     pub websocket_ping: Duration,
 }
@@ -51,6 +53,7 @@ impl Default for Config {
             connections_per_source_max: 1_000,
             authenticate_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(900),
+            qualify: None,
             websocket_ping: Duration::from_secs(30),
         }
     }

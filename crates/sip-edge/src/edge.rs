@@ -1,6 +1,7 @@
 //! What all parts of the edge share, and the way of a message through it: transactions, the checks that
 //! every request gets, and the choice by method.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use crate::message_out::{ClientKey, Outbox, Sent};
 use crate::reply::{ALLOW, Reply};
 use crate::transaction::{ClientTable, Fired, Received, ServerKey, ServerTable};
 use crate::transport::{Flow, Inbound, Transports};
-use crate::{message_in, registrar};
+use crate::{message_in, qualify, registrar};
 
 /// The most requests in progress: enough for the store to commit many together, and a bound on what an
 /// attacker can make us hold.
@@ -40,6 +41,8 @@ pub(crate) struct Edge {
     pub(crate) outbox: Outbox,
     servers: Mutex<ServerTable>,
     clients: Mutex<ClientTable<ClientKey, Sent>>,
+    /// How many devices were asked whether they are there.
+    probes: AtomicU64,
     /// Cancelled when [`Edge::run`] ends.
     ended: CancellationToken,
 }
@@ -67,11 +70,21 @@ impl Edge {
             outbox: Outbox::default(),
             servers: Mutex::default(),
             clients: Mutex::new(ClientTable::new()),
+            probes: AtomicU64::new(0),
             ended: CancellationToken::new(),
             app,
             config,
             transports,
         }
+    }
+
+    /// A name for an OPTIONS of ours that no other has, in no run.
+    pub(crate) fn probe_name(&self) -> String {
+        let number = self.probes.fetch_add(1, Ordering::Relaxed);
+        format!(
+            "{}-{number}",
+            sipgraph_core::digest::hex(&self.app.node().0)
+        )
     }
 
     fn servers(&self) -> MutexGuard<'_, ServerTable> {
@@ -89,6 +102,9 @@ impl Edge {
         stop: CancellationToken,
     ) {
         let _ended = self.ended.clone().drop_guard();
+        if let Some(every) = self.config.qualify {
+            tokio::spawn(qualify::run(Arc::clone(&self), every, stop.clone()));
+        }
         let in_progress = Arc::new(Semaphore::new(IN_PROGRESS_MAX));
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -220,6 +236,9 @@ impl Edge {
             let is_stream = flow.transport.is_stream();
             self.servers()
                 .answered(key, octets.clone(), is_stream, Instant::now());
+        } else {
+            // Before it is sent: whoever repeats the request once it is answered gets an answer again.
+            self.servers().forget(key);
         }
         tracing::debug!(%flow, method = request.method(), status, "answered");
         self.send_answer(flow, request, octets).await;
@@ -261,7 +280,13 @@ impl Edge {
         {
             return Reply::stateless(416);
         }
-        let required: Vec<&str> = request.require().collect();
+        let is_served = |tag: &str| {
+            method == "REGISTER"
+                && registrar::EXTENSIONS
+                    .iter()
+                    .any(|e| e.eq_ignore_ascii_case(tag))
+        };
+        let required: Vec<&str> = request.require().filter(|tag| !is_served(tag)).collect();
         if !required.is_empty() {
             return Reply::stateless(420).with("Unsupported", required.join(", "));
         }

@@ -8,7 +8,7 @@
 //! 2. `transport`: sockets and flows. Nothing is sent but over a flow, and never to a host that a message names.
 //! 3. `transaction`: retransmissions and timers, as pure state machines.
 //! 4. `edge`: the way of a message through the parts, and the checks that each request gets.
-//! 5. `authenticate` and `digest`, `registrar`, `message_in`, `message_out`: what a request means.
+//! 5. `authenticate` and `digest`, `registrar`, `message_in`, `message_out`, `qualify`: what a request means.
 //!
 //! # Invariants
 //! - Every queue, table, buffer and wait has a bound, named beside it.
@@ -21,6 +21,7 @@ mod digest;
 mod edge;
 mod message_in;
 mod message_out;
+mod qualify;
 mod registrar;
 mod reply;
 mod transaction;
@@ -125,8 +126,10 @@ impl SipEdge {
     /// Serves until `stop` is cancelled; then closes the connections, waits up to 5 s for requests in
     /// progress, and returns. Bindings of the connections stay: core suspends them at the next start.
     /// Messages whose answer is still awaited stay of unknown outcome, as after a crash.
-    pub async fn serve(self, stop: CancellationToken) {
+    ///
+    /// Connections are taken as soon as this is called; the future is the task.
+    pub fn serve(self, stop: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
         let inbound = self.edge.transports.start(&stop);
-        self.edge.run(inbound, stop).await;
+        self.edge.run(inbound, stop)
     }
 }

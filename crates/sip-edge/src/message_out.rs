@@ -1,4 +1,4 @@
-//! MESSAGE to a device: one at a time to each contact, over the flow of its registration.
+//! Requests to a device over the flow of its registration: MESSAGE, one at a time to each contact, and OPTIONS.
 //!
 //! It must not decide what is sent again: it reports how an attempt ended.
 
@@ -13,11 +13,13 @@ use bytes::Bytes;
 use sip_validate::message::{Message, Name, Request, list};
 use sip_validate::{Scheme, SipUri};
 use sipgraph_core::BindingId;
+use sipgraph_core::binding::Binding;
 use sipgraph_core::ports::{Attempt, AttemptResult, PortFuture, Technology};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::edge::Edge;
+use crate::message_in::ACCEPT;
 use crate::registrar::date;
 use crate::transport::{Flow, local_towards};
 
@@ -30,7 +32,7 @@ const UDP_BYTES_MAX: usize = 1300;
 /// The longest reason phrase that is reported, in characters.
 const REASON_MAX: usize = 128;
 
-/// What names a client transaction: the branch of its Via. Our method is always MESSAGE.
+/// What names a client transaction: the branch of its Via, which no two requests of ours share.
 pub(crate) type ClientKey = String;
 
 /// A request of ours that waits for its answer.
@@ -186,13 +188,17 @@ impl Edge {
                 retry_after_s: None,
             };
         }
+        self.exchange(attempt.branch.clone(), flow, octets).await
+    }
+
+    /// Sends a request and waits for its final answer or timer F; when the wait is given up, so is the transaction.
+    async fn exchange(&self, key: ClientKey, flow: Flow, octets: Bytes) -> AttemptResult {
         let (answer, answered) = oneshot::channel();
         let sent = Sent {
             flow,
             octets: octets.clone(),
             answer,
         };
-        let key = attempt.branch.clone();
         let started = self.clients().start(
             key.clone(),
             sent,
@@ -200,7 +206,7 @@ impl Edge {
             Instant::now(),
         );
         if started.is_err() {
-            return failed("too many messages are on their way, or this attempt is already");
+            return failed("too many requests are on their way, or this one is already");
         }
         let _ending = Ending { edge: self, key };
         if let Err(error) = self.transports.send(&flow, octets).await {
@@ -211,19 +217,49 @@ impl Edge {
             .unwrap_or_else(|_| failed("the attempt was given up"))
     }
 
-    fn request(&self, attempt: &Attempt, flow: &Flow) -> Option<Bytes> {
-        let uri = request_uri(&attempt.binding.contact_uri)?;
+    /// Asks a device whether it is there: OPTIONS outside of any dialog (RFC 3261 section 11). Gives how long it took to
+    /// answer, whatever it answered; `None` when it did not within `limit`.
+    pub(crate) async fn probe(&self, binding: &Binding, limit: Duration) -> Option<Duration> {
+        let flow = Flow::from_core(&binding.flow, self.app.node())?;
+        let name = self.probe_name();
+        let branch = format!("z9hG4bK{name}");
+        let host = self.our_host(&flow);
+        let octets = self
+            .begun("OPTIONS", binding, &flow, &branch)?
+            .field("From", format_args!("<sip:{host}>;tag={name}"))
+            .field(
+                "To",
+                format_args!("<{}>", request_uri(&binding.contact_uri)?),
+            )
+            .field("Call-ID", &name)
+            .field("CSeq", "1 OPTIONS")
+            .field("Accept", ACCEPT)
+            .finish(&[]);
+        let asked = Instant::now();
+        match timeout(limit, self.exchange(branch, flow, octets)).await {
+            Ok(AttemptResult::Answered { .. }) => Some(asked.elapsed()),
+            Ok(AttemptResult::Timeout | AttemptResult::TransportError(_)) | Err(_) => None,
+        }
+    }
+
+    /// Begins a request to a contact: it goes to its URI, by the proxies that its REGISTER came by (RFC 3327).
+    fn begun(&self, method: &str, binding: &Binding, flow: &Flow, branch: &str) -> Option<Request> {
+        let uri = request_uri(&binding.contact_uri)?;
         let transport = flow.transport.as_str();
         let sent_by = self.sent_by(flow);
-        let request = Request::new("MESSAGE", &uri)
-            .field(
-                "Via",
-                format_args!(
-                    "SIP/2.0/{transport} {sent_by};branch={};rport",
-                    attempt.branch
-                ),
-            )
-            .field("Max-Forwards", 70)
+        let via = format_args!("SIP/2.0/{transport} {sent_by};branch={branch};rport");
+        let request = Request::new(method, &uri)
+            .field("Via", via)
+            .field("Max-Forwards", 70);
+        Some(match &binding.path {
+            Some(path) => request.field("Route", path),
+            None => request,
+        })
+    }
+
+    fn request(&self, attempt: &Attempt, flow: &Flow) -> Option<Bytes> {
+        let request = self
+            .begun("MESSAGE", &attempt.binding, flow, &attempt.branch)?
             .field(
                 "From",
                 format_args!(
@@ -275,7 +311,9 @@ impl Edge {
             return;
         };
         let is_ours = response.all(Name::Via).flat_map(list).count() == 1
-            && response.cseq().is_ok_and(|(_, method)| method == "MESSAGE");
+            && response
+                .cseq()
+                .is_ok_and(|(_, method)| matches!(method, "MESSAGE" | "OPTIONS"));
         let key = response
             .via()
             .ok()

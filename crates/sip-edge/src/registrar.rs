@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sip_validate::message::header::{EXPIRES_S_MALFORMED, delta_seconds, unquote};
 use sip_validate::message::write::Quoted;
-use sip_validate::message::{Message, Name, NameAddr};
+use sip_validate::message::{Message, Name, NameAddr, list};
 use sip_validate::{SipUri, aor_user};
 use sipgraph_core::Timestamp;
 use sipgraph_core::binding::Binding;
@@ -23,6 +23,10 @@ const STORED_BYTES_MAX: usize = 1024;
 const INSTANCE_BYTES_MAX: usize = 256;
 /// The longest User-Agent that is stored, in characters; the rest is cut.
 const USER_AGENT_MAX: usize = 255;
+/// The extensions that a REGISTER may require, and that its answer says to be there.
+pub(crate) const EXTENSIONS: [&str; 2] = ["path", "outbound"];
+/// How long a device may say nothing on a flow, in seconds, before it should think that it is gone (RFC 5626 section 9).
+const FLOW_TIMER_S: u32 = 120;
 
 /// Handles a REGISTER.
 pub(crate) async fn register(
@@ -65,6 +69,7 @@ pub(crate) async fn register(
         cseq,
         contacts: contacts(request, edge.config.expires_s_default)?,
         flow: flow.to_core(edge.app.node()),
+        path: path(request)?,
         user_agent: request
             .get(Name::UserAgent)
             .map(|agent| agent.chars().take(USER_AGENT_MAX).collect()),
@@ -79,10 +84,75 @@ pub(crate) async fn register(
     }
     // Step 8.
     let now = edge.app.now();
-    let ok = Reply::new(200).with("Date", date(now));
+    let mut ok = Reply::new(200)
+        .with("Date", date(now))
+        .with("Supported", EXTENSIONS.join(", "));
+    if let Some(path) = registration
+        .path
+        .as_ref()
+        .filter(|_| request.supports("path"))
+    {
+        ok = ok.with("Path", path);
+    }
+    if is_outbound(flow, request, &registration) {
+        ok = ok
+            .with("Require", "outbound")
+            .with("Flow-Timer", FLOW_TIMER_S.to_string());
+    }
     Ok(bindings.iter().fold(ok, |reply, binding| {
         reply.with("Contact", contact(binding, now))
     }))
+}
+
+/// The proxies that a REGISTER names in Path (RFC 3327), nearest to us first; `None` without any. They are told to each
+/// other in Route; nothing is ever sent to them but over the flow that the REGISTER came by.
+fn path(request: &Message) -> Result<Option<String>, Reply> {
+    let mut path = String::new();
+    for proxy in request.all(Name::Path).flat_map(list) {
+        let proxy = proxy.map_err(|_| Reply::bad("Bad Path"))?;
+        let uri = NameAddr::parse(proxy)
+            .map_err(|_| Reply::bad("Bad Path"))?
+            .uri;
+        SipUri::parse_received(uri).map_err(|_| Reply::bad("Bad Path"))?;
+        if !path.is_empty() {
+            path.push_str(", ");
+        }
+        path.push_str(proxy);
+    }
+    if path.len() > STORED_BYTES_MAX {
+        return Err(Reply::bad("Path Too Long"));
+    }
+    Ok((!path.is_empty()).then_some(path))
+}
+
+/// Whether a device may rely on its flow (RFC 5626 section 6): it asks for that, and its first hop keeps flows. We are
+/// that hop when the request has no other Via; a proxy is, when its URI, the last of Path, has `ob`. Over UDP we are
+/// not: devices would keep such a flow open by STUN.
+fn is_outbound(flow: &Flow, request: &Message, registration: &Registration) -> bool {
+    let Contacts::Update(updates) = &registration.contacts else {
+        return false;
+    };
+    let asks = request.supports("outbound")
+        && updates
+            .iter()
+            .any(|update| update.reg_id.is_some() && update.instance.is_some());
+    let hops = request.all(Name::Via).flat_map(list).count();
+    let edge = registration
+        .path
+        .as_deref()
+        .and_then(|path| list(path).last());
+    let keeps = match edge {
+        Some(proxy) => proxy
+            .and_then(NameAddr::parse)
+            .ok()
+            .and_then(|proxy| SipUri::parse_received(proxy.uri).ok())
+            .is_some_and(|uri| {
+                uri.parameters()
+                    .any(|(name, _)| name.eq_ignore_ascii_case("ob"))
+            }),
+        None => hops == 1 && flow.transport.is_stream(),
+    };
+    asks && keeps
 }
 
 fn refused(refusal: RegisterRefusal) -> Reply {

@@ -54,15 +54,6 @@ tables! {
         domain_id -> DbId,
         is_alias -> Bool,
     }
-    applications (account_id, id) {
-        account_id -> DbId,
-        id -> DbId,
-        name -> Text,
-        callback_url -> Nullable<Text>,
-        callback_method -> SmallInt,
-        created_at -> DbTime,
-        version -> BigInt,
-    }
     domain_deletions (account_id, domain_id) {
         account_id -> DbId,
         domain_id -> DbId,
@@ -118,6 +109,10 @@ tables! {
         registered_at -> DbTime,
         refreshed_at -> DbTime,
         expires_at -> DbTime,
+        path -> Nullable<Text>,
+        status -> SmallInt,
+        round_trip_us -> Nullable<BigInt>,
+        qualified_at -> Nullable<DbTime>,
     }
     chats (account_id, id) {
         account_id -> DbId,

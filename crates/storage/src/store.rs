@@ -3,10 +3,9 @@
 use std::{path::Path, time::Duration};
 
 use sipgraph_core::{
-    AccountId, ApplicationId, ChatId, DomainId, EndpointId, Error, ErrorKind, ExchangeId,
-    MessageId, Timestamp, TokenId,
+    AccountId, ChatId, DomainId, EndpointId, Error, ErrorKind, ExchangeId, MessageId, Timestamp,
+    TokenId,
     account::{Account, LogHead},
-    application::Application,
     binding::Binding,
     chat::{Chat, ChatKey},
     commit::{Answer, Commit, Idempotency},
@@ -314,22 +313,6 @@ impl Store for Storage {
         snapshot!(self, deletions::domain_deletion_next(limit))
     }
 
-    fn applications_by_ids(
-        &self,
-        account: AccountId,
-        ids: Vec<ApplicationId>,
-    ) -> StoreFuture<'_, Vec<Application>> {
-        read!(self, applications::applications_by_ids(account, &ids))
-    }
-
-    fn applications(&self, account: AccountId, slice: Slice) -> StoreFuture<'_, Page<Application>> {
-        read!(self, applications::applications(account, &slice))
-    }
-
-    fn applications_count(&self, account: AccountId) -> StoreFuture<'_, i64> {
-        read!(self, applications::applications_count(account))
-    }
-
     fn endpoint(&self, account: AccountId, key: EndpointKey) -> StoreFuture<'_, Found<Endpoint>> {
         snapshot!(self, endpoints::endpoint(account, &key))
     }
@@ -420,6 +403,19 @@ impl Store for Storage {
         connection: i64,
     ) -> StoreFuture<'_, Vec<Binding>> {
         read!(self, bindings::bindings_of_connection(node, connection))
+    }
+
+    fn bindings_to_qualify(
+        &self,
+        node: NodeId,
+        asked_before: Timestamp,
+        now: Timestamp,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<Binding>> {
+        read!(
+            self,
+            bindings::bindings_to_qualify(node, asked_before, now, limit)
+        )
     }
 
     fn bindings_suspend_streams(&self, node: NodeId, until: Timestamp) -> StoreFuture<'_, ()> {

@@ -5,9 +5,10 @@ use crate::access::Caller;
 use crate::binding::{BINDINGS_MAX, Binding};
 use crate::commit::{Answer, Commit, Write};
 use crate::decide::presence::{
-    Refresh, RegisterRefusal, Registered, Registration, register, remove,
+    Refresh, RegisterRefusal, Registered, Registration, qualify, register, remove,
 };
 use crate::endpoint::Endpoint;
+use crate::event::BindingEnd;
 use crate::ports::store::{Credentials, Realm};
 use crate::{AccountId, BindingId, DomainId, EndpointId, Error, Timestamp};
 use std::collections::{BTreeSet, HashMap};
@@ -149,10 +150,55 @@ impl App {
             .store
             .bindings_of_connection(self.node, connection)
             .await?;
-        self.bindings_remove(&gone, |binding| {
+        let is_gone = |binding: &Binding| {
             binding.flow.node == self.node && binding.flow.connection == connection
-        })
-        .await
+        };
+        self.bindings_remove(&gone, is_gone, BindingEnd::ConnectionClosed)
+            .await
+    }
+
+    /// Returns contacts whose devices were not asked for so long whether they are there, and can be asked here.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn contacts_to_qualify(
+        &self,
+        every: Duration,
+        limit: u32,
+    ) -> Result<Vec<Binding>, Error> {
+        let now = self.now();
+        self.store
+            .bindings_to_qualify(self.node, now.minus(every), now, limit)
+            .await
+    }
+
+    /// Keeps how long a device took to answer an OPTIONS, or that it did not.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn contact_qualified(
+        &self,
+        binding: &Binding,
+        round_trip: Option<Duration>,
+    ) -> Result<(), Error> {
+        for _ in 0..super::ATTEMPTS {
+            let found = self
+                .store
+                .endpoint_bindings(binding.account, binding.endpoint)
+                .await?;
+            let Some((endpoint, bindings)) = found else {
+                return Ok(());
+            };
+            let decided = qualify(&self.mint(), &endpoint, &bindings, binding.id, round_trip);
+            let Some(commit) = decided else {
+                return Ok(());
+            };
+            match self.commit(commit).await? {
+                Answer::Failed(_) => {}
+                Answer::Applied(_) | Answer::Replayed(_) | Answer::KeyReused => return Ok(()),
+            }
+        }
+        Err(contended())
     }
 
     /// Suspends the bindings of other runs' connections; called once at start, before a listener opens.
@@ -177,7 +223,8 @@ impl App {
         self.refreshes.overlay(&mut ended);
         ended.retain(|binding| self.has_ended(binding, now));
         let progress = !ended.is_empty();
-        self.bindings_remove(&ended, |binding| self.has_ended(binding, now))
+        let has_ended = |binding: &Binding| self.has_ended(binding, now);
+        self.bindings_remove(&ended, has_ended, BindingEnd::Expired)
             .await?;
         Ok(more && progress)
     }
@@ -196,6 +243,7 @@ impl App {
         &self,
         gone: &[Binding],
         is_gone: impl Fn(&Binding) -> bool,
+        cause: BindingEnd,
     ) -> Result<(), Error> {
         let endpoints: BTreeSet<(AccountId, EndpointId)> =
             gone.iter().map(|b| (b.account, b.endpoint)).collect();
@@ -207,7 +255,8 @@ impl App {
                     break;
                 };
                 self.refreshes.overlay(&mut bindings);
-                let Some(commit) = remove(&self.mint(), &endpoint, &bindings, &is_gone) else {
+                let Some(commit) = remove(&self.mint(), &endpoint, &bindings, &is_gone, cause)
+                else {
                     break;
                 };
                 match self.commit(commit).await? {

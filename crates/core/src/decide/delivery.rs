@@ -355,6 +355,7 @@ mod tests {
     use super::*;
     use crate::binding::{Flow, Transport};
     use crate::decide::testing::{Seeded, endpoint};
+    use crate::event::ContactStatus;
     use crate::{AccountId, BindingId, EndpointId, ExchangeId};
 
     const NODE: NodeId = NodeId([1; 16]);
@@ -396,10 +397,14 @@ mod tests {
             cseq: 1,
             instance: None,
             reg_id: None,
+            path: None,
             user_agent: None,
             registered_at: Timestamp(0),
             refreshed_at: Timestamp(0),
             expires_at: Timestamp(i64::MAX),
+            status: ContactStatus::NonQualified,
+            round_trip: None,
+            qualified_at: None,
         }
     }
 

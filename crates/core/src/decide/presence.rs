@@ -4,7 +4,7 @@ use super::{Mint, printable};
 use crate::binding::{BINDINGS_MAX, Binding, Flow};
 use crate::commit::{Commit, Precondition, Write};
 use crate::endpoint::{Endpoint, EndpointState};
-use crate::event::{ContactStatus, EventBody, Subjects};
+use crate::event::{BindingEnd, ContactStatus, EventBody, PeerStatus, Subjects};
 use crate::{BindingId, Timestamp};
 use sip_validate::SipUri;
 use std::time::Duration;
@@ -44,6 +44,8 @@ pub struct Registration {
     pub contacts: Contacts,
     /// The way that it came.
     pub flow: Flow,
+    /// Path (RFC 3327), as a Route to the device names it.
+    pub path: Option<String>,
     /// User-Agent.
     pub user_agent: Option<String>,
 }
@@ -138,7 +140,7 @@ pub fn register(
     let gained_contact = !changes.put.is_empty();
     let refreshes = std::mem::take(&mut changes.refreshed);
     Ok(Registered {
-        commit: changes.into_commit(mint, endpoint, !after.is_empty()),
+        commit: changes.into_commit(mint, endpoint, !after.is_empty(), BindingEnd::Unregistered),
         bindings: after,
         refreshes,
         gained_contact,
@@ -166,7 +168,13 @@ impl Changes {
             || self.refreshed.iter().any(|(refreshed, _)| *refreshed == id)
     }
 
-    fn into_commit(self, mint: &Mint<'_>, endpoint: &Endpoint, any_left: bool) -> Option<Commit> {
+    fn into_commit(
+        self,
+        mint: &Mint<'_>,
+        endpoint: &Endpoint,
+        any_left: bool,
+        cause: BindingEnd,
+    ) -> Option<Commit> {
         if self.put.is_empty() && self.removed.is_empty() {
             return None;
         }
@@ -185,8 +193,17 @@ impl Changes {
             uri: uri.to_owned(),
             aor: endpoint.sip_uri(),
             status,
+            round_trip: None,
         };
         let subjects = Subjects::of(endpoint);
+        let last_removed = self
+            .removed
+            .last()
+            .map(|binding| binding.flow.remote.clone());
+        let last_put = self
+            .put
+            .last()
+            .map(|(binding, _)| binding.flow.remote.clone());
         for binding in self.removed {
             commit
                 .writes
@@ -217,6 +234,21 @@ impl Changes {
             commit
                 .events
                 .push(mint.event(subjects, EventBody::EndpointStateChanged { state }));
+            let (status, cause, remote) = match state {
+                EndpointState::Online => (PeerStatus::Reachable, None, last_put),
+                EndpointState::Offline | EndpointState::Unknown => {
+                    (PeerStatus::Unreachable, Some(cause), last_removed)
+                }
+            };
+            // Each change of state comes of a device.
+            if let Some(remote) = remote {
+                let peer = EventBody::PeerStatusChanged {
+                    status,
+                    cause,
+                    remote,
+                };
+                commit.events.push(mint.event(subjects, peer));
+            }
         }
         Some(commit)
     }
@@ -247,6 +279,10 @@ fn apply(
         }
         return Ok(());
     }
+    // What was found out about a device holds while it stays where it is.
+    let found_out = known
+        .map(|i| &after[i])
+        .filter(|known| same_flow(&known.flow, &registration.flow));
     let granted = Duration::from_secs(u64::from(update.expires_s.min(times.max_s)));
     let expires_at = mint.now.plus(granted);
     let binding = Binding {
@@ -259,10 +295,14 @@ fn apply(
         cseq: registration.cseq,
         instance: update.instance.clone(),
         reg_id: update.reg_id,
+        path: registration.path.clone(),
         user_agent: registration.user_agent.as_deref().map(printable),
         registered_at: known.map_or(mint.now, |i| after[i].registered_at),
         refreshed_at: mint.now,
         expires_at,
+        status: found_out.map_or(ContactStatus::NonQualified, |known| known.status),
+        round_trip: found_out.and_then(|known| known.round_trip),
+        qualified_at: found_out.and_then(|known| known.qualified_at),
     };
     match known {
         Some(i)
@@ -323,18 +363,64 @@ fn in_order(binding: &Binding, registration: &Registration) -> Result<(), Regist
     Ok(())
 }
 
+fn same_flow(old: &Flow, new: &Flow) -> bool {
+    old.transport == new.transport
+        && old.remote == new.remote
+        && old.local == new.local
+        && (!new.transport.is_stream()
+            || (old.node == new.node && old.connection == new.connection))
+}
+
 fn only_refreshes(old: &Binding, new: &Binding) -> bool {
-    let same_flow = old.flow.transport == new.flow.transport
-        && old.flow.remote == new.flow.remote
-        && old.flow.local == new.flow.local
-        && (!new.flow.transport.is_stream()
-            || (old.flow.node == new.flow.node && old.flow.connection == new.flow.connection));
-    same_flow
+    same_flow(&old.flow, &new.flow)
+        && old.path == new.path
         && old.contact_uri == new.contact_uri
         && old.call_id == new.call_id
         && old.user_agent == new.user_agent
         && old.instance == new.instance
         && old.reg_id == new.reg_id
+}
+
+/// Decides on what a device's answer to an OPTIONS changes, or its silence; `None` when the binding is gone. An event is
+/// raised when the status changes, not for each answer.
+#[must_use]
+pub fn qualify(
+    mint: &Mint<'_>,
+    endpoint: &Endpoint,
+    bindings: &[Binding],
+    id: BindingId,
+    round_trip: Option<Duration>,
+) -> Option<Commit> {
+    let binding = bindings.iter().find(|binding| binding.id == id)?;
+    let status = match round_trip {
+        Some(_) => ContactStatus::Reachable,
+        None => ContactStatus::Unreachable,
+    };
+    let mut commit = Commit {
+        account: endpoint.account,
+        at: mint.now,
+        idempotency: None,
+        preconditions: Vec::new(),
+        writes: vec![Write::BindingQualify {
+            id,
+            status,
+            round_trip,
+            at: mint.now,
+        }],
+        events: Vec::new(),
+    };
+    if status != binding.status {
+        let revision = endpoint.bindings_revision;
+        commit.preconditions = vec![Precondition::BindingsAt(endpoint.id, revision)];
+        let changed = EventBody::ContactStatusChanged {
+            uri: binding.contact_uri.clone(),
+            aor: endpoint.sip_uri(),
+            status,
+            round_trip,
+        };
+        commit.events = vec![mint.event(Subjects::of(endpoint), changed)];
+    }
+    Some(commit)
 }
 
 /// Decides on removing some of an endpoint's bindings, which ended or whose connection closed; `None` when none of
@@ -345,13 +431,14 @@ pub fn remove(
     endpoint: &Endpoint,
     bindings: &[Binding],
     gone: impl Fn(&Binding) -> bool,
+    cause: BindingEnd,
 ) -> Option<Commit> {
     let (removed, left): (Vec<_>, Vec<_>) = bindings.iter().cloned().partition(|b| gone(b));
     let changes = Changes {
         removed,
         ..Changes::default()
     };
-    changes.into_commit(mint, endpoint, !left.is_empty())
+    changes.into_commit(mint, endpoint, !left.is_empty(), cause)
 }
 
 #[cfg(test)]
@@ -392,6 +479,7 @@ mod tests {
             cseq,
             contacts,
             flow: flow("192.0.2.1:5060"),
+            path: None,
             user_agent: None,
         }
     }
@@ -424,8 +512,14 @@ mod tests {
         let online = EventBody::EndpointStateChanged {
             state: EndpointState::Online,
         };
-        assert_eq!(commit.events.len(), 2);
         assert_eq!(commit.events[1].body, online);
+        let reachable = EventBody::PeerStatusChanged {
+            status: PeerStatus::Reachable,
+            cause: None,
+            remote: "192.0.2.1:5060".into(),
+        };
+        assert_eq!(commit.events[2].body, reachable);
+        assert_eq!(commit.events.len(), 3);
     }
 
     #[test]
@@ -461,8 +555,62 @@ mod tests {
             let offline = EventBody::EndpointStateChanged {
                 state: EndpointState::Offline,
             };
-            assert_eq!(gone.commit.unwrap().events[1].body, offline);
+            let events = gone.commit.unwrap().events;
+            assert_eq!(events[1].body, offline);
+            let unreachable = EventBody::PeerStatusChanged {
+                status: PeerStatus::Unreachable,
+                cause: Some(BindingEnd::Unregistered),
+                remote: "192.0.2.1:5060".into(),
+            };
+            assert_eq!(events[2].body, unreachable);
         }
+    }
+
+    #[test]
+    fn a_status_that_changes_is_told_and_an_answer_like_the_last_is_only_kept() {
+        let update = || Contacts::Update(vec![contact("sip:alice@192.0.2.1", 60)]);
+        let mut bindings = ask(&[], &registration(1, update())).unwrap().bindings;
+        let entropy = Seeded::default();
+        let mint = Mint::new(Timestamp(1_000_000), &entropy);
+        let id = bindings[0].id;
+        let asked = |bindings: &[Binding], answer: Option<u64>| {
+            let answer = answer.map(Duration::from_millis);
+            qualify(&mint, &endpoint("alice"), bindings, id, answer)
+        };
+        for (answer, status, is_told) in [
+            (Some(12), ContactStatus::Reachable, true),
+            (Some(9), ContactStatus::Reachable, false),
+            (None, ContactStatus::Unreachable, true),
+            (None, ContactStatus::Unreachable, false),
+            (Some(1), ContactStatus::Reachable, true),
+        ] {
+            let commit = asked(&bindings, answer).unwrap();
+            let round_trip = answer.map(Duration::from_millis);
+            let [
+                Write::BindingQualify {
+                    id: of,
+                    status: found,
+                    round_trip: took,
+                    at,
+                },
+            ] = &commit.writes[..]
+            else {
+                panic!("{:?}", commit.writes)
+            };
+            assert_eq!((*of, *found, *took), (id, status, round_trip));
+            assert_eq!(*at, Timestamp(1_000_000));
+            assert_eq!(commit.events.len(), usize::from(is_told), "{answer:?}");
+            (bindings[0].status, bindings[0].round_trip) = (status, round_trip);
+        }
+        // It holds over a refresh, and not where the device is elsewhere.
+        let again = ask(&bindings, &registration(2, update())).unwrap();
+        assert_eq!(again.bindings[0].status, ContactStatus::Reachable);
+        let mut moved = registration(3, update());
+        moved.flow = flow("192.0.2.1:6060");
+        let again = ask(&bindings, &moved).unwrap();
+        assert_eq!(again.bindings[0].status, ContactStatus::NonQualified);
+        assert_eq!(again.bindings[0].round_trip, None);
+        assert!(asked(&[], Some(1)).is_none());
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use super::PortFuture;
 use crate::account::{Account, LogHead};
-use crate::application::Application;
 use crate::binding::Binding;
 use crate::chat::{Chat, ChatKey};
 use crate::commit::{Answer, Commit};
@@ -16,8 +15,7 @@ use crate::message::{Message, MessageDirection, MessageStatus};
 use crate::page::{NameKey, Page, Slice};
 use crate::token::ApiToken;
 use crate::{
-    AccountId, ApplicationId, ChatId, DomainId, EndpointId, Error, ExchangeId, MessageId,
-    Timestamp, TokenId,
+    AccountId, ChatId, DomainId, EndpointId, Error, ExchangeId, MessageId, Timestamp, TokenId,
 };
 use std::time::Duration;
 
@@ -269,21 +267,6 @@ pub trait Store: Send + Sync {
     /// endpoints.
     fn domain_deletion_next(&self, limit: u32) -> StoreFuture<'_, Option<DomainDeletion>>;
 
-    // --- applications
-
-    /// Returns the account's applications with these ids, in any order; unknown ones are left out.
-    fn applications_by_ids(
-        &self,
-        account: AccountId,
-        ids: Vec<ApplicationId>,
-    ) -> StoreFuture<'_, Vec<Application>>;
-
-    /// Lists applications, newest first.
-    fn applications(&self, account: AccountId, slice: Slice) -> StoreFuture<'_, Page<Application>>;
-
-    /// Counts applications.
-    fn applications_count(&self, account: AccountId) -> StoreFuture<'_, i64>;
-
     // --- endpoints
 
     /// Finds an endpoint.
@@ -355,6 +338,16 @@ pub trait Store: Send + Sync {
         &self,
         node: NodeId,
         connection: i64,
+    ) -> StoreFuture<'_, Vec<Binding>>;
+
+    /// Returns bindings of the whole instance whose device was not asked since a time, or never, and that end after
+    /// `now`: those over UDP, and those over connections of this run.
+    fn bindings_to_qualify(
+        &self,
+        node: NodeId,
+        asked_before: Timestamp,
+        now: Timestamp,
+        limit: u32,
     ) -> StoreFuture<'_, Vec<Binding>>;
 
     /// Shortens the end of every stream binding of runs other than `node` to `until`, where it is later. Their

@@ -8,4 +8,4 @@ mod types;
 pub(crate) use input::{EndpointFilterInput, EndpointResourceInput};
 pub(crate) use mutation::EndpointMutation;
 pub(crate) use query::EndpointQuery;
-pub(crate) use types::{Contact, ContactStatus, Endpoint, EndpointState, Transport};
+pub(crate) use types::{Contact, ContactStatus, Endpoint, EndpointState, Transport, milliseconds};

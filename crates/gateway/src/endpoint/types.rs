@@ -1,5 +1,7 @@
 //! What clients see of endpoints.
 
+use std::time::Duration;
+
 use async_graphql::{Enum, ID, Object, Result, SimpleObject};
 use sipgraph_core::{binding, endpoint, event};
 
@@ -59,6 +61,10 @@ pub(crate) enum ContactStatus {
     NonQualified,
     /// It is no longer registered.
     Removed,
+    /// Its phone answered the last OPTIONS.
+    Reachable,
+    /// Its phone did not answer the last OPTIONS; it is still registered, and messages are still sent to it.
+    Unreachable,
 }
 
 /// An endpoint.
@@ -239,6 +245,10 @@ pub(crate) struct Contact {
     transport: Transport,
     /// What the phone calls itself; null when it does not say.
     user_agent: Option<String>,
+    /// Whether its phone answers. `NON_QUALIFIED` unless the operator has phones asked (`sip.qualify_s`).
+    status: ContactStatus,
+    /// How long its phone took to answer the last OPTIONS, in milliseconds; null without an answer.
+    round_trip_ms: Option<f64>,
     /// When the contact was first registered.
     registered_at: DateTime,
     /// When the registration ends unless the phone renews it.
@@ -252,10 +262,17 @@ impl From<binding::Binding> for Contact {
             uri: SipUri(binding.contact_uri),
             transport: binding.flow.transport.into(),
             user_agent: binding.user_agent,
+            status: binding.status.into(),
+            round_trip_ms: binding.round_trip.map(milliseconds),
             registered_at: DateTime(binding.registered_at),
             expires_at: DateTime(binding.expires_at),
         }
     }
+}
+
+/// Milliseconds with the microseconds behind the point.
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
 }
 
 connection!(

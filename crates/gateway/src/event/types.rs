@@ -3,6 +3,8 @@
 //! Scalar fields hold the values as they were; object fields show the present state and are null when the object is gone
 //! or the token may not see it.
 
+use std::net::SocketAddr;
+
 use async_graphql::{ComplexObject, Enum, ID, Interface, Object, SimpleObject};
 use sipgraph_core::{
     Timestamp,
@@ -15,7 +17,7 @@ use sipgraph_core::{
 use crate::{
     chat::Chat,
     connection::PageInfo,
-    endpoint::{Contact, ContactStatus, Endpoint, EndpointState},
+    endpoint::{Contact, ContactStatus, Endpoint, EndpointState, milliseconds},
     errors::{Nullable, optional},
     id::NodeId,
     message::{Message, MessageStatus},
@@ -36,7 +38,7 @@ pub(crate) enum EventType {
     TextMessageReceived,
     /// An endpoint came online or went offline: `EndpointStateChanged`.
     EndpointStateChanged,
-    /// A contact was registered or removed: `ContactStatusChanged`.
+    /// A contact was registered or removed, or found reachable or not: `ContactStatusChanged`.
     ContactStatusChanged,
     /// An endpoint was made: `EndpointCreated`.
     EndpointCreated,
@@ -46,6 +48,8 @@ pub(crate) enum EventType {
     MessageUpdated,
     /// A chat changed: `ChatUpdated`.
     ChatUpdated,
+    /// The first phone of an endpoint came, or its last one went: `PeerStatusChanged`.
+    PeerStatusChanged,
     /// Nothing matched up to here: Checkpoint. Passes every filter.
     Checkpoint,
     /// History is missing: Gap. Passes every filter.
@@ -65,6 +69,7 @@ impl From<event::EventType> for EventType {
             event::EventType::EndpointDeleted => Self::EndpointDeleted,
             event::EventType::MessageUpdated => Self::MessageUpdated,
             event::EventType::ChatUpdated => Self::ChatUpdated,
+            event::EventType::PeerStatusChanged => Self::PeerStatusChanged,
         }
     }
 }
@@ -83,6 +88,7 @@ impl EventType {
             Self::EndpointDeleted => event::EventType::EndpointDeleted,
             Self::MessageUpdated => event::EventType::MessageUpdated,
             Self::ChatUpdated => event::EventType::ChatUpdated,
+            Self::PeerStatusChanged => event::EventType::PeerStatusChanged,
             Self::Checkpoint | Self::Gap => return None,
         })
     }
@@ -169,6 +175,7 @@ pub(crate) enum Event {
     EndpointDeleted(EndpointDeleted),
     MessageUpdated(MessageUpdated),
     ChatUpdated(ChatUpdated),
+    PeerStatusChanged(PeerStatusChanged),
     Checkpoint(Checkpoint),
     Gap(Gap),
 }
@@ -364,7 +371,40 @@ impl EndpointStateChanged {
     }
 }
 
-/// A contact of an endpoint was registered or removed.
+/// The first phone of an endpoint came, or its last one went, with the evidence (ARI).
+#[derive(SimpleObject)]
+#[graphql(complex)]
+pub(crate) struct PeerStatusChanged {
+    /// Its opaque id; stable.
+    id: ID,
+    /// Which kind of event it is.
+    #[graphql(name = "type")]
+    kind: EventType,
+    /// When it happened.
+    at: DateTime,
+    /// The id of the endpoint.
+    endpoint_id: ID,
+    /// `Reachable` or `Unreachable`, as ARI writes it. Expect new values.
+    peer_status: &'static str,
+    /// Why it is unreachable: `Unregistered`, `Expired` or `ConnectionClosed`; null when it is reachable. Expect new values.
+    cause: Option<&'static str>,
+    /// The IP address of the phone that came or went, as it is seen here; null when it is not known.
+    address: Option<String>,
+    /// The port of that phone; null when it is not known.
+    port: Option<u16>,
+    #[graphql(skip)]
+    links: Links,
+}
+
+#[ComplexObject]
+impl PeerStatusChanged {
+    /// The endpoint as it is now; null when it is gone or the scope endpoints.read is missing.
+    async fn endpoint(&self) -> Nullable<Endpoint> {
+        self.links.endpoint().await
+    }
+}
+
+/// A contact of an endpoint was registered or removed, or found reachable or not.
 #[derive(SimpleObject)]
 #[graphql(complex)]
 pub(crate) struct ContactStatusChanged {
@@ -381,6 +421,8 @@ pub(crate) struct ContactStatusChanged {
     uri: SipUri,
     /// The status that it came to.
     contact_status: ContactStatus,
+    /// How long the phone took to answer the OPTIONS, in milliseconds; null without one.
+    round_trip_ms: Option<f64>,
     /// The endpoint's address-of-record, a SIP URI.
     aor: String,
     #[graphql(skip)]
@@ -653,15 +695,44 @@ impl Event {
                     links,
                 })
             }
-            EventBody::ContactStatusChanged { uri, aor, status } => {
-                Self::ContactStatusChanged(ContactStatusChanged {
+            EventBody::ContactStatusChanged {
+                uri,
+                aor,
+                status,
+                round_trip,
+            } => Self::ContactStatusChanged(ContactStatusChanged {
+                id,
+                kind,
+                at,
+                endpoint_id,
+                uri: SipUri(uri),
+                contact_status: status.into(),
+                round_trip_ms: round_trip.map(milliseconds),
+                aor,
+                links,
+            }),
+            EventBody::PeerStatusChanged {
+                status,
+                cause,
+                remote,
+            } => {
+                let remote = remote.parse::<SocketAddr>().ok();
+                Self::PeerStatusChanged(PeerStatusChanged {
                     id,
                     kind,
                     at,
                     endpoint_id,
-                    uri: SipUri(uri),
-                    contact_status: status.into(),
-                    aor,
+                    peer_status: match status {
+                        event::PeerStatus::Reachable => "Reachable",
+                        event::PeerStatus::Unreachable => "Unreachable",
+                    },
+                    cause: cause.map(|cause| match cause {
+                        event::BindingEnd::Unregistered => "Unregistered",
+                        event::BindingEnd::Expired => "Expired",
+                        event::BindingEnd::ConnectionClosed => "ConnectionClosed",
+                    }),
+                    address: remote.map(|remote| remote.ip().to_string()),
+                    port: remote.map(|remote| remote.port()),
                     links,
                 })
             }

@@ -284,6 +284,7 @@ async fn deliver(gateway: &Gateway, endpoint: &str) {
             node: gateway.app.node(),
             connection: 0,
         },
+        path: None,
         user_agent: None,
     };
     let registered = gateway.app.contacts_register(&endpoint, &registration);

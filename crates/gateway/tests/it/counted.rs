@@ -7,10 +7,8 @@ use std::{
 };
 
 use sipgraph_core::{
-    AccountId, ApplicationId, ChatId, DomainId, EndpointId, ExchangeId, MessageId, Timestamp,
-    TokenId,
+    AccountId, ChatId, DomainId, EndpointId, ExchangeId, MessageId, Timestamp, TokenId,
     account::{Account, LogHead},
-    application::Application,
     binding::Binding,
     chat::{Chat, ChatKey},
     commit::{Answer, Commit, Idempotency},
@@ -91,9 +89,6 @@ forward! {
     domain_names_taken(names: Vec<String>) -> Vec<String>;
     domains(account: AccountId, slice: Slice) -> Page<Domain>;
     domains_count(account: AccountId) -> i64;
-    applications_by_ids(account: AccountId, ids: Vec<ApplicationId>) -> Vec<Application>;
-    applications(account: AccountId, slice: Slice) -> Page<Application>;
-    applications_count(account: AccountId) -> i64;
     endpoint(account: AccountId, key: EndpointKey) -> Found<Endpoint>;
     endpoints_by_ids(account: AccountId, ids: Vec<EndpointId>) -> Vec<Endpoint>;
     endpoints(account: AccountId, filter: EndpointFilter, slice: Slice) -> Page<Endpoint>;
@@ -104,6 +99,7 @@ forward! {
     bindings_by_endpoints(account: AccountId, ids: Vec<EndpointId>) -> Vec<Binding>;
     bindings_ended(before: Timestamp, limit: u32) -> Vec<Binding>;
     bindings_of_connection(node: NodeId, connection: i64) -> Vec<Binding>;
+    bindings_to_qualify(node: NodeId, asked_before: Timestamp, now: Timestamp, limit: u32) -> Vec<Binding>;
     bindings_suspend_streams(node: NodeId, until: Timestamp) -> ();
     send_snapshot(account: AccountId, sender: EndpointKey, recipient: EndpointKey) -> SendSnapshot;
     messages_by_ids(account: AccountId, ids: Vec<MessageId>) -> Vec<Message>;

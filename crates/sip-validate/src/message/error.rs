@@ -24,7 +24,7 @@ pub enum Fault {
     ContentLengthRepeated,
     /// A datagram holds all octets that its Content-Length tells.
     ContentLengthBeyond,
-    /// A line ends with CR LF, and neither of them stands alone.
+    /// A line ends with CR LF.
     LineEnd,
     /// A method is a token.
     Method,
@@ -96,7 +96,7 @@ impl Fault {
             Self::ContentLengthValue => "Bad Content-Length",
             Self::ContentLengthRepeated => "Several Content-Length",
             Self::ContentLengthBeyond => "Content-Length Beyond Datagram",
-            Self::LineEnd => "Bad Line End",
+            Self::LineEnd => "Line Without CR",
             Self::Method => "Bad Method",
             Self::RequestLine => "Bad Request Line",
             Self::Version => "Version Not Supported",
@@ -160,10 +160,7 @@ impl Fault {
     pub(super) fn is_unframed(self) -> bool {
         matches!(
             self,
-            Self::HeadersTooMany
-                | Self::ContentLengthValue
-                | Self::ContentLengthRepeated
-                | Self::LineEnd
+            Self::HeadersTooMany | Self::ContentLengthValue | Self::ContentLengthRepeated
         )
     }
 }

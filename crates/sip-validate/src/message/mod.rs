@@ -35,7 +35,7 @@
 //!
 //! | rule | source | what is accepted |
 //! |---|---|---|
-//! | line ends | RFC 3261 section 7 | CR LF only; a CR or LF alone is refused and answered, and a stream is over |
+//! | line ends | RFC 3261 section 7 | CR LF only; a head of bare LF is found, refused and answered |
 //! | folded fields | section 7.3.1 | yes; a fold counts as spaces |
 //! | compact names | section 7.3.3 | yes, also `Name :` with white space |
 //! | body of a datagram | section 18.3 | by Content-Length, or to the end; a longer Content-Length: 400 |

@@ -136,20 +136,10 @@ impl Head {
                 invalid = Some(Invalid::new(Fault::HeadersTooMany, line.start));
                 break;
             }
-            let field = match field(&head, line.clone()) {
+            let field = match field(&head, line) {
                 Ok(field) => field,
                 Err(wrong) => {
-                    // A length that cannot be read is no better than two.
-                    let fault = if is_like_length(&head[line]) {
-                        Fault::ContentLengthValue
-                    } else {
-                        wrong.fault
-                    };
-                    if fault.is_unframed() {
-                        invalid = unframed_first(invalid, Invalid::new(fault, wrong.at));
-                    } else {
-                        invalid.get_or_insert(wrong);
-                    }
+                    invalid.get_or_insert(wrong);
                     continue;
                 }
             };
@@ -163,9 +153,10 @@ impl Head {
                     (Some(_), _) => Some(Fault::ContentLengthRepeated),
                     (None, None) => Some(Fault::ContentLengthValue),
                 };
-                if let Some(fault) = fault {
-                    let at = field.value_at.range().start;
-                    invalid = unframed_first(invalid, Invalid::new(fault, at));
+                if let Some(fault) = fault
+                    && !invalid.is_some_and(|invalid| invalid.fault.is_unframed())
+                {
+                    invalid = Some(Invalid::new(fault, field.value_at.range().start));
                 }
             }
             fields.push(field);
@@ -224,28 +215,6 @@ impl Head {
             unframed,
         }
     }
-}
-
-/// The first fault that leaves the end of the message unknown: it goes before every other.
-fn unframed_first(known: Option<Invalid>, unframed: Invalid) -> Option<Invalid> {
-    known
-        .filter(|invalid| invalid.fault.is_unframed())
-        .or(Some(unframed))
-}
-
-/// Whether a line that is no field may be taken for a Content-Length by somebody else.
-fn is_like_length(line: &[u8]) -> bool {
-    let name = line
-        .split(|octet| *octet == b':')
-        .next()
-        .unwrap_or_default();
-    let letters = || {
-        let letters = name
-            .iter()
-            .filter(|o| o.is_ascii_alphabetic() || **o == b'-');
-        letters.map(u8::to_ascii_lowercase)
-    };
-    letters().eq(*b"l") || letters().eq(*b"content-length")
 }
 
 /// Replaces the line ends of folded fields by spaces; the length stays (RFC 3261 section 7.3.1).
@@ -378,12 +347,7 @@ fn field(head: &[u8], line: Range<usize>) -> Result<Field, Invalid> {
     if has_control(value)
         && let Some(at) = bare_control(value)
     {
-        // A CR alone is a line end to some.
-        let fault = match value[at] {
-            b'\r' => Fault::LineEnd,
-            _ => Fault::ControlCharacter,
-        };
-        return wrong(fault, value_at + at);
+        return wrong(Fault::ControlCharacter, value_at + at);
     }
     let name = Name::read(name);
     if !name.is_free_text()
@@ -645,7 +609,18 @@ impl Message {
 
     /// The option tags of Require.
     pub fn require(&self) -> impl Iterator<Item = &str> {
-        let tags = self.all(Name::Require).flat_map(|value| value.split(','));
+        self.tags(Name::Require)
+    }
+
+    /// Whether Supported lists an option tag, which is a token.
+    #[must_use]
+    pub fn supports(&self, tag: &str) -> bool {
+        self.tags(Name::Supported)
+            .any(|supported| supported.eq_ignore_ascii_case(tag))
+    }
+
+    fn tags(&self, name: Name) -> impl Iterator<Item = &str> {
+        let tags = self.all(name).flat_map(|value| value.split(','));
         tags.map(trim).filter(|tag| !tag.is_empty())
     }
 

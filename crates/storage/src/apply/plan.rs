@@ -13,11 +13,11 @@ use sipgraph_core::{
 use super::{AccountState, Conn, Row, Set, Statements, change_of, insert_text, read_of, run_over};
 use crate::{
     rows::{
-        ApplicationRow, BindingRow, ChatCounters, ChatRow, CredentialRow, DeliveryEnd, DeliveryRow,
+        BindingRow, ChatCounters, ChatRow, CredentialRow, DeliveryEnd, DeliveryRow,
         DispatchReleaseRow, DispatchRow, DomainDeletionRow, DomainNameRow, DomainRow,
         EndpointDeletionRow, EndpointRow, EventRow, Hurry, IdempotencyRow, MessageRead, MessageRow,
-        MessageStatusChange, NameKey, ObjectKey, Refresh, RevisionRaise, StateChange,
-        TokenRevocation, TokenRow, outcome_number, state_number,
+        MessageStatusChange, NameKey, ObjectKey, Qualified, Refresh, RevisionRaise, StateChange,
+        TokenRevocation, TokenRow, contact_number, micros, outcome_number, state_number,
     },
     seal::Sealing,
     sql::{Columns, columns},
@@ -83,9 +83,6 @@ pub(super) struct Plan {
     pub(super) idempotency: Vec<IdempotencyRow>,
     domains: Vec<DomainRow>,
     domain_names: Vec<DomainNameRow>,
-    applications: Vec<ApplicationRow>,
-    application_updates: Vec<ApplicationRow>,
-    application_deletes: Vec<ObjectKey>,
     domain_updates: Vec<DomainRow>,
     domain_names_removed: Vec<NameKey>,
     domain_deletions: Vec<DomainDeletionRow>,
@@ -104,6 +101,7 @@ pub(super) struct Plan {
     binding_puts: Vec<BindingRow>,
     binding_deletes: Vec<ObjectKey>,
     binding_refreshes: Vec<Refresh>,
+    binding_qualifications: Vec<Qualified>,
     revisions: BTreeMap<(Id, Id), i64>,
     endpoint_deletions: Vec<EndpointDeletionRow>,
     tokens: Vec<TokenRow>,
@@ -192,13 +190,6 @@ impl Plan {
                 id: (*id).into(),
                 created_at: at.into(),
             }),
-            Write::ApplicationInsert(application) => {
-                self.applications.push(application.clone().into());
-            }
-            Write::ApplicationUpdate(application) => {
-                self.application_updates.push(application.clone().into());
-            }
-            Write::ApplicationDelete(id) => self.application_deletes.push(object((*id).into())),
             Write::EndpointStateSet(id, state) => self.states.push(StateChange {
                 account_id,
                 id: (*id).into(),
@@ -263,6 +254,18 @@ impl Plan {
                 cseq: (*cseq).into(),
                 refreshed_at: (*refreshed_at).into(),
                 expires_at: (*expires_at).into(),
+            }),
+            Write::BindingQualify {
+                id,
+                status,
+                round_trip,
+                at,
+            } => self.binding_qualifications.push(Qualified {
+                account_id,
+                id: (*id).into(),
+                status: contact_number(*status),
+                round_trip_us: round_trip.map(micros),
+                qualified_at: (*at).into(),
             }),
             Write::TokenInsert { token, hash } => {
                 self.tokens.push(TokenRow::new(token.clone(), *hash));
@@ -349,16 +352,6 @@ impl Plan {
             unread_count = k.unread_count, message_count = k.message_count, \
             activity_seq = k.activity_seq, updated_at = k.updated_at";
         all.add(&update_text("chats", chat_counts), chats);
-        all.add(
-            &insert_text::<ApplicationRow>("applications"),
-            self.applications,
-        );
-        let application = "name = k.name, callback_url = k.callback_url, \
-            callback_method = k.callback_method, version = k.version";
-        all.add(
-            &update_text("applications", application),
-            self.application_updates,
-        );
         let domain = "description = k.description, digest_algorithms = k.digest_algorithms, \
             record_internal_messages = k.record_internal_messages, version = k.version";
         all.add(&update_text("domains", domain), self.domain_updates);
@@ -398,6 +391,12 @@ impl Plan {
             &format!("{refresh} AND t.refreshed_at <= k.refreshed_at"),
             self.binding_refreshes,
         );
+        let qualified = "status = k.status, round_trip_us = k.round_trip_us, \
+            qualified_at = k.qualified_at";
+        all.add(
+            &update_text("bindings", qualified),
+            self.binding_qualifications,
+        );
         all.add(
             &update_text("tokens", "revoked_at = k.revoked_at"),
             self.token_revocations,
@@ -407,7 +406,6 @@ impl Plan {
         write_bindings(c, self.binding_puts).await?;
         delete(c, "bindings", self.binding_deletes).await?;
         delete(c, "dispatches", self.dispatch_deletes).await?;
-        delete(c, "applications", self.application_deletes).await?;
         delete_endpoints(c, self.endpoint_deletions).await
     }
 }

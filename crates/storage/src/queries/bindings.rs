@@ -79,6 +79,31 @@ pub(crate) async fn bindings_of_connection(
     convert(rows)
 }
 
+pub(crate) async fn bindings_to_qualify(
+    c: &mut Conn,
+    node: NodeId,
+    asked_before: Timestamp,
+    now: Timestamp,
+    limit: u32,
+) -> QueryResult<Vec<Binding>> {
+    let is_due = bindings::qualified_at
+        .is_null()
+        .or(bindings::qualified_at.lt(Time::from(asked_before)));
+    let is_here = bindings::transport
+        .eq(transport_number(Transport::Udp))
+        .or(bindings::node_id.eq(Id::from(node)));
+    let rows = bindings::table
+        .filter(is_due)
+        .filter(is_here)
+        .filter(bindings::expires_at.gt(Time::from(now)))
+        .order((bindings::qualified_at, bindings::id))
+        .limit(limit.into())
+        .select(BindingRow::as_select())
+        .load(c)
+        .await?;
+    convert(rows)
+}
+
 pub(crate) async fn bindings_suspend_streams(
     c: &mut Conn,
     node: NodeId,

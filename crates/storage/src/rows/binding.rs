@@ -6,7 +6,7 @@ use diesel::{
 };
 use sipgraph_core::binding::{Binding, Flow, Transport};
 
-use super::{Corrupt, numbers, unsigned};
+use super::{Corrupt, event, numbers, unsigned};
 use crate::{
     schema::bindings,
     sql::columns,
@@ -39,7 +39,21 @@ columns! {
         registered_at: DbTime => Time,
         refreshed_at: DbTime => Time,
         expires_at: DbTime => Time,
+        path: Nullable<Text> => Option<String>,
+        status: SmallInt => i16,
+        round_trip_us: Nullable<BigInt> => Option<i64>,
+        qualified_at: Nullable<DbTime> => Option<Time>,
     }
+}
+
+/// A duration as a column or an event holds it.
+pub(crate) fn micros(duration: std::time::Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// The duration of a column or an event.
+pub(crate) fn from_micros(micros: i64) -> std::time::Duration {
+    std::time::Duration::from_micros(u64::try_from(micros).unwrap_or_default())
 }
 
 impl From<Binding> for BindingRow {
@@ -61,10 +75,14 @@ impl From<Binding> for BindingRow {
             cseq,
             instance,
             reg_id,
+            path,
             user_agent,
             registered_at,
             refreshed_at,
             expires_at,
+            status,
+            round_trip,
+            qualified_at,
         } = binding;
         Self {
             account_id: account.into(),
@@ -84,6 +102,10 @@ impl From<Binding> for BindingRow {
             registered_at: registered_at.into(),
             refreshed_at: refreshed_at.into(),
             expires_at: expires_at.into(),
+            path,
+            status: event::contact_number(status),
+            round_trip_us: round_trip.map(micros),
+            qualified_at: qualified_at.map(Into::into),
         }
     }
 }
@@ -110,6 +132,10 @@ impl TryFrom<BindingRow> for Binding {
             registered_at,
             refreshed_at,
             expires_at,
+            path,
+            status,
+            round_trip_us,
+            qualified_at,
         } = row;
         Ok(Self {
             id: id.into(),
@@ -129,10 +155,14 @@ impl TryFrom<BindingRow> for Binding {
             reg_id: reg_id
                 .map(|reg_id| unsigned("reg-id", reg_id))
                 .transpose()?,
+            path,
             user_agent,
             registered_at: registered_at.into(),
             refreshed_at: refreshed_at.into(),
             expires_at: expires_at.into(),
+            status: event::contact(status)?,
+            round_trip: round_trip_us.map(from_micros),
+            qualified_at: qualified_at.map(Into::into),
         })
     }
 }

@@ -9,10 +9,14 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sipgraph_core::{
     AccountId, Timestamp,
     commit::NewEvent,
-    event::{ContactStatus, Event, EventBody, EventType, Subjects},
+    event::{BindingEnd, ContactStatus, Event, EventBody, EventType, PeerStatus, Subjects},
 };
 
-use super::{Corrupt, endpoint, message, numbers, unsigned};
+use super::{
+    Corrupt,
+    binding::{from_micros, micros},
+    endpoint, message, numbers, unsigned,
+};
 use crate::{
     schema::events,
     sql::columns,
@@ -26,8 +30,13 @@ numbers! {
     "event kind" EventType: kind_number kind {
         MessageIn = 0, MessageOut = 1, MessageOutStatus = 2, TextMessageReceived = 3, EndpointStateChanged = 4,
         ContactStatusChanged = 5, EndpointCreated = 6, EndpointDeleted = 7, MessageUpdated = 8, ChatUpdated = 9,
+        PeerStatusChanged = 10,
     }
-    "contact status" ContactStatus: contact_number contact { NonQualified = 0, Removed = 1 }
+    "contact status" ContactStatus: contact_number contact {
+        NonQualified = 0, Removed = 1, Reachable = 2, Unreachable = 3
+    }
+    "peer status" PeerStatus: peer_number peer { Reachable = 0, Unreachable = 1 }
+    "end of a binding" BindingEnd: end_number end { Unregistered = 0, Expired = 1, ConnectionClosed = 2 }
 }
 
 columns! {
@@ -99,6 +108,15 @@ struct ContactStatusChangedV1 {
     uri: String,
     aor: String,
     status: i16,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    round_trip_us: Option<i64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PeerStatusChangedV1 {
+    status: i16,
+    cause: Option<i16>,
+    remote: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -213,11 +231,29 @@ fn split(body: EventBody) -> Result<(String, Option<String>), serde_json::Error>
             })?,
             None,
         ),
-        EventBody::ContactStatusChanged { uri, aor, status } => (
+        EventBody::ContactStatusChanged {
+            uri,
+            aor,
+            status,
+            round_trip,
+        } => (
             write(ContactStatusChangedV1 {
                 uri,
                 aor,
                 status: contact_number(status),
+                round_trip_us: round_trip.map(micros),
+            })?,
+            None,
+        ),
+        EventBody::PeerStatusChanged {
+            status,
+            cause,
+            remote,
+        } => (
+            write(PeerStatusChangedV1 {
+                status: peer_number(status),
+                cause: cause.map(end_number),
+                remote,
             })?,
             None,
         ),
@@ -296,11 +332,29 @@ fn join(kind: EventType, body: &str, text: Option<String>) -> Result<EventBody, 
             }
         }
         EventType::ContactStatusChanged => {
-            let ContactStatusChangedV1 { uri, aor, status } = read(body)?;
+            let ContactStatusChangedV1 {
+                uri,
+                aor,
+                status,
+                round_trip_us,
+            } = read(body)?;
             EventBody::ContactStatusChanged {
                 uri,
                 aor,
                 status: contact(status)?,
+                round_trip: round_trip_us.map(from_micros),
+            }
+        }
+        EventType::PeerStatusChanged => {
+            let PeerStatusChangedV1 {
+                status,
+                cause,
+                remote,
+            } = read(body)?;
+            EventBody::PeerStatusChanged {
+                status: peer(status)?,
+                cause: cause.map(end).transpose()?,
+                remote,
             }
         }
         EventType::ChatUpdated => {
@@ -399,6 +453,18 @@ mod tests {
                 uri: a,
                 aor: b,
                 status: ContactStatus::Removed,
+                round_trip: None,
+            },
+            EventBody::ContactStatusChanged {
+                uri: "sip:c@d".to_owned(),
+                aor: "sip:c@e".to_owned(),
+                status: ContactStatus::Reachable,
+                round_trip: Some(std::time::Duration::from_micros(1234)),
+            },
+            EventBody::PeerStatusChanged {
+                status: PeerStatus::Unreachable,
+                cause: Some(BindingEnd::Expired),
+                remote: "[2001:db8::1]:5060".to_owned(),
             },
             EventBody::EndpointCreated,
             EventBody::EndpointDeleted,

@@ -1,6 +1,6 @@
 //! Keys and small changes that statements over many rows are given.
 
-use diesel::sql_types::{BigInt, Binary, SmallInt, Text};
+use diesel::sql_types::{BigInt, Binary, Nullable, SmallInt, Text};
 
 use super::Corrupt;
 use crate::{
@@ -108,6 +108,16 @@ columns! {
         cseq: BigInt => i64,
         refreshed_at: DbTime => Time,
         expires_at: DbTime => Time,
+    }
+
+    /// What a device's answer to an OPTIONS, or its silence, says of a binding.
+    #[derive(Debug)]
+    pub(crate) struct Qualified {
+        account_id: DbId => Id,
+        id: DbId => Id,
+        status: SmallInt => i16,
+        round_trip_us: Nullable<BigInt> => Option<i64>,
+        qualified_at: DbTime => Time,
     }
 
     /// The end of a token.

@@ -4,7 +4,6 @@
 //! of enumerations are numbers that are never reused.
 
 mod account;
-mod application;
 mod binding;
 mod chat;
 mod delivery;
@@ -16,8 +15,7 @@ mod message;
 mod token;
 
 pub(crate) use account::{AccountRow, LogRow};
-pub(crate) use application::ApplicationRow;
-pub(crate) use binding::{BindingRow, transport_number};
+pub(crate) use binding::{BindingRow, micros, transport_number};
 pub(crate) use chat::{ChatCounters, ChatRow};
 pub(crate) use delivery::{
     DeliveryEnd, DeliveryRow, DispatchReleaseRow, DispatchRow, outcome_number,
@@ -26,11 +24,11 @@ pub(crate) use domain::{DomainNameRow, DomainRow, digest_algorithms};
 pub(crate) use endpoint::{
     CredentialRow, EndpointRow, enabled_now, open_credentials, seal_credentials, state_number,
 };
-pub(crate) use event::EventRow;
+pub(crate) use event::{EventRow, contact_number};
 pub(crate) use keys::{
     AccountKey, CallKey, ChatKeyRow, DomainDeletionRow, EndpointDeletionRow, Hurry, IdempotencyRow,
-    NameKey, ObjectKey, Refresh, RevisionRaise, StateChange, TokenRevocation, ids_from_bytes,
-    ids_to_bytes,
+    NameKey, ObjectKey, Qualified, Refresh, RevisionRaise, StateChange, TokenRevocation,
+    ids_from_bytes, ids_to_bytes,
 };
 pub(crate) use message::{
     MessageRead, MessageRow, MessageStatusChange, direction_number, status_number,

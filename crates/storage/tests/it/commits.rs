@@ -8,7 +8,7 @@ use sipgraph_core::{
     delivery::{Delivery, DeliveryOutcome, Dispatch},
     digest::{DigestAlgorithm, Ha1, PasswordCharset},
     endpoint::EndpointState,
-    event::EventBody,
+    event::{ContactStatus, EventBody},
     keyring::Secret,
     message::{Failure, FailureCode, MessageStatus},
     ports::{
@@ -329,6 +329,49 @@ both_backends! {
         world.apply(world.commit(vec![Write::BindingDelete(alice.id, binding.id)])).await;
         let (endpoint, bindings) = world.store.endpoint_bindings(world.account, alice.id).await.unwrap().unwrap();
         assert_eq!((endpoint.bindings_revision, bindings.len()), (4, 1));
+    }
+
+    async fn devices_are_asked_in_turn_and_their_answers_kept(database: Database) {
+        let world = World::on(&database).await;
+        let domain = world.domain("a.example").await;
+        let alice = world.phone(&domain, "alice").await;
+        let (node, other) = (sipgraph_core::id::NodeId([1; 16]), sipgraph_core::id::NodeId([2; 16]));
+        let mut streams = [world.binding_of(&alice), world.binding_of(&alice)];
+        for (binding, node) in streams.iter_mut().zip([node, other]) {
+            (binding.flow.transport, binding.flow.node, binding.flow.connection) = (Transport::Wss, node, 1);
+        }
+        // Over UDP any node may ask.
+        let mut datagram = world.binding_of(&alice);
+        datagram.flow.node = other;
+        let mut ended = world.binding_of(&alice);
+        ended.expires_at = Timestamp(world.now().0 - 1);
+        let all = streams.clone().into_iter().chain([datagram.clone(), ended]);
+        world.apply(world.commit(all.map(Write::BindingPut).collect())).await;
+        let due = async |before: i64| {
+            let before = Timestamp(world.now().0 + before);
+            let due = world.store.bindings_to_qualify(node, before, world.now(), 10).await.unwrap();
+            due.into_iter().map(|binding| binding.id).collect::<std::collections::BTreeSet<_>>()
+        };
+        assert_eq!(due(0).await, [streams[0].id, datagram.id].into());
+        let at = world.now();
+        let answer = |id, round_trip: Option<u64>| Write::BindingQualify {
+            id,
+            status: if round_trip.is_some() { ContactStatus::Reachable } else { ContactStatus::Unreachable },
+            round_trip: round_trip.map(std::time::Duration::from_micros),
+            at,
+        };
+        world.apply(world.commit(vec![answer(streams[0].id, Some(1234)), answer(BindingId([9; 16]), None)])).await;
+        assert_eq!(due(-1_000_000).await, [datagram.id].into());
+        world.apply(world.commit(vec![answer(datagram.id, None)])).await;
+        assert_eq!(due(-1_000_000).await, [].into());
+        assert_eq!(due(1_000_000).await, [streams[0].id, datagram.id].into());
+        let (endpoint, bindings) = world.store.endpoint_bindings(world.account, alice.id).await.unwrap().unwrap();
+        assert_eq!(endpoint.bindings_revision, 4, "an answer is no change of the bindings");
+        let seen = |id| bindings.iter().find(|b| b.id == id).map(|b| (b.status, b.round_trip, b.qualified_at)).unwrap();
+        let took = std::time::Duration::from_micros(1234);
+        assert_eq!(seen(streams[0].id), (ContactStatus::Reachable, Some(took), Some(at)));
+        assert_eq!(seen(datagram.id), (ContactStatus::Unreachable, None, Some(at)));
+        assert_eq!(seen(streams[1].id), (ContactStatus::NonQualified, None, None));
     }
 
     async fn dispatches_are_claimed_in_order_and_by_lease(database: Database) {

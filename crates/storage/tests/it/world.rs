@@ -206,10 +206,14 @@ impl World {
             cseq: 1,
             instance: Some("<urn:uuid:0>".to_owned()),
             reg_id: Some(1),
+            path: Some("<sip:edge.example;lr>".to_owned()),
             user_agent: None,
             registered_at: now,
             refreshed_at: now,
             expires_at: Timestamp(now.0 + 3_600_000_000),
+            status: sipgraph_core::event::ContactStatus::NonQualified,
+            round_trip: None,
+            qualified_at: None,
         }
     }
 
