@@ -4,7 +4,6 @@
 //! is the line's section. Each runs as `NAME::on_sqlite` and as `NAME::on_postgres`.
 #![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 
-mod applications;
 mod authorisation;
 mod chats;
 mod cli;
@@ -21,6 +20,7 @@ mod readme;
 mod restart;
 mod schema;
 mod sip;
+mod softphones;
 mod story;
 mod subscriptions;
 mod tidy;

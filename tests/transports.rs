@@ -3,6 +3,7 @@
 use crate::harness::graphql::list;
 use crate::harness::phone::open_websocket;
 use crate::harness::sip::unique;
+use crate::harness::softphones::WebPhone;
 use crate::harness::tls::{NAME, put_certificate};
 use crate::harness::{
     Api, Phone, STEP, Server, Sip, Trust, World, both_backends, eventually, json,
@@ -112,6 +113,11 @@ both_backends! {
         let taken = bob.take_message().await;
         assert_eq!(taken.body, "in private");
         assert!(taken.header("Via").starts_with("SIP/2.0/WSS "), "{taken:?}");
+        // A real phone, which checks the certificate.
+        let mut jssip = WebPhone::start("jssip", "node", &world.server, &world.alice).await;
+        jssip.send(&world.bob.uri(), "from JsSIP").await;
+        assert_eq!(bob.take_message().await.body, "from JsSIP");
+        jssip.quit().await;
         let address = world.server.url.trim_start_matches("https://").to_owned();
         let query = json!({ "query": "{ endpoints(first: 2) { nodes { name contacts { transport } } } }" });
         let seen = post_securely(&trust, &address, &world.server.token, &query).await;

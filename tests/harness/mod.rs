@@ -10,6 +10,7 @@ pub(crate) mod phone;
 pub(crate) mod server;
 pub(crate) mod sip;
 pub(crate) mod sipp;
+pub(crate) mod softphones;
 pub(crate) mod tls;
 pub(crate) mod world;
 pub(crate) mod ws;

@@ -58,9 +58,9 @@ impl Trust {
     }
 }
 
-/// Writes a fresh certificate and key for [`NAME`] as `cert.pem` and `key.pem`, the authority's as `ca.pem`.
+/// Writes a fresh certificate and key for [`NAME`] and this machine as `cert.pem` and `key.pem`, the authority's as `ca.pem`.
 pub(crate) fn put_certificate(authority: &Authority, folder: &Path) {
-    let issued = authority.issue(&[NAME, "127.0.0.1", "::1"]);
+    let issued = authority.issue(&[NAME, "localhost", "127.0.0.1"]);
     for (file, text) in [
         ("ca.pem", authority.certificate_pem()),
         ("cert.pem", issued.certificate_pem),

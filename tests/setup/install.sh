@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests use besides Rust, on Debian, and only what is missing:
-#   PostgreSQL (the tests start servers of their own, in temporary folders), baresip and SIPp (real SIP clients),
-#   Chromium and Node.js (GraphiQL in a real browser), a C++ compiler (fuzzing), and the npm packages of tests/browser and tests/conformance.
+#   PostgreSQL (the tests start servers of their own, in temporary folders), baresip, Linphone, SIPp and
+#   sipsak (real SIP clients), Chromium and Node.js (GraphiQL and softphones in a real browser), a C++ compiler (fuzzing),
+#   and the npm packages of tests/browser, tests/conformance and tests/phones.
 # Runs as root or with sudo. Safe to run again: it then takes no time.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -20,6 +21,8 @@ need cc gcc libc6-dev
 need c++ g++
 need baresip baresip
 need sipp sip-tester
+need linphonec linphone-cli
+need sipsak sipsak
 need chromium chromium
 need node nodejs
 need npm npm
@@ -49,7 +52,7 @@ if ((${major%%.*} < NODE_MAJOR)); then
     exit 1
 fi
 
-for folder in tests/browser tests/conformance; do
+for folder in tests/browser tests/conformance tests/phones; do
     [[ -f $folder/package-lock.json ]] || continue
     stamp=$folder/node_modules/.installed-lock.json
     if ! cmp -s "$folder/package-lock.json" "$stamp"; then
