@@ -242,6 +242,36 @@ const MUTATIONS: &[Case] = &[
         },
     },
     Case {
+        field: "createEndpoints",
+        without: Without::Forbidden("endpoints.create"),
+        ask: |ids| {
+            format!(
+                "createEndpoints(input: {{ endpoints: [{{ domainId: \"{}\", name: \"bulk\", credentials: {{ password: \"secret\" }} }}] }}) {{ endpoints {{ id }} userErrors {{ code field message }} }}",
+                ids.domain
+            )
+        },
+    },
+    Case {
+        field: "updateEndpoint",
+        without: Without::Forbidden("endpoints.update"),
+        ask: |ids| {
+            format!(
+                "updateEndpoint(input: {{ id: \"{}\", patch: {{ displayName: \"x\" }} }}) {{ endpoint {{ displayName description }} userErrors {{ code field message }} }}",
+                ids.endpoint
+            )
+        },
+    },
+    Case {
+        field: "replaceEndpoint",
+        without: Without::Forbidden("endpoints.update"),
+        ask: |ids| {
+            format!(
+                "replaceEndpoint(input: {{ id: \"{}\", endpoint: {{ displayName: \"x\" }} }}) {{ endpoint {{ displayName description }} userErrors {{ code field message }} }}",
+                ids.endpoint
+            )
+        },
+    },
+    Case {
         field: "deleteEndpoint",
         without: Without::Forbidden("endpoints.delete"),
         ask: |ids| {

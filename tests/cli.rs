@@ -50,6 +50,7 @@ fn every_command_has_help() {
             &["account"],
             &["account", "create"],
             &["number", "assign"],
+            &["system-gateway", "create"],
             &["token", "create"],
             &["backup"],
             &["restore"],

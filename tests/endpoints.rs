@@ -771,7 +771,7 @@ both_backends! {
     async fn g141_all_that_is_wrong_comes_at_once(database: Database) {
         let (_server, api, _domain) = stage(&database).await;
         let input = json!({ "domainId": "nonsense", "name": "a b", "credentials": { "password": "123" },
-            "displayName": "x".repeat(129), "description": "x".repeat(1025) });
+            "displayName": "x".repeat(256), "description": "x".repeat(1025) });
         let mut seen: Vec<(String, String)> = api
             .refused("createEndpoint", input)
             .await

@@ -3,8 +3,7 @@
 use super::{STEP, Server, Value, json};
 
 /// What is selected of a refusal.
-pub(crate) const REFUSAL: &str =
-    "code message field detail { rule offset byteOffset character rfc limit actual }";
+pub(crate) const REFUSAL: &str = "code message field detail { rule offset byteOffset character rfc limit actual currentVersion writableFields }";
 
 /// A GraphQL client with a token.
 #[derive(Clone)]

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 /// Every scope that concerns nouns; a `manage` implies the others of its noun.
 pub(crate) const ALL_SCOPES: &str =
-    "endpoints.manage,messages.manage,chats.manage,domains.manage,tokens.manage";
+    "endpoints.manage,endpoints.secrets,messages.manage,chats.manage,domains.manage,tokens.manage";
 
 /// The name of the account that [`Server::start`] makes.
 pub(crate) const ACCOUNT: &str = "acme";

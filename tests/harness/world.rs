@@ -9,7 +9,10 @@ pub(crate) const DOMAIN: &str = "example.test";
 /// What is asked of an endpoint.
 pub(crate) const ENDPOINT: &str = "id externalId technology resource name displayName description \
      enabled state sipUri version createdAt updatedAt credentials { username realm hasPassword } domain { id name } \
-     contacts { id uri transport userAgent status roundTripMs registeredAt expiresAt }";
+     contacts { id uri transport userAgent status roundTripMs registeredAt expiresAt } recordType type digestAlgorithms channelIds callerId \
+     sendAs allowOutside ciphers codecs encryption capacity cpsLimit authRequired attributes properties simulation \
+     addresses { id direction ip port dstPort priority transport srtp locationSid sipUsername hasSipPassword } \
+     transformations { id rule { kind pattern replace value negate } } outSipUsername hasOutSipPassword";
 
 /// What is asked of a message.
 pub(crate) const MESSAGE: &str = "id exchangeId endpointId chatId direction origin from to body contentType status read seq \

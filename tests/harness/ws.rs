@@ -21,6 +21,7 @@ pub(crate) const EVENTS: &str = "subscription($after: Cursor, $filter: EventFilt
     ... on ContactStatusChanged { endpointId uri contactStatus aor roundTripMs }
     ... on PeerStatusChanged { endpointId peerStatus cause address port }
     ... on EndpointCreated { endpointId }
+    ... on EndpointUpdated { endpointId changedFields }
     ... on EndpointDeleted { endpointId }
     ... on MessageUpdated { endpointId messageId chatId }
     ... on ChatUpdated { endpointId changedChatId: chatId unreadCount lastMessageId }

@@ -7,9 +7,10 @@ use sipgraph_core::app::messages::NewMessage;
 use sipgraph_core::commit::{Answer, Commit};
 use sipgraph_core::decide::Mint;
 use sipgraph_core::decide::domains::NewDomain;
-use sipgraph_core::decide::endpoints::{NewEndpoint, NewPassword};
+use sipgraph_core::decide::endpoints::{EndpointSettings, NewCredentials, NewEndpoint};
 use sipgraph_core::decide::messages::{Outgoing, parties, send};
 use sipgraph_core::decide::tokens::NewToken;
+use sipgraph_core::endpoint::EndpointType;
 use sipgraph_core::message::MessageOrigin;
 use sipgraph_core::ports::store::{EndpointKey, SendSnapshot};
 use sipgraph_core::ports::{Clock as _, Store};
@@ -138,13 +139,13 @@ pub(crate) async fn endpoint_make(
     let new = NewEndpoint {
         domain,
         name: name.to_owned(),
-        password: NewPassword::Generate,
-        display_name: None,
-        description: None,
-        enabled: true,
-        simulation: None,
+        kind: EndpointType::SipUser,
+        settings: EndpointSettings {
+            credentials: NewCredentials::generated().into(),
+            ..EndpointSettings::default()
+        },
     };
-    let made = app.endpoint_create(caller, &new, None).await;
+    let made = app.endpoint_create(caller, &new, false, None).await;
     Ok(made.map_err(refused)?.value.endpoint.id)
 }
 

@@ -39,6 +39,8 @@ scopes! {
     EndpointsDelete "endpoints.delete" EndpointsManage;
     /// All that concerns endpoints, but no secrets.
     EndpointsManage "endpoints.manage" EndpointsManage;
+    /// Read the secrets of endpoints that can be read. Nothing else implies it.
+    EndpointsSecrets "endpoints.secrets" EndpointsSecrets;
     /// Send messages.
     MessagesCreate "messages.create" MessagesManage;
     /// Read messages.

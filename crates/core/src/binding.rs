@@ -33,6 +33,15 @@ impl Transport {
         }
     }
 
+    /// Returns whether it is encrypted.
+    #[must_use]
+    pub fn is_secure(self) -> bool {
+        match self {
+            Transport::Udp | Transport::Tcp | Transport::Ws => false,
+            Transport::Tls | Transport::Wss => true,
+        }
+    }
+
     /// Returns its name as Via and the `transport` parameter spell it.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -21,15 +21,16 @@
 use crate::binding::Binding;
 use crate::chat::ChatKey;
 use crate::delivery::{Delivery, DeliveryOutcome, Dispatch};
-use crate::digest::Ha1;
+use crate::digest::{DigestAlgorithm, Ha1};
 use crate::domain::Domain;
 use crate::endpoint::{Endpoint, EndpointState};
 use crate::event::{ContactStatus, EventBody, Subjects};
+use crate::keyring::Secret;
 use crate::message::{Failure, MessageDirection, MessageOrigin, MessageStatus};
 use crate::token::ApiToken;
 use crate::{
-    AccountId, BindingId, ChatId, DeliveryId, DomainId, EndpointId, EventId, ExchangeId, MessageId,
-    Timestamp, TokenId,
+    AccountId, AddressId, BindingId, ChatId, DeliveryId, DomainId, EndpointId, EventId, ExchangeId,
+    MessageId, Timestamp, TokenId,
 };
 use std::time::Duration;
 
@@ -126,9 +127,21 @@ pub enum Write {
     /// Inserts an endpoint; its `external_id` is allotted by the store.
     EndpointInsert {
         /// The endpoint.
-        endpoint: Endpoint,
+        endpoint: Box<Endpoint>,
         /// Its HA1 values, sealed by the store.
         credentials: Vec<Ha1>,
+        /// Its other secrets, sealed by the store.
+        secrets: Vec<(EndpointSecret, Secret)>,
+    },
+    /// Changes an endpoint: all of its fields but its state and the revision of its bindings are written as given. Its
+    /// version must be one more than the one in the precondition.
+    EndpointUpdate {
+        /// The endpoint afterwards.
+        endpoint: Box<Endpoint>,
+        /// What becomes of its HA1 values.
+        credentials: CredentialsChange,
+        /// Secrets that are set, or removed by `None`; the others stay.
+        secrets: Vec<(EndpointSecret, Option<Secret>)>,
     },
     /// Deletes an endpoint with its credentials and bindings. Its chats, its messages and the text of its events are gone
     /// for every reader at once, by one mark; their rows go later ([`crate::ports::Store::endpoints_purge`]), because a
@@ -231,6 +244,28 @@ pub enum Write {
     },
     /// Revokes a token.
     TokenRevoke(TokenId),
+}
+
+/// A secret of an endpoint besides its password; one of each at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EndpointSecret {
+    /// The password for digest challenges of a trunk.
+    OutSipPassword,
+    /// The token for VoIP clients; the one secret that can be read.
+    VoipToken,
+    /// The password for digest challenges of one address.
+    AddressPassword(AddressId),
+}
+
+/// What becomes of an endpoint's HA1 values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CredentialsChange {
+    /// They stay.
+    Keep,
+    /// Only those of these algorithms stay.
+    KeepOnly(Vec<DigestAlgorithm>),
+    /// These take their place.
+    Replace(Vec<Ha1>),
 }
 
 /// A message to insert; the store allots `seq` and `log_seq`.

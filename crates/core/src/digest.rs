@@ -13,6 +13,11 @@ pub enum DigestAlgorithm {
     Md5,
 }
 
+impl DigestAlgorithm {
+    /// Every algorithm, strong ones first.
+    pub const ALL: [DigestAlgorithm; 2] = [DigestAlgorithm::Sha256, DigestAlgorithm::Md5];
+}
+
 /// The encoding under which a non-ASCII password was hashed; phones differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PasswordCharset {

@@ -119,6 +119,10 @@ pub enum ProblemCode {
     NotFound,
     /// The field can't be changed once the object is made.
     ImmutableField,
+    /// The field is not the caller's to set.
+    ReadOnlyField,
+    /// The field can't be changed for an endpoint of this type.
+    FieldNotUpdatableForType,
     /// The endpoint is disabled.
     EndpointDisabled,
     /// A limit of the account is reached.
@@ -148,6 +152,10 @@ pub struct ProblemDetail {
     pub limit: Option<i64>,
     /// The value that passed it.
     pub actual: Option<i64>,
+    /// The version of the object now, when the caller's is stale.
+    pub current_version: Option<i64>,
+    /// The paths that may be changed for an endpoint of this type.
+    pub writable_fields: Option<Vec<String>>,
 }
 
 /// Something in the input that the caller can mend.
@@ -191,6 +199,15 @@ impl Problem {
             field,
             format!("There is no such {what}."),
         )
+    }
+
+    /// Puts the field below another: `name` under `endpoints.3` becomes `endpoints.3.name`.
+    #[must_use]
+    pub fn under(mut self, parent: &str) -> Self {
+        let parents = parent.split('.').filter(|part| !part.is_empty());
+        self.field
+            .splice(0..0, parents.map(str::to_owned).collect::<Vec<_>>());
+        self
     }
 
     /// Adds details.

@@ -37,6 +37,10 @@ pub enum BindingEnd {
     Expired,
     /// Its connection closed.
     ConnectionClosed,
+    /// Its endpoint was disabled.
+    Disabled,
+    /// Its endpoint came to demand an encrypted transport.
+    EncryptionRequired,
 }
 
 /// Which kind of event it is.
@@ -64,6 +68,8 @@ pub enum EventType {
     ChatUpdated,
     /// The first device of an endpoint came, or its last one went (ARI).
     PeerStatusChanged,
+    /// Fields of an endpoint were changed.
+    EndpointUpdated,
 }
 
 impl EventType {
@@ -80,6 +86,7 @@ impl EventType {
         EventType::MessageUpdated,
         EventType::ChatUpdated,
         EventType::PeerStatusChanged,
+        EventType::EndpointUpdated,
     ];
 
     /// Returns the scope that reading such an event needs.
@@ -95,7 +102,8 @@ impl EventType {
             | EventType::ContactStatusChanged
             | EventType::PeerStatusChanged
             | EventType::EndpointCreated
-            | EventType::EndpointDeleted => Scope::EndpointsRead,
+            | EventType::EndpointDeleted
+            | EventType::EndpointUpdated => Scope::EndpointsRead,
             EventType::ChatUpdated => Scope::ChatsRead,
         }
     }
@@ -186,6 +194,11 @@ pub enum EventBody {
         /// Its newest message afterwards.
         last_message: Option<MessageId>,
     },
+    /// Fields of an endpoint were changed.
+    EndpointUpdated {
+        /// The names of the fields in the API.
+        changed_fields: Vec<String>,
+    },
 }
 
 impl EventBody {
@@ -204,6 +217,7 @@ impl EventBody {
             EventBody::EndpointDeleted => EventType::EndpointDeleted,
             EventBody::MessageUpdated => EventType::MessageUpdated,
             EventBody::ChatUpdated { .. } => EventType::ChatUpdated,
+            EventBody::EndpointUpdated { .. } => EventType::EndpointUpdated,
         }
     }
 }

@@ -36,8 +36,14 @@ typed_ids! {
     AccountId "acc";
     /// Identifies a SIP domain.
     DomainId "dom";
+    /// Identifies an application.
+    ApplicationId "app";
     /// Identifies an endpoint.
     EndpointId "ep";
+    /// Identifies an address of an endpoint.
+    AddressId "adr";
+    /// Identifies a transformation of an endpoint.
+    TransformationId "trf";
     /// Identifies a binding of an endpoint to a contact (RFC 3261 section 10).
     BindingId "bnd";
     /// Identifies a message in the store of one endpoint.

@@ -31,6 +31,7 @@ pub mod endpoint;
 pub mod error;
 pub mod event;
 pub mod id;
+pub mod json;
 pub mod keyring;
 pub mod message;
 pub mod page;
@@ -43,7 +44,7 @@ pub mod transformation;
 pub use app::App;
 pub use error::{Error, ErrorKind, Fault, Problem, ProblemCode, ProblemDetail};
 pub use id::{
-    AccountId, BindingId, ChatId, DeliveryId, DomainId, EndpointId, EventId, ExchangeId, MessageId,
-    TokenId,
+    AccountId, AddressId, ApplicationId, BindingId, ChatId, DeliveryId, DomainId, EndpointId,
+    EventId, ExchangeId, MessageId, TokenId, TransformationId,
 };
 pub use time::Timestamp;

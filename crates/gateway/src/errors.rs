@@ -72,6 +72,8 @@ pub(crate) fn problem_error(problem: Problem) -> CoreError {
         ProblemCode::Validation
         | ProblemCode::Conflict
         | ProblemCode::ImmutableField
+        | ProblemCode::ReadOnlyField
+        | ProblemCode::FieldNotUpdatableForType
         | ProblemCode::EndpointDisabled
         | ProblemCode::LimitReached
         | ProblemCode::IdempotencyKeyReused
@@ -118,6 +120,10 @@ pub(crate) enum UserErrorCode {
     NotFound,
     /// The field can't be changed once the object is made.
     ImmutableField,
+    /// The field is not the caller's to set; it is accepted only as it is.
+    ReadOnlyField,
+    /// The field can't be changed for an endpoint of this type; `detail.writableFields` says which can.
+    FieldNotUpdatableForType,
     /// The endpoint is disabled.
     EndpointDisabled,
     /// A limit of the account is reached; `detail` says which.
@@ -160,6 +166,10 @@ pub(crate) struct UserErrorDetail {
     limit: Option<i32>,
     /// The value that passed it.
     actual: Option<i32>,
+    /// The version of the object now, when the one given is stale.
+    current_version: Option<i32>,
+    /// The paths that can be changed for an endpoint of this type.
+    writable_fields: Option<Vec<String>>,
 }
 
 impl From<Problem> for UserError {
@@ -176,6 +186,8 @@ impl From<Problem> for UserError {
                 ProblemCode::Conflict => UserErrorCode::Conflict,
                 ProblemCode::NotFound => UserErrorCode::NotFound,
                 ProblemCode::ImmutableField => UserErrorCode::ImmutableField,
+                ProblemCode::ReadOnlyField => UserErrorCode::ReadOnlyField,
+                ProblemCode::FieldNotUpdatableForType => UserErrorCode::FieldNotUpdatableForType,
                 ProblemCode::EndpointDisabled => UserErrorCode::EndpointDisabled,
                 ProblemCode::LimitReached => UserErrorCode::LimitReached,
                 ProblemCode::IdempotencyKeyReused => UserErrorCode::IdempotencyKeyReused,
@@ -199,6 +211,8 @@ impl From<ProblemDetail> for UserErrorDetail {
             rfc,
             limit,
             actual,
+            current_version,
+            writable_fields,
         } = detail;
         let place = |offset: usize| int(i64::try_from(offset).unwrap_or(i64::MAX));
         Self {
@@ -209,6 +223,8 @@ impl From<ProblemDetail> for UserErrorDetail {
             rfc,
             limit: limit.map(int),
             actual: actual.map(int),
+            current_version: current_version.map(int),
+            writable_fields,
         }
     }
 }

@@ -6,8 +6,8 @@
 use async_graphql::ID;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sipgraph_core::{
-    AccountId, BindingId, ChatId, DeliveryId, DomainId, EndpointId, EventId, ExchangeId, MessageId,
-    TokenId,
+    AccountId, AddressId, ApplicationId, BindingId, ChatId, DeliveryId, DomainId, EndpointId,
+    EventId, ExchangeId, MessageId, TokenId, TransformationId,
 };
 
 /// An id that clients see.
@@ -79,6 +79,8 @@ macro_rules! node_ids {
 
 node_ids! {
     AccountId b'A';
+    AddressId b'R';
+    ApplicationId b'P';
     BindingId b'B';
     ChatId b'C';
     DeliveryId b'Y';
@@ -88,6 +90,7 @@ node_ids! {
     ExchangeId b'X';
     MessageId b'M';
     TokenId b'T';
+    TransformationId b'F';
 }
 
 #[cfg(test)]

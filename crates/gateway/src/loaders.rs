@@ -9,7 +9,7 @@ use ::dataloader::{BatchFn, cached};
 use sipgraph_core::{
     App, ChatId, DomainId, EndpointId, Error, ExchangeId, MessageId, access::Caller,
     binding::Binding, chat::Chat, delivery::Delivery, domain::Domain, endpoint::Endpoint,
-    message::Message, page::PAGE_MAX,
+    keyring::Secret, message::Message, page::PAGE_MAX,
 };
 
 /// What a batch knows of one key.
@@ -144,6 +144,13 @@ impl BatchFn<EndpointId, Answer<i64>> for Batch {
     async fn load(&mut self, keys: &[EndpointId]) -> HashMap<EndpointId, Answer<i64>> {
         let read = self.app.unread_by_endpoints(&self.caller, keys.to_vec());
         answers(keys, read).await
+    }
+}
+
+/// The token for VoIP clients of an endpoint.
+impl BatchFn<EndpointId, Answer<Secret>> for Batch {
+    async fn load(&mut self, keys: &[EndpointId]) -> HashMap<EndpointId, Answer<Secret>> {
+        answers(keys, self.app.voip_tokens(&self.caller, keys.to_vec())).await
     }
 }
 

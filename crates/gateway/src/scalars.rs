@@ -1,7 +1,12 @@
 //! The scalars of the schema and the numbers that GraphQL can hold.
 
-use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
-use sipgraph_core::Timestamp;
+use async_graphql::{
+    InputValueError, InputValueResult, Name, Scalar, ScalarType, Value, indexmap::IndexMap,
+};
+use sipgraph_core::{
+    Timestamp,
+    json::{Json, JsonObject},
+};
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +47,64 @@ fn rfc3339(at: Timestamp) -> String {
         time.second(),
         time.microsecond()
     )
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct JSONObject(pub(crate) JsonObject);
+
+/// A map from strings to any JSON values. Numbers come back as they were given.
+#[Scalar(name = "JSONObject")]
+impl ScalarType for JSONObject {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match value {
+            Value::Object(map) => Ok(Self(object(map))),
+            value => Err(InputValueError::expected_type(value)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        json_object(&self.0)
+    }
+}
+
+fn object(map: IndexMap<Name, Value>) -> JsonObject {
+    map.into_iter()
+        .map(|(key, value)| (key.to_string(), json(value)))
+        .collect()
+}
+
+fn json(value: Value) -> Json {
+    match value {
+        Value::Null => Json::Null,
+        Value::Boolean(value) => Json::Bool(value),
+        Value::Number(number) => Json::Number(number.to_string()),
+        Value::String(text) => Json::String(text),
+        Value::Enum(name) => Json::String(name.to_string()),
+        Value::List(items) => Json::List(items.into_iter().map(json).collect()),
+        Value::Object(map) => Json::Object(object(map)),
+        // There is no JSON from which this comes.
+        Value::Binary(_) => Json::Null,
+    }
+}
+
+fn json_object(map: &JsonObject) -> Value {
+    Value::Object(
+        map.iter()
+            .map(|(key, value)| (Name::new(key), json_value(value)))
+            .collect(),
+    )
+}
+
+fn json_value(value: &Json) -> Value {
+    match value {
+        Json::Null => Value::Null,
+        Json::Bool(value) => Value::Boolean(*value),
+        // A number came as JSON, so it can be read as such.
+        Json::Number(text) => text.parse().map_or(Value::Null, Value::Number),
+        Json::String(text) => Value::String(text.clone()),
+        Json::List(items) => Value::List(items.iter().map(json_value).collect()),
+        Json::Object(map) => json_object(map),
+    }
 }
 
 macro_rules! text_scalars {
@@ -91,6 +154,16 @@ mod tests {
         assert_eq!(read("2025-11-21T13:00:00.000001+01:00").ok(), Some(at));
         assert!(read("2025-11-21").is_err());
         assert!(DateTime::parse(Value::from(1)).is_err());
+    }
+
+    #[test]
+    fn a_map_comes_back_as_it_was_given() {
+        let text = r#"{"a":[1,-2.5,1e3,{"b":null,"":true}],"c":"d"}"#;
+        let value = Value::from_json(serde_json::from_str(text).unwrap()).unwrap();
+        let map = JSONObject::parse(value.clone()).unwrap();
+        assert_eq!(map.to_value(), value);
+        assert!(JSONObject::parse(Value::from("a")).is_err());
+        assert!(JSONObject::parse(Value::List(Vec::new())).is_err());
     }
 
     #[test]

@@ -314,6 +314,6 @@ mod tests {
                 "Account", "ApiToken", "Chat", "Domain", "Endpoint", "Message"
             ]
         );
-        assert_eq!(possible("Event").len(), 12);
+        assert_eq!(possible("Event").len(), 14);
     }
 }

@@ -18,7 +18,9 @@ use sipgraph_core::{
     access::{Caller, Scope},
     account,
     binding::Binding,
-    chat, delivery, domain, endpoint, message,
+    chat, delivery, domain, endpoint,
+    keyring::Secret,
+    message,
     page::{PAGE_DEFAULT, PAGE_MAX, Page, PageRequest},
 };
 use tokio::sync::OnceCell;
@@ -53,6 +55,7 @@ struct Inner {
     chats: OnceLock<Loader<ChatId, chat::Chat>>,
     contacts: OnceLock<Loader<EndpointId, Vec<Binding>>>,
     unread: OnceLock<Loader<EndpointId, i64>>,
+    voip_tokens: OnceLock<Loader<EndpointId, Secret>>,
     deliveries: OnceLock<Loader<ExchangeId, Vec<delivery::Delivery>>>,
 }
 
@@ -73,6 +76,7 @@ impl View {
             chats: OnceLock::new(),
             contacts: OnceLock::new(),
             unread: OnceLock::new(),
+            voip_tokens: OnceLock::new(),
             deliveries: OnceLock::new(),
         }))
     }
@@ -191,6 +195,14 @@ impl View {
             .unread
             .get_or_init(|| loader(&self.0.app, &self.0.caller));
         Ok(get(loader, id).await?.unwrap_or_default())
+    }
+
+    pub(crate) async fn voip_token(&self, id: EndpointId) -> Result<Option<Secret>, Error> {
+        let loader = self
+            .0
+            .voip_tokens
+            .get_or_init(|| loader(&self.0.app, &self.0.caller));
+        get(loader, id).await
     }
 
     pub(crate) async fn deliveries(

@@ -11,10 +11,10 @@ use sipgraph_core::access::{Caller, Scope};
 use sipgraph_core::account::Account;
 use sipgraph_core::app::App;
 use sipgraph_core::decide::domains::NewDomain;
-use sipgraph_core::decide::endpoints::{NewEndpoint, NewPassword};
+use sipgraph_core::decide::endpoints::{EndpointSettings, NewCredentials, NewEndpoint};
 use sipgraph_core::decide::tokens::NewToken;
 use sipgraph_core::domain::{ALIASES_MAX, Domain};
-use sipgraph_core::endpoint::Simulation;
+use sipgraph_core::endpoint::{EndpointType, Simulation};
 use sipgraph_core::keyring::Secret;
 use sipgraph_core::ports::store::EndpointKey;
 use sipgraph_core::{DomainId, ErrorKind};
@@ -70,11 +70,12 @@ pub(crate) async fn prepare(
     let person = |name: &str, label: &str, password: &str| NewEndpoint {
         domain: domain.id,
         name: name.to_owned(),
-        password: NewPassword::Given(Secret::new(password)),
-        display_name: Some(label.to_owned()),
-        description: None,
-        enabled: true,
-        simulation: None,
+        kind: EndpointType::SipUser,
+        settings: EndpointSettings {
+            credentials: NewCredentials::password(password).into(),
+            display_name: label.to_owned().into(),
+            ..EndpointSettings::default()
+        },
     };
     endpoint(app, &caller, person("alice", "Alice", &secrets.alice)).await?;
     endpoint(app, &caller, person("bob", "Bob", &secrets.bob)).await?;
@@ -189,11 +190,13 @@ fn echo(domain: DomainId) -> NewEndpoint {
     NewEndpoint {
         domain,
         name: "echo".to_owned(),
-        password: NewPassword::Missing,
-        display_name: Some("Echo".to_owned()),
-        description: Some("Answers each message with its own text.".to_owned()),
-        enabled: true,
-        simulation: Some(Simulation::Echo),
+        kind: EndpointType::SipUser,
+        settings: EndpointSettings {
+            display_name: "Echo".to_owned().into(),
+            description: "Answers each message with its own text.".to_owned().into(),
+            simulation: Simulation::Echo.into(),
+            ..EndpointSettings::default()
+        },
     }
 }
 
@@ -205,7 +208,7 @@ async fn endpoint(app: &App, caller: &Caller, new: NewEndpoint) -> Result<(), Fa
     match app.endpoint(caller, key).await {
         Ok(_) => Ok(()),
         Err(error) if error.kind == ErrorKind::NotFound => {
-            app.endpoint_create(caller, &new, None).await?;
+            app.endpoint_create(caller, &new, false, None).await?;
             Ok(())
         }
         Err(error) => Err(error.into()),

@@ -1,10 +1,15 @@
-//! Encryption at the storage border: core hands over HA1 values in the clear and gets them back so; the tables hold them sealed.
+//! Encryption at the storage border: core hands over HA1 values and other secrets in the clear and gets them back so; the tables hold them sealed.
 
 use std::sync::Arc;
 
-use sipgraph_core::{AccountId, EndpointId, digest::Ha1, keyring::Keyring, ports::Entropy};
+use sipgraph_core::{
+    AccountId, EndpointId,
+    digest::Ha1,
+    keyring::{Keyring, Secret},
+    ports::Entropy,
+};
 
-use crate::rows::{self, Corrupt, CredentialRow};
+use crate::rows::{self, Corrupt, CredentialRow, SecretKey, SecretRow};
 
 /// The instance key and a source of nonces.
 #[derive(Clone)]
@@ -29,5 +34,13 @@ impl Sealing {
 
     pub(crate) fn open(&self, rows: Vec<CredentialRow>) -> Result<Vec<Ha1>, Corrupt> {
         rows::open_credentials(&self.keyring, rows)
+    }
+
+    pub(crate) fn seal_secret(&self, key: SecretKey, secret: &Secret) -> SecretRow {
+        rows::seal_secret(&self.keyring, &*self.entropy, key, secret)
+    }
+
+    pub(crate) fn open_secret(&self, row: SecretRow) -> Result<(EndpointId, Secret), Corrupt> {
+        rows::open_secret(&self.keyring, row)
     }
 }

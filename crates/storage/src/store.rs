@@ -14,6 +14,7 @@ use sipgraph_core::{
     endpoint::Endpoint,
     event::Event,
     id::NodeId,
+    keyring::Secret,
     message::Message,
     page::{NameKey, Page, Slice},
     ports::{
@@ -363,6 +364,27 @@ impl Store for Storage {
             endpoints::endpoints_count(account, &filter, plan)
         );
         Box::pin(async move { count.await?.ok_or_else(too_many_to_search) })
+    }
+
+    fn endpoint_names_taken(
+        &self,
+        account: AccountId,
+        names: Vec<(DomainId, String)>,
+    ) -> StoreFuture<'_, Vec<(DomainId, String)>> {
+        read!(self, endpoints::endpoint_names_taken(account, names))
+    }
+
+    fn has_system_gateway(&self, account: AccountId) -> StoreFuture<'_, bool> {
+        read!(self, endpoints::has_system_gateway(account))
+    }
+
+    fn voip_tokens(
+        &self,
+        account: AccountId,
+        ids: Vec<EndpointId>,
+    ) -> StoreFuture<'_, Vec<(EndpointId, Secret)>> {
+        let sealing = self.sealing.clone();
+        read!(self, endpoints::voip_tokens(&sealing, account, &ids))
     }
 
     fn credentials(

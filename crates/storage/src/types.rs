@@ -11,8 +11,8 @@ use diesel::{
     sqlite::Sqlite,
 };
 use sipgraph_core::{
-    AccountId, BindingId, ChatId, DeliveryId, DomainId, EndpointId, EventId, ExchangeId, MessageId,
-    Timestamp, TokenId, id::NodeId,
+    AccountId, AddressId, ApplicationId, BindingId, ChatId, DeliveryId, DomainId, EndpointId,
+    EventId, ExchangeId, MessageId, Timestamp, TokenId, id::NodeId,
 };
 use std::io::Write as _;
 
@@ -57,7 +57,7 @@ macro_rules! ids {
     )*};
 }
 
-ids!(AccountId BindingId ChatId DeliveryId DomainId EndpointId EventId ExchangeId MessageId NodeId TokenId);
+ids!(AccountId AddressId ApplicationId BindingId ChatId DeliveryId DomainId EndpointId EventId ExchangeId MessageId NodeId TokenId);
 
 impl From<Timestamp> for Time {
     fn from(time: Timestamp) -> Self {

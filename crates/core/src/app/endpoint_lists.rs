@@ -26,13 +26,15 @@ impl App {
         let slice = cursors.slice(request)?;
         let filter = resolved(caller, filter)?;
         let page = self.store.endpoints(caller.account, filter, slice).await?;
-        Ok(page.map(|endpoint| {
-            let key = PageKey {
-                position: endpoint.created_at.0,
-                tie: endpoint.id.0,
-            };
-            (cursors.encode(key), endpoint)
-        }))
+        Ok(page.map(|endpoint| (cursors.encode(place(&endpoint)), endpoint)))
+    }
+
+    /// Returns the cursor of an endpoint in the list without a filter, newest first.
+    #[must_use]
+    pub fn endpoint_cursor(&self, caller: &Caller, endpoint: &Endpoint) -> String {
+        let filter = EndpointFilter::default();
+        self.endpoint_cursors(caller, ListKind::Endpoints, &filter)
+            .encode(place(endpoint))
     }
 
     /// Lists endpoints by name, the last byte by byte first, each with its cursor. Scope: `endpoints.read`.
@@ -83,6 +85,14 @@ impl App {
         filter: &EndpointFilter,
     ) -> PageCursors<'_> {
         PageCursors::new(&self.keys, caller.account, kind, format!("{filter:?}"))
+    }
+}
+
+/// The place of an endpoint in a list, newest first.
+fn place(endpoint: &Endpoint) -> PageKey {
+    PageKey {
+        position: endpoint.created_at.0,
+        tie: endpoint.id.0,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Mint, printable};
 use crate::binding::{BINDINGS_MAX, Binding, Flow};
-use crate::commit::{Commit, Precondition, Write};
+use crate::commit::{Commit, NewEvent, Precondition, Write};
 use crate::endpoint::{Endpoint, EndpointState};
 use crate::event::{BindingEnd, ContactStatus, EventBody, PeerStatus, Subjects};
 use crate::{BindingId, Timestamp};
@@ -189,69 +189,130 @@ impl Changes {
             writes: Vec::new(),
             events: Vec::new(),
         };
-        let status = |uri: &str, status| EventBody::ContactStatusChanged {
-            uri: uri.to_owned(),
-            aor: endpoint.sip_uri(),
-            status,
-            round_trip: None,
+        let last = |binding: Option<&Binding>| binding.map(|binding| binding.flow.remote.clone());
+        let device = Device {
+            came: last(self.put.last().map(|(binding, _)| binding)),
+            went: last(self.removed.last()),
+            cause,
         };
-        let subjects = Subjects::of(endpoint);
-        let last_removed = self
-            .removed
-            .last()
-            .map(|binding| binding.flow.remote.clone());
-        let last_put = self
-            .put
-            .last()
-            .map(|(binding, _)| binding.flow.remote.clone());
-        for binding in self.removed {
-            commit
-                .writes
-                .push(Write::BindingDelete(endpoint.id, binding.id));
-            commit.events.push(mint.event(
-                subjects,
-                status(&binding.contact_uri, ContactStatus::Removed),
-            ));
-        }
+        removals(mint, &mut commit, endpoint, self.removed);
         for (binding, is_new) in self.put {
             if is_new {
-                commit.events.push(mint.event(
-                    subjects,
-                    status(&binding.contact_uri, ContactStatus::NonQualified),
+                commit.events.push(contact_event(
+                    mint,
+                    endpoint,
+                    &binding,
+                    ContactStatus::NonQualified,
                 ));
             }
             commit.writes.push(Write::BindingPut(binding));
         }
-        let state = match (any_left, endpoint.simulation, endpoint.state) {
-            (true, _, _) | (false, Some(_), _) => EndpointState::Online,
-            (false, None, EndpointState::Unknown) => EndpointState::Unknown,
-            (false, None, _) => EndpointState::Offline,
-        };
-        if state != endpoint.state {
-            commit
-                .writes
-                .push(Write::EndpointStateSet(endpoint.id, state));
-            commit
-                .events
-                .push(mint.event(subjects, EventBody::EndpointStateChanged { state }));
-            let (status, cause, remote) = match state {
-                EndpointState::Online => (PeerStatus::Reachable, None, last_put),
-                EndpointState::Offline | EndpointState::Unknown => {
-                    (PeerStatus::Unreachable, Some(cause), last_removed)
-                }
-            };
-            // Each change of state comes of a device.
-            if let Some(remote) = remote {
-                let peer = EventBody::PeerStatusChanged {
-                    status,
-                    cause,
-                    remote,
-                };
-                commit.events.push(mint.event(subjects, peer));
-            }
-        }
+        state_change(mint, &mut commit, endpoint, any_left, device);
         Some(commit)
     }
+}
+
+/// Of which device a change of presence comes.
+struct Device {
+    /// Where the last one that came is.
+    came: Option<String>,
+    /// Where the last one that went was.
+    went: Option<String>,
+    /// Why it went.
+    cause: BindingEnd,
+}
+
+/// Returns the presence of an endpoint with or without bindings. A simulated endpoint is always there, a disabled one never.
+pub(super) fn state(endpoint: &Endpoint, any_bindings: bool) -> EndpointState {
+    let is_there = endpoint.enabled && (any_bindings || endpoint.simulation.is_some());
+    match (is_there, endpoint.state) {
+        (true, _) => EndpointState::Online,
+        (false, EndpointState::Unknown) => EndpointState::Unknown,
+        (false, EndpointState::Online | EndpointState::Offline) => EndpointState::Offline,
+    }
+}
+
+/// Adds to a commit what takes these bindings from an endpoint, with their events; returns its presence then.
+pub(super) fn remove_from(
+    mint: &Mint<'_>,
+    commit: &mut Commit,
+    endpoint: &Endpoint,
+    removed: Vec<Binding>,
+    any_left: bool,
+    cause: BindingEnd,
+) -> EndpointState {
+    let device = Device {
+        came: None,
+        went: removed.last().map(|binding| binding.flow.remote.clone()),
+        cause,
+    };
+    removals(mint, commit, endpoint, removed);
+    state_change(mint, commit, endpoint, any_left, device)
+}
+
+fn removals(mint: &Mint<'_>, commit: &mut Commit, endpoint: &Endpoint, removed: Vec<Binding>) {
+    for binding in removed {
+        commit.events.push(contact_event(
+            mint,
+            endpoint,
+            &binding,
+            ContactStatus::Removed,
+        ));
+        commit
+            .writes
+            .push(Write::BindingDelete(endpoint.id, binding.id));
+    }
+}
+
+fn contact_event(
+    mint: &Mint<'_>,
+    endpoint: &Endpoint,
+    binding: &Binding,
+    status: ContactStatus,
+) -> NewEvent {
+    mint.event(
+        Subjects::of(endpoint),
+        EventBody::ContactStatusChanged {
+            uri: binding.contact_uri.clone(),
+            aor: endpoint.sip_uri(),
+            status,
+            round_trip: None,
+        },
+    )
+}
+
+fn state_change(
+    mint: &Mint<'_>,
+    commit: &mut Commit,
+    endpoint: &Endpoint,
+    any_bindings: bool,
+    device: Device,
+) -> EndpointState {
+    let state = state(endpoint, any_bindings);
+    if state != endpoint.state {
+        commit
+            .writes
+            .push(Write::EndpointStateSet(endpoint.id, state));
+        let subjects = Subjects::of(endpoint);
+        let event = EventBody::EndpointStateChanged { state };
+        commit.events.push(mint.event(subjects, event));
+        let (status, cause, remote) = match state {
+            EndpointState::Online => (PeerStatus::Reachable, None, device.came),
+            EndpointState::Offline | EndpointState::Unknown => {
+                (PeerStatus::Unreachable, Some(device.cause), device.went)
+            }
+        };
+        // That of a simulation comes of no device.
+        if let Some(remote) = remote {
+            let peer = EventBody::PeerStatusChanged {
+                status,
+                cause,
+                remote,
+            };
+            commit.events.push(mint.event(subjects, peer));
+        }
+    }
+    state
 }
 
 fn apply(

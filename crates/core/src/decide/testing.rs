@@ -1,6 +1,7 @@
 //! What the tests of decisions share.
 
-use crate::endpoint::{Endpoint, EndpointState};
+use crate::digest::DigestAlgorithm;
+use crate::endpoint::{Encryption, Endpoint, EndpointState, EndpointType, Nested};
 use crate::ports::Entropy;
 use crate::{AccountId, DomainId, EndpointId, Timestamp};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -23,12 +24,27 @@ pub(crate) fn endpoint(name: &str) -> Endpoint {
         domain: DomainId([2; 16]),
         domain_name: "example.com".into(),
         external_id: 1,
+        kind: EndpointType::SipUser,
         name: name.into(),
         canonical_name: name.into(),
         display_name: None,
         description: None,
+        application: None,
         enabled: true,
         has_password: true,
+        digest_algorithms: vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5],
+        caller_id: None,
+        send_as: None,
+        allow_outside: false,
+        ciphers: None,
+        codecs: None,
+        encryption: Encryption::Default,
+        capacity: 0,
+        cps_limit: None,
+        auth_required: true,
+        nested: Nested::default(),
+        out_sip_username: None,
+        has_out_sip_password: false,
         simulation: None,
         state: EndpointState::Unknown,
         created_at: Timestamp(0),

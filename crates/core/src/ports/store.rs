@@ -11,6 +11,7 @@ use crate::domain::Domain;
 use crate::endpoint::{Endpoint, EndpointState};
 use crate::event::Event;
 use crate::id::NodeId;
+use crate::keyring::Secret;
 use crate::message::{Message, MessageDirection, MessageStatus};
 use crate::page::{NameKey, Page, Slice};
 use crate::token::ApiToken;
@@ -306,6 +307,23 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// As [`Store::endpoints`].
     fn endpoints_count(&self, account: AccountId, filter: EndpointFilter) -> StoreFuture<'_, i64>;
+
+    /// Returns which of these canonical names are taken in their domains.
+    fn endpoint_names_taken(
+        &self,
+        account: AccountId,
+        names: Vec<(DomainId, String)>,
+    ) -> StoreFuture<'_, Vec<(DomainId, String)>>;
+
+    /// Answers whether an account has its system gateway.
+    fn has_system_gateway(&self, account: AccountId) -> StoreFuture<'_, bool>;
+
+    /// Returns the tokens for VoIP clients of endpoints; those without one are left out.
+    fn voip_tokens(
+        &self,
+        account: AccountId,
+        ids: Vec<EndpointId>,
+    ) -> StoreFuture<'_, Vec<(EndpointId, Secret)>>;
 
     /// Returns an endpoint of a domain by canonical name, with its HA1 values opened.
     fn credentials(

@@ -7,4 +7,4 @@ mod types;
 
 pub(crate) use mutation::DomainMutation;
 pub(crate) use query::DomainQuery;
-pub(crate) use types::Domain;
+pub(crate) use types::{DigestAlgorithm, Domain};

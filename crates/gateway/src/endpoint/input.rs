@@ -1,16 +1,30 @@
 //! What clients say about endpoints.
 
-use async_graphql::{Enum, ID, InputObject, OneofObject};
+use async_graphql::{Enum, ID, InputObject, MaybeUndefined, OneofObject};
 use sipgraph_core::{
-    DomainId, EndpointId, Problem,
+    AccountId, AddressId, ApplicationId, DomainId, EndpointId, Problem,
     address::{endpoint_resource, endpoint_uri},
-    decide::endpoints::{NewEndpoint, NewPassword},
+    decide::endpoints::{
+        AddressSettings, EndpointChange, EndpointReplacement, EndpointSettings, NewCredentials,
+        NewEndpoint,
+    },
     keyring::Secret,
+    patch::Field,
     ports::store::{EndpointFilter, EndpointKey},
 };
 
-use super::types::{EndpointState, Simulation};
-use crate::{id::NodeId, message::TimeRange};
+use super::types::{
+    AddressDirection, Cipher, Codec, Encryption, EndpointState, EndpointType, NestedMode,
+    Simulation, Transport,
+};
+use crate::{
+    domain::DigestAlgorithm,
+    id::NodeId,
+    message::TimeRange,
+    patch::field,
+    scalars::{DateTime, JSONObject},
+    transformation::TransformationInput,
+};
 
 /// Which endpoint: exactly one of these.
 #[derive(OneofObject)]
@@ -132,64 +146,414 @@ pub(crate) struct EndpointOrder {
 #[derive(InputObject)]
 pub(crate) struct EndpointCredentialsInput {
     /// The password: at least 6 characters, all of ISO 8859-1. It is never readable afterwards.
-    password: Option<String>,
+    password: MaybeUndefined<String>,
     /// Whether a password is generated; it is told once, in the answer.
     #[graphql(default)]
     generate: bool,
 }
 
-/// An endpoint to make.
+impl EndpointCredentialsInput {
+    fn to_core(&self) -> NewCredentials {
+        NewCredentials {
+            password: field(&self.password, |text| Secret::new(text.as_str())),
+            generate: self.generate,
+        }
+    }
+}
+
+/// An address of a trunk, or changes of one. Null means the default of a field.
+#[derive(InputObject)]
+pub(crate) struct AddressInput {
+    /// Which address of the endpoint is meant; absent for a new one.
+    id: Option<ID>,
+    /// For what it is; ANY for a new one.
+    direction: MaybeUndefined<AddressDirection>,
+    /// An IPv4 or IPv6 address or a host name; required for a new one.
+    ip: MaybeUndefined<String>,
+    /// Its port, 1 to 65535; 5060 for a new one.
+    port: MaybeUndefined<i32>,
+    /// The port of ours at which what it sends must arrive, 1 to 65535; 5060 for a new one.
+    dst_port: MaybeUndefined<i32>,
+    /// Lower is tried first, not negative; 0 for a new one.
+    priority: MaybeUndefined<i32>,
+    /// How it is reached; UDP for a new one.
+    transport: MaybeUndefined<Transport>,
+    /// Whether its media is encrypted with SRTP; false for a new one.
+    srtp: MaybeUndefined<bool>,
+    /// The caller's name of its location, at most 255 characters.
+    location_sid: MaybeUndefined<String>,
+    /// The user name for its digest challenges, at most 128 characters.
+    sip_username: MaybeUndefined<String>,
+    /// The password for its digest challenges, at most 256 characters; null removes it. It is never readable.
+    sip_password: MaybeUndefined<String>,
+}
+
+impl AddressInput {
+    fn to_core(&self) -> AddressSettings {
+        AddressSettings {
+            id: self.id.as_ref().map(AddressId::of),
+            direction: field(&self.direction, |value| (*value).into()),
+            ip: field(&self.ip, String::clone),
+            port: field(&self.port, |value| *value),
+            dst_port: field(&self.dst_port, |value| *value),
+            priority: field(&self.priority, |value| *value),
+            transport: field(&self.transport, |value| (*value).into()),
+            srtp: field(&self.srtp, |value| *value),
+            location_sid: field(&self.location_sid, String::clone),
+            sip_username: field(&self.sip_username, String::clone),
+            sip_password: field(&self.sip_password, |text| Secret::new(text.as_str())),
+        }
+    }
+}
+
+/// What is to change of an endpoint. A field that is absent stays as it is, null means its default.
+#[derive(InputObject)]
+#[graphql(name = "EndpointPatch")]
+pub(crate) struct EndpointPatchInput {
+    /// Its name, which is accepted only as it is: it cannot be changed.
+    name: MaybeUndefined<String>,
+    /// The password. Give one, or have one generated; it is never readable. It cannot be removed.
+    credentials: MaybeUndefined<EndpointCredentialsInput>,
+    /// The label for people, at most 255 characters.
+    display_name: MaybeUndefined<String>,
+    /// A note for people, at most 1024 characters.
+    description: MaybeUndefined<String>,
+    /// Its application.
+    application_id: MaybeUndefined<ID>,
+    /// Whether it may register, send and receive; null means true. When it becomes false, its contacts are removed at once.
+    enabled: MaybeUndefined<bool>,
+    /// The name that others see as the caller, at most 255 characters without control characters.
+    caller_id: MaybeUndefined<String>,
+    /// The E.164 number that it sends from, or `random`; null means as the profile says.
+    send_as: MaybeUndefined<String>,
+    /// Whether it may reach numbers outside; null means false.
+    allow_outside: MaybeUndefined<bool>,
+    /// Its cipher suites, most preferred first, each kept once; null or an empty list means those of the profile.
+    ciphers: MaybeUndefined<Vec<Cipher>>,
+    /// Its codecs, most preferred first, each kept once; null or an empty list means those of the profile.
+    codecs: MaybeUndefined<Vec<Codec>>,
+    /// Whether it must be reached over an encrypted transport; null means DEFAULT.
+    encryption: MaybeUndefined<Encryption>,
+    /// Which digests of its password are kept; null means SHA-256 and what its domain asks for. To add one, give the
+    /// password too.
+    digest_algorithms: MaybeUndefined<Vec<DigestAlgorithm>>,
+    /// The most inbound calls at a time, not negative; null means 0.
+    capacity: MaybeUndefined<i32>,
+    /// Whether what a trunk sends must be authenticated; null means true.
+    auth_required: MaybeUndefined<bool>,
+    /// Where a trunk stands, at most 32; null means none.
+    addresses: MaybeUndefined<Vec<AddressInput>>,
+    /// What the caller keeps with it; null means nothing.
+    attributes: MaybeUndefined<JSONObject>,
+    /// What its type needs; null means nothing.
+    properties: MaybeUndefined<JSONObject>,
+    /// Rules on its numbers in their order, at most 32; null means none.
+    transformations: MaybeUndefined<Vec<TransformationInput>>,
+    /// The user name for digest challenges of the system behind a trunk, at most 128 characters.
+    out_sip_username: MaybeUndefined<String>,
+    /// The password for digest challenges of the system behind a trunk, at most 256 characters; null removes it. It is never
+    /// readable.
+    out_sip_password: MaybeUndefined<String>,
+    /// How it behaves when no phone stands behind it; null for a real endpoint.
+    simulation: MaybeUndefined<Simulation>,
+}
+
+impl EndpointPatchInput {
+    /// Reads it; `below` is the path to it.
+    fn to_core(&self, below: &str) -> Result<EndpointSettings, Vec<Problem>> {
+        let transformations = match &self.transformations {
+            MaybeUndefined::Undefined => Field::Absent,
+            MaybeUndefined::Null => Field::Null,
+            MaybeUndefined::Value(rules) => {
+                let place = format!("{below}transformations");
+                Field::Value(TransformationInput::all_to_settings(&place, rules)?)
+            }
+        };
+        Ok(EndpointSettings {
+            credentials: field(&self.credentials, EndpointCredentialsInput::to_core),
+            display_name: field(&self.display_name, String::clone),
+            description: field(&self.description, String::clone),
+            application: field(&self.application_id, ApplicationId::of),
+            enabled: field(&self.enabled, |value| *value),
+            caller_id: field(&self.caller_id, String::clone),
+            send_as: field(&self.send_as, String::clone),
+            allow_outside: field(&self.allow_outside, |value| *value),
+            ciphers: field(&self.ciphers, |list| all(list)),
+            codecs: field(&self.codecs, |list| all(list)),
+            encryption: field(&self.encryption, |value| (*value).into()),
+            digest_algorithms: field(&self.digest_algorithms, |list| all(list)),
+            capacity: field(&self.capacity, |value| *value),
+            auth_required: field(&self.auth_required, |value| *value),
+            addresses: field(&self.addresses, |list| {
+                list.iter().map(AddressInput::to_core).collect()
+            }),
+            attributes: field(&self.attributes, |map| map.0.clone()),
+            properties: field(&self.properties, |map| map.0.clone()),
+            transformations,
+            out_sip_username: field(&self.out_sip_username, String::clone),
+            out_sip_password: field(&self.out_sip_password, |text| Secret::new(text.as_str())),
+            simulation: field(&self.simulation, |value| (*value).into()),
+        })
+    }
+}
+
+fn all<T: Copy + Into<U>, U>(list: &[T]) -> Vec<U> {
+    list.iter().copied().map(Into::into).collect()
+}
+
+/// An endpoint to make. What its type does not let change later can be given here.
 #[derive(InputObject)]
 pub(crate) struct CreateEndpointInput {
     /// Its domain.
     domain_id: ID,
     /// The user part of its address (RFC 3261 section 19.1.1). It cannot be changed later.
     name: String,
-    /// Its password. Required unless it is a simulation.
+    /// What it is. SYSTEM_GATEWAY is refused: the operator makes it.
+    #[graphql(name = "type", default_with = "EndpointType::SipUser")]
+    kind: EndpointType,
+    /// Its password. Required for a SIP_USER that is no simulation.
     credentials: Option<EndpointCredentialsInput>,
-    /// The label for people, at most 128 characters.
+    /// The label for people, at most 255 characters.
     display_name: Option<String>,
     /// A note for people, at most 1024 characters.
     description: Option<String>,
+    /// Its application.
+    application_id: Option<ID>,
     /// Whether it may register, send and receive.
     #[graphql(default = true)]
     enabled: bool,
+    /// The name that others see as the caller, at most 255 characters without control characters.
+    caller_id: Option<String>,
+    /// The E.164 number that it sends from, or `random`; absent means as the profile says.
+    send_as: Option<String>,
+    /// Whether it may reach numbers outside.
+    #[graphql(default)]
+    allow_outside: bool,
+    /// Its cipher suites, most preferred first, each kept once; absent or an empty list means those of the profile.
+    ciphers: Option<Vec<Cipher>>,
+    /// Its codecs, most preferred first, each kept once; absent or an empty list means those of the profile.
+    codecs: Option<Vec<Codec>>,
+    /// Whether it must be reached over an encrypted transport.
+    #[graphql(default_with = "Encryption::Default")]
+    encryption: Encryption,
+    /// Which digests of its password are kept; absent means SHA-256 and what its domain asks for.
+    digest_algorithms: Option<Vec<DigestAlgorithm>>,
+    /// The most inbound calls at a time, not negative.
+    #[graphql(default)]
+    capacity: i32,
+    /// Whether what a trunk sends must be authenticated.
+    #[graphql(default = true)]
+    auth_required: bool,
+    /// Where a trunk stands, at most 32.
+    addresses: Option<Vec<AddressInput>>,
+    /// What the caller keeps with it.
+    attributes: Option<JSONObject>,
+    /// What its type needs.
+    properties: Option<JSONObject>,
+    /// Rules on its numbers in their order, at most 32.
+    transformations: Option<Vec<TransformationInput>>,
+    /// The user name for digest challenges of the system behind a trunk, at most 128 characters.
+    out_sip_username: Option<String>,
+    /// The password for digest challenges of the system behind a trunk, at most 256 characters. It is never readable.
+    out_sip_password: Option<String>,
     /// How it behaves when no phone stands behind it; absent for a real endpoint.
     simulation: Option<Simulation>,
-    /// Makes the call safe to repeat: with the same key and input it is done once. Kept for 24 hours.
+    /// Only says what would come of it; nothing is stored and no key is used up. Not within `createEndpoints`.
+    #[graphql(default)]
+    pub(super) dry_run: bool,
+    /// Makes the call safe to repeat: with the same key and input it is done once. Kept for 24 hours. Not within
+    /// `createEndpoints`.
     pub(super) idempotency_key: Option<String>,
 }
 
 impl CreateEndpointInput {
-    pub(super) fn to_core(&self) -> Result<NewEndpoint, Problem> {
-        let password = match &self.credentials {
-            Some(EndpointCredentialsInput {
-                password: Some(_),
-                generate: true,
-            }) => {
-                return Err(Problem::validation(
-                    "credentials",
-                    "Give a password or have one generated, not both.",
-                ));
+    /// Reads it; `below` is the path to it.
+    pub(super) fn to_core(&self, below: &str) -> Result<NewEndpoint, Vec<Problem>> {
+        fn given<T, U>(value: Option<&T>, convert: impl FnOnce(&T) -> U) -> Field<U> {
+            value.map_or(Field::Absent, |value| Field::Value(convert(value)))
+        }
+        let transformations = match &self.transformations {
+            None => Field::Absent,
+            Some(rules) => {
+                let place = format!("{below}transformations");
+                Field::Value(TransformationInput::all_to_settings(&place, rules)?)
             }
-            Some(EndpointCredentialsInput {
-                password: Some(password),
-                generate: false,
-            }) => NewPassword::Given(Secret::new(password.as_str())),
-            Some(EndpointCredentialsInput {
-                password: None,
-                generate: true,
-            }) => NewPassword::Generate,
-            Some(_) | None => NewPassword::Missing,
+        };
+        let settings = EndpointSettings {
+            credentials: given(self.credentials.as_ref(), EndpointCredentialsInput::to_core),
+            display_name: given(self.display_name.as_ref(), String::clone),
+            description: given(self.description.as_ref(), String::clone),
+            application: given(self.application_id.as_ref(), ApplicationId::of),
+            enabled: Field::Value(self.enabled),
+            caller_id: given(self.caller_id.as_ref(), String::clone),
+            send_as: given(self.send_as.as_ref(), String::clone),
+            allow_outside: Field::Value(self.allow_outside),
+            ciphers: given(self.ciphers.as_ref(), |list| all(list)),
+            codecs: given(self.codecs.as_ref(), |list| all(list)),
+            encryption: Field::Value(self.encryption.into()),
+            digest_algorithms: given(self.digest_algorithms.as_ref(), |list| all(list)),
+            capacity: Field::Value(self.capacity),
+            auth_required: Field::Value(self.auth_required),
+            addresses: given(self.addresses.as_ref(), |list| {
+                list.iter().map(AddressInput::to_core).collect()
+            }),
+            attributes: given(self.attributes.as_ref(), |map| map.0.clone()),
+            properties: given(self.properties.as_ref(), |map| map.0.clone()),
+            transformations,
+            out_sip_username: given(self.out_sip_username.as_ref(), String::clone),
+            out_sip_password: given(self.out_sip_password.as_ref(), |text| {
+                Secret::new(text.as_str())
+            }),
+            simulation: given(self.simulation.as_ref(), |value| (*value).into()),
         };
         Ok(NewEndpoint {
             domain: DomainId::of(&self.domain_id),
             name: self.name.clone(),
-            password,
-            display_name: self.display_name.clone(),
-            description: self.description.clone(),
-            enabled: self.enabled,
-            simulation: self.simulation.map(Into::into),
+            kind: self.kind.into(),
+            settings,
+        })
+    }
+}
+
+/// Endpoints to make at once.
+#[derive(InputObject)]
+pub(crate) struct CreateEndpointsInput {
+    /// The endpoints, 1 to 1000. Each without a `dryRun` and an `idempotencyKey` of its own.
+    endpoints: Vec<CreateEndpointInput>,
+    /// Whether one that is refused refuses all; else the others are made.
+    #[graphql(default = true)]
+    pub(super) atomic: bool,
+    /// Only says what would come of it; nothing is stored and no key is used up.
+    #[graphql(default)]
+    pub(super) dry_run: bool,
+    /// Makes the call safe to repeat: with the same key and input it is done once. Kept for 24 hours.
+    pub(super) idempotency_key: Option<String>,
+}
+
+impl CreateEndpointsInput {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.endpoints.len()
+    }
+
+    pub(super) fn to_core(&self) -> Result<Vec<NewEndpoint>, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut read = Vec::with_capacity(self.endpoints.len());
+        for (i, input) in self.endpoints.iter().enumerate() {
+            let own = [
+                ("dryRun", input.dry_run),
+                ("idempotencyKey", input.idempotency_key.is_some()),
+            ];
+            problems.extend(
+                own.into_iter()
+                    .filter(|(_, given)| *given)
+                    .map(|(name, _)| {
+                        Problem::validation(
+                            &format!("endpoints.{i}.{name}"),
+                            "This belongs to the whole call, not to one of its endpoints.",
+                        )
+                    }),
+            );
+            match input.to_core(&format!("endpoints.{i}.")) {
+                Ok(new) => read.push(new),
+                Err(found) => problems.extend(found),
+            }
+        }
+        if problems.is_empty() {
+            Ok(read)
+        } else {
+            Err(problems)
+        }
+    }
+}
+
+/// A change of some fields of an endpoint.
+#[derive(InputObject)]
+pub(crate) struct UpdateEndpointInput {
+    /// Its opaque id.
+    id: ID,
+    /// What is to change. Without any difference nothing is stored and no event is told.
+    patch: EndpointPatchInput,
+    /// How addresses, attributes, properties and transformations meet those that are there.
+    #[graphql(default_with = "NestedMode::Merge")]
+    nested_objects: NestedMode,
+    /// The version that the caller has seen: CONFLICT when the endpoint was changed since. Absent: not checked.
+    version: Option<i32>,
+    /// Only says what would come of it; nothing is stored and no key is used up.
+    #[graphql(default)]
+    pub(super) dry_run: bool,
+    /// Makes the call safe to repeat: with the same key and input it is done once. Kept for 24 hours.
+    pub(super) idempotency_key: Option<String>,
+}
+
+impl UpdateEndpointInput {
+    pub(super) fn to_core(&self) -> Result<EndpointChange, Vec<Problem>> {
+        Ok(EndpointChange {
+            id: EndpointId::of(&self.id),
+            name: field(&self.patch.name, String::clone),
+            settings: self.patch.to_core("patch.")?,
+            mode: self.nested_objects.into(),
+            version: self.version,
+        })
+    }
+}
+
+/// An endpoint as a whole: every field of `EndpointPatch` that its type lets change must be there, null means its default.
+/// `credentials` and `outSipPassword` may be absent and are kept then. `name` and the fields below cannot be changed and are
+/// accepted only as they are.
+#[derive(InputObject)]
+#[graphql(name = "EndpointReplacement")]
+pub(crate) struct EndpointReplacementInput {
+    #[graphql(flatten)]
+    patch: EndpointPatchInput,
+    /// Its opaque id.
+    id: MaybeUndefined<ID>,
+    /// What it is.
+    #[graphql(name = "type")]
+    kind: MaybeUndefined<EndpointType>,
+    /// Its domain.
+    domain_id: MaybeUndefined<ID>,
+    /// Its account.
+    account_id: MaybeUndefined<ID>,
+    /// Its token for VoIP clients.
+    voip_token: MaybeUndefined<String>,
+    /// Its limit of outbound calls a second.
+    cps_limit: MaybeUndefined<i32>,
+    /// When it was made.
+    created_at: MaybeUndefined<DateTime>,
+}
+
+/// An endpoint to change as a whole.
+#[derive(InputObject)]
+pub(crate) struct ReplaceEndpointInput {
+    /// Its opaque id.
+    id: ID,
+    /// The whole endpoint. Addresses, attributes, properties and transformations are exactly those given.
+    endpoint: EndpointReplacementInput,
+    /// The version that the caller has seen: CONFLICT when the endpoint was changed since. Absent: not checked.
+    version: Option<i32>,
+    /// Only says what would come of it; nothing is stored and no key is used up.
+    #[graphql(default)]
+    pub(super) dry_run: bool,
+    /// Makes the call safe to repeat: with the same key and input it is done once. Kept for 24 hours.
+    pub(super) idempotency_key: Option<String>,
+}
+
+impl ReplaceEndpointInput {
+    pub(super) fn to_core(&self) -> Result<EndpointReplacement, Vec<Problem>> {
+        let given = &self.endpoint;
+        Ok(EndpointReplacement {
+            target: EndpointId::of(&self.id),
+            settings: given.patch.to_core("endpoint.")?,
+            name: field(&given.patch.name, String::clone),
+            id: field(&given.id, EndpointId::of),
+            kind: field(&given.kind, |value| (*value).into()),
+            domain: field(&given.domain_id, DomainId::of),
+            account: field(&given.account_id, AccountId::of),
+            voip_token: field(&given.voip_token, |text| Secret::new(text.as_str())),
+            cps_limit: field(&given.cps_limit, |value| *value),
+            created_at: field(&given.created_at, |time| time.0),
+            version: self.version,
         })
     }
 }

@@ -9,11 +9,12 @@ use crate::{
     account::Account,
     chat::{ChatConnection, ChatFilterInput, chats_page},
     connection::{connection, page_request},
-    domain::Domain,
-    errors::{Nullable, UserError, error, nullable},
+    domain::{DigestAlgorithm, Domain},
+    errors::{Nullable, UserError, error, nullable, optional},
     id::NodeId,
     message::{MessageConnection, MessageFilterInput, messages_page},
-    scalars::{Cursor, DateTime, SipUri, int},
+    scalars::{Cursor, DateTime, JSONObject, SipUri, int},
+    transformation::Transformation,
     view::{View, found},
 };
 
@@ -51,6 +52,121 @@ pub(crate) enum Transport {
     Ws,
     /// Secure WebSocket (RFC 7118).
     Wss,
+}
+
+/// What an endpoint is. It cannot be changed. Source: CarrierX; SIP_USER is the phone of the others.
+#[derive(Clone, Copy, Debug, Enum, PartialEq, Eq)]
+#[graphql(remote = "endpoint::EndpointType")]
+pub(crate) enum EndpointType {
+    /// A phone or softphone. Every field can be changed.
+    #[graphql(name = "SIP_USER")]
+    SipUser,
+    /// A trunk to another system. Every field can be changed.
+    #[graphql(name = "THIRD_PARTY")]
+    ThirdParty,
+    /// A mediator. Of it displayName, description, enabled and capacity can be changed.
+    #[graphql(name = "MEDIATOR")]
+    Mediator,
+    /// A FlexML application. Of it displayName, description, enabled and capacity can be changed.
+    #[graphql(name = "FLEXML")]
+    Flexml,
+    /// A conference. Of it displayName, description, enabled and capacity can be changed.
+    #[graphql(name = "CONFERENCE")]
+    Conference,
+    /// A conference of the second kind. Of it displayName, description, enabled and capacity can be changed.
+    #[graphql(name = "CONFERENCE_V2")]
+    ConferenceV2,
+    /// A playback of conferences. Of it displayName, description, enabled and capacity can be changed.
+    #[graphql(name = "CONFERENCE_PLAYBACK")]
+    ConferencePlayback,
+    /// A voice mailbox. Of it displayName, description, enabled, capacity and the properties callback_method, callback_url,
+    /// container_sid and greeting can be changed; it has no other properties.
+    #[graphql(name = "VOICEMAIL")]
+    Voicemail,
+    /// The operator's gateway: one per account, made on the command line. Nothing of it can be changed.
+    #[graphql(name = "SYSTEM_GATEWAY")]
+    SystemGateway,
+}
+
+/// A cipher suite of SRTP. Source: SignalWire.
+#[derive(Clone, Copy, Debug, Enum, PartialEq, Eq)]
+#[graphql(remote = "endpoint::Cipher")]
+pub(crate) enum Cipher {
+    /// AES-256 in Galois/Counter Mode with a tag of 8 octets (RFC 7714).
+    #[graphql(name = "AEAD_AES_256_GCM_8")]
+    AeadAes256Gcm8,
+    /// AES-256 in Counter Mode with HMAC-SHA1 of 80 bits (RFC 6188).
+    #[graphql(name = "AES_256_CM_HMAC_SHA1_80")]
+    Aes256CmHmacSha1With80,
+    /// AES-128 in Counter Mode with HMAC-SHA1 of 80 bits (RFC 3711).
+    #[graphql(name = "AES_CM_128_HMAC_SHA1_80")]
+    AesCm128HmacSha1With80,
+    /// AES-256 in Counter Mode with HMAC-SHA1 of 32 bits (RFC 6188).
+    #[graphql(name = "AES_256_CM_HMAC_SHA1_32")]
+    Aes256CmHmacSha1With32,
+    /// AES-128 in Counter Mode with HMAC-SHA1 of 32 bits (RFC 3711).
+    #[graphql(name = "AES_CM_128_HMAC_SHA1_32")]
+    AesCm128HmacSha1With32,
+}
+
+/// An audio or video codec. Source: SignalWire.
+#[derive(Clone, Copy, Debug, Enum, PartialEq, Eq)]
+#[graphql(remote = "endpoint::Codec")]
+pub(crate) enum Codec {
+    /// Opus (RFC 6716).
+    #[graphql(name = "OPUS")]
+    Opus,
+    /// G.722.
+    #[graphql(name = "G722")]
+    G722,
+    /// G.711 µ-law.
+    #[graphql(name = "PCMU")]
+    Pcmu,
+    /// G.711 A-law.
+    #[graphql(name = "PCMA")]
+    Pcma,
+    /// VP8 (RFC 6386).
+    #[graphql(name = "VP8")]
+    Vp8,
+    /// H.264.
+    #[graphql(name = "H264")]
+    H264,
+}
+
+/// Whether an endpoint must be reached over an encrypted transport. Source: SignalWire.
+#[derive(Clone, Copy, Debug, Enum, PartialEq, Eq)]
+#[graphql(remote = "endpoint::Encryption")]
+pub(crate) enum Encryption {
+    /// As the account's profile says.
+    Default,
+    /// Only TLS and secure WebSocket; contacts over other transports are removed when it is switched on.
+    Required,
+    /// Any transport.
+    Optional,
+}
+
+/// For which calls and messages an address of a trunk is.
+#[derive(Clone, Copy, Debug, Enum, PartialEq, Eq)]
+#[graphql(remote = "endpoint::AddressDirection")]
+pub(crate) enum AddressDirection {
+    /// For both directions.
+    Any,
+    /// For what comes from it.
+    Inbound,
+    /// For what goes to it.
+    Outbound,
+}
+
+/// How nested objects of an update meet those that are there. Source: CarrierX (`nested_objects`).
+#[derive(Clone, Copy, Debug, Enum, PartialEq, Eq)]
+#[graphql(remote = "endpoint::NestedMode")]
+pub(crate) enum NestedMode {
+    /// Maps are merged by key, where null deletes a key. In lists an item with an id is changed in the fields that are given,
+    /// an item without one is appended, and what is not named stays.
+    Merge,
+    /// There is afterwards exactly what is given, in the order given. An item with an id keeps its id and, when it gives no
+    /// password, its password.
+    Replace,
 }
 
 /// Whether a contact can be reached.
@@ -97,6 +213,17 @@ impl Endpoint {
         self.view.account().await.map_err(error)
     }
 
+    /// The kind of record, as SignalWire names it: `sip_endpoint`.
+    async fn record_type(&self) -> &'static str {
+        "sip_endpoint"
+    }
+
+    /// What it is. It cannot be changed. Source: CarrierX.
+    #[graphql(name = "type")]
+    async fn kind(&self) -> EndpointType {
+        self.row.kind.into()
+    }
+
     /// Its domain.
     async fn domain(&self) -> Result<Domain> {
         let domain = self.view.domain(self.row.domain).await;
@@ -119,17 +246,18 @@ impl Endpoint {
         &self.row.name
     }
 
-    /// The label for people; null when there is none.
+    /// The label for people, at most 255 characters; null when there is none. It can be changed. Source: CarrierX `name`.
     async fn display_name(&self) -> Option<&str> {
         self.row.display_name.as_deref()
     }
 
-    /// A note for people; null when there is none.
+    /// A note for people, at most 1024 characters; null when there is none. It can be changed. Source: Bandwidth.
     async fn description(&self) -> Option<&str> {
         self.row.description.as_deref()
     }
 
-    /// Whether it may register, send and receive.
+    /// Whether it may register, send and receive; true unless told otherwise. It can be changed: when it becomes false, its
+    /// contacts are removed at once. Source: Bandwidth.
     async fn enabled(&self) -> bool {
         self.row.enabled
     }
@@ -141,6 +269,13 @@ impl Endpoint {
             realm: self.row.domain_name.clone(),
             has_password: self.row.has_password,
         }
+    }
+
+    /// Which digests of its password are kept, and so which answers are accepted; the challenge depends on its domain alone.
+    /// When it was not given: SHA-256 and what its domain asked for. To add one, give the password too.
+    async fn digest_algorithms(&self) -> Vec<DigestAlgorithm> {
+        let algorithms = self.row.digest_algorithms.iter().copied();
+        algorithms.map(DigestAlgorithm::from).collect()
     }
 
     /// Its address-of-record (RFC 3261 section 6).
@@ -159,7 +294,107 @@ impl Endpoint {
         Ok(contacts.into_iter().map(Contact::from).collect())
     }
 
-    /// How it behaves when no phone stands behind it; null for a real endpoint.
+    /// The ids of its active calls, as ARI has them. This gateway makes no calls: always empty.
+    async fn channel_ids(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The name that others see as the caller, the display name of From; at most 255 characters; null when there is none. It
+    /// can be changed. Source: SignalWire.
+    async fn caller_id(&self) -> Option<&str> {
+        self.row.caller_id.as_deref()
+    }
+
+    /// The E.164 number that it sends from, or `random`: any number of the account, kept for a chat. Null: as the account's
+    /// profile says. It can be changed. Source: SignalWire.
+    async fn send_as(&self) -> Option<&str> {
+        self.row.send_as.as_deref()
+    }
+
+    /// Whether it may reach numbers outside; false unless told otherwise. It can be changed.
+    async fn allow_outside(&self) -> bool {
+        self.row.allow_outside
+    }
+
+    /// Its own cipher suites, most preferred first; null: those of the account's profile. It can be changed; an empty list
+    /// or null unsets it. Source: SignalWire.
+    async fn ciphers(&self) -> Option<Vec<Cipher>> {
+        let list = self.row.ciphers.as_ref()?;
+        Some(list.iter().copied().map(Cipher::from).collect())
+    }
+
+    /// Its own codecs, most preferred first; null: those of the account's profile. It can be changed; an empty list or null
+    /// unsets it. Source: SignalWire.
+    async fn codecs(&self) -> Option<Vec<Codec>> {
+        let list = self.row.codecs.as_ref()?;
+        Some(list.iter().copied().map(Codec::from).collect())
+    }
+
+    /// Whether it must be reached over an encrypted transport; DEFAULT unless told otherwise. It can be changed. Source:
+    /// SignalWire.
+    async fn encryption(&self) -> Encryption {
+        self.row.encryption.into()
+    }
+
+    /// The most inbound calls at a time; 0 unless told otherwise, never negative. It can be changed. Source: CarrierX.
+    async fn capacity(&self) -> i32 {
+        self.row.capacity
+    }
+
+    /// The most outbound calls a second; null: any number. Only the operator sets it. Source: CarrierX.
+    async fn cps_limit(&self) -> Option<i32> {
+        self.row.cps_limit
+    }
+
+    /// Whether what a trunk sends must be authenticated; true unless told otherwise. It can be changed. Source: CarrierX.
+    async fn auth_required(&self) -> bool {
+        self.row.auth_required
+    }
+
+    /// Where a trunk stands, in the order given. They can be changed. Source: CarrierX.
+    async fn addresses(&self) -> Vec<Address> {
+        let addresses = self.row.nested.addresses.iter().cloned();
+        addresses.map(Address::from).collect()
+    }
+
+    /// What the caller keeps with it: any JSON, at most 16 KiB and 16 levels; empty unless given. It can be changed.
+    /// Source: CarrierX.
+    async fn attributes(&self) -> JSONObject {
+        JSONObject(self.row.nested.attributes.clone())
+    }
+
+    /// What its type needs: any JSON, at most 16 KiB and 16 levels; empty unless given. Of a voice mailbox callback_method
+    /// (GET or POST), callback_url (http or https), container_sid and greeting can be changed, and it has no others. Source:
+    /// CarrierX.
+    async fn properties(&self) -> JSONObject {
+        JSONObject(self.row.nested.properties.clone())
+    }
+
+    /// Rules on its numbers, in the order in which they are applied; at most 32. They can be changed. Source: CarrierX.
+    async fn transformations(&self) -> Vec<Transformation> {
+        let transformations = self.row.nested.transformations.iter().cloned();
+        transformations.map(Transformation::from).collect()
+    }
+
+    /// The user name for digest challenges of the system behind a trunk, where its address has none; null when there is
+    /// none. It can be changed. Source: CarrierX.
+    async fn out_sip_username(&self) -> Option<&str> {
+        self.row.out_sip_username.as_deref()
+    }
+
+    /// Whether there is a password for digest challenges of the system behind a trunk. The password is never readable.
+    async fn has_out_sip_password(&self) -> bool {
+        self.row.has_out_sip_password
+    }
+
+    /// Its token for VoIP clients, a UUID; null for hosted types, which are all but SIP_USER and THIRD_PARTY. It cannot be
+    /// changed. Needs the scope endpoints.secrets, which no other scope implies; each read is logged. Source: CarrierX.
+    async fn voip_token(&self) -> Nullable<String> {
+        let token = self.view.voip_token(self.row.id).await;
+        optional(token.map(|token| token.map(|secret| secret.expose().to_owned())))
+    }
+
+    /// How it behaves when no phone stands behind it; null for a real endpoint. It can be changed.
     async fn simulation(&self) -> Option<Simulation> {
         self.row.simulation.map(Simulation::from)
     }
@@ -234,6 +469,51 @@ pub(crate) struct EndpointCredentials {
     has_password: bool,
 }
 
+/// Where a trunk stands. Source: CarrierX.
+#[derive(SimpleObject)]
+pub(crate) struct Address {
+    /// Its opaque id, by which an update names it.
+    id: ID,
+    /// For what it is; ANY unless told otherwise.
+    direction: AddressDirection,
+    /// An IPv4 or IPv6 address or a host name, as given.
+    ip: String,
+    /// Its port; 5060 unless told otherwise.
+    port: i32,
+    /// The port of ours at which what it sends must arrive; 5060 unless told otherwise.
+    dst_port: i32,
+    /// Lower is tried first; 0 unless told otherwise.
+    priority: i32,
+    /// How it is reached; UDP unless told otherwise.
+    transport: Transport,
+    /// Whether its media is encrypted with SRTP; false unless told otherwise.
+    srtp: bool,
+    /// The caller's name of its location; null when there is none.
+    location_sid: Option<String>,
+    /// The user name for its digest challenges; null: that of the endpoint.
+    sip_username: Option<String>,
+    /// Whether there is a password for its digest challenges. The password is never readable.
+    has_sip_password: bool,
+}
+
+impl From<endpoint::Address> for Address {
+    fn from(address: endpoint::Address) -> Self {
+        Self {
+            id: address.id.to_id(),
+            direction: address.direction.into(),
+            ip: address.ip,
+            port: address.port.into(),
+            dst_port: address.dst_port.into(),
+            priority: address.priority,
+            transport: address.transport.into(),
+            srtp: address.srtp,
+            location_sid: address.location_sid,
+            sip_username: address.sip_username,
+            has_sip_password: address.has_sip_password,
+        }
+    }
+}
+
 /// Where an endpoint is registered: one phone, or one line of it (RFC 3261 section 10).
 #[derive(SimpleObject)]
 pub(crate) struct Contact {
@@ -294,16 +574,81 @@ pub(crate) struct NameCheck {
     pub(crate) errors: Vec<UserError>,
 }
 
+impl EndpointEdge {
+    /// Makes the edge of an endpoint in the unfiltered list.
+    pub(super) fn new(row: endpoint::Endpoint, view: View) -> Self {
+        let cursor = view.app().endpoint_cursor(view.caller(), &row);
+        Self {
+            cursor: Cursor(cursor),
+            node: Endpoint::new(row, view),
+        }
+    }
+}
+
 /// The answer to `createEndpoint`.
 #[derive(SimpleObject)]
 pub(crate) struct CreateEndpointPayload {
-    /// The endpoint; null when it was refused.
+    /// The endpoint, in a dry run as it would be, with the externalId 0; null when it was refused.
     pub(crate) endpoint: Option<Endpoint>,
-    /// The password that was generated. It is told in this one answer; null when none was, and in a replay.
+    /// The endpoint with its cursor in the unfiltered list, for caches of Relay; null when it was refused and in a dry run.
+    pub(crate) endpoint_edge: Option<EndpointEdge>,
+    /// The password that was generated. It is told in this one answer; null when none was, in a dry run and in a replay.
     pub(crate) generated_password: Option<String>,
+    /// Whether nothing was stored because only a dry run was asked for.
+    pub(crate) dry_run: bool,
     /// True when an earlier call with the same idempotency key made it.
     pub(crate) replayed: bool,
     /// What the caller can mend; empty when the endpoint was made.
+    pub(crate) user_errors: Vec<UserError>,
+}
+
+/// The answer to `createEndpoints`.
+#[derive(SimpleObject)]
+pub(crate) struct CreateEndpointsPayload {
+    /// One place for each endpoint of the input, in its order: the endpoint, in a dry run as it would be; null where it was
+    /// refused or not made because of another, and in a replay where it is gone since.
+    pub(crate) endpoints: Vec<Option<Endpoint>>,
+    /// The passwords that were generated, by the same places. They are told in this one answer; null where none was.
+    pub(crate) generated_passwords: Vec<Option<String>>,
+    /// Whether nothing was stored because only a dry run was asked for.
+    pub(crate) dry_run: bool,
+    /// True when an earlier call with the same idempotency key made them. What was refused then is null without its reason.
+    pub(crate) replayed: bool,
+    /// What the caller can mend, each with its place: `["endpoints", "3", "name"]`.
+    pub(crate) user_errors: Vec<UserError>,
+}
+
+/// The answer to `updateEndpoint`.
+#[derive(SimpleObject)]
+pub(crate) struct UpdateEndpointPayload {
+    /// The whole endpoint, in a dry run as it would be; null when it was refused.
+    pub(crate) endpoint: Option<Endpoint>,
+    /// The names of the fields that changed, as `EndpointPatch` has them; empty when nothing did, and in a replay.
+    pub(crate) changed_fields: Vec<String>,
+    /// The password that was generated. It is told in this one answer; null when none was, in a dry run and in a replay.
+    pub(crate) generated_password: Option<String>,
+    /// Whether nothing was stored because only a dry run was asked for.
+    pub(crate) dry_run: bool,
+    /// True when an earlier call with the same idempotency key did it.
+    pub(crate) replayed: bool,
+    /// What the caller can mend; empty when the endpoint is as it was asked for.
+    pub(crate) user_errors: Vec<UserError>,
+}
+
+/// The answer to `replaceEndpoint`.
+#[derive(SimpleObject)]
+pub(crate) struct ReplaceEndpointPayload {
+    /// The whole endpoint, in a dry run as it would be; null when it was refused.
+    pub(crate) endpoint: Option<Endpoint>,
+    /// The names of the fields that changed, as `EndpointPatch` has them; empty when nothing did, and in a replay.
+    pub(crate) changed_fields: Vec<String>,
+    /// The password that was generated. It is told in this one answer; null when none was, in a dry run and in a replay.
+    pub(crate) generated_password: Option<String>,
+    /// Whether nothing was stored because only a dry run was asked for.
+    pub(crate) dry_run: bool,
+    /// True when an earlier call with the same idempotency key did it.
+    pub(crate) replayed: bool,
+    /// What the caller can mend; empty when the endpoint is as it was asked for.
     pub(crate) user_errors: Vec<UserError>,
 }
 

@@ -50,6 +50,8 @@ pub(crate) enum EventType {
     ChatUpdated,
     /// The first phone of an endpoint came, or its last one went: `PeerStatusChanged`.
     PeerStatusChanged,
+    /// Fields of an endpoint were changed: `EndpointUpdated`.
+    EndpointUpdated,
     /// Nothing matched up to here: Checkpoint. Passes every filter.
     Checkpoint,
     /// History is missing: Gap. Passes every filter.
@@ -70,6 +72,7 @@ impl From<event::EventType> for EventType {
             event::EventType::MessageUpdated => Self::MessageUpdated,
             event::EventType::ChatUpdated => Self::ChatUpdated,
             event::EventType::PeerStatusChanged => Self::PeerStatusChanged,
+            event::EventType::EndpointUpdated => Self::EndpointUpdated,
         }
     }
 }
@@ -89,6 +92,7 @@ impl EventType {
             Self::MessageUpdated => event::EventType::MessageUpdated,
             Self::ChatUpdated => event::EventType::ChatUpdated,
             Self::PeerStatusChanged => event::EventType::PeerStatusChanged,
+            Self::EndpointUpdated => event::EventType::EndpointUpdated,
             Self::Checkpoint | Self::Gap => return None,
         })
     }
@@ -172,6 +176,7 @@ pub(crate) enum Event {
     EndpointStateChanged(EndpointStateChanged),
     ContactStatusChanged(ContactStatusChanged),
     EndpointCreated(EndpointCreated),
+    EndpointUpdated(EndpointUpdated),
     EndpointDeleted(EndpointDeleted),
     MessageUpdated(MessageUpdated),
     ChatUpdated(ChatUpdated),
@@ -386,7 +391,8 @@ pub(crate) struct PeerStatusChanged {
     endpoint_id: ID,
     /// `Reachable` or `Unreachable`, as ARI writes it. Expect new values.
     peer_status: &'static str,
-    /// Why it is unreachable: `Unregistered`, `Expired` or `ConnectionClosed`; null when it is reachable. Expect new values.
+    /// Why it is unreachable: `Unregistered`, `Expired`, `ConnectionClosed`, `Disabled` or `EncryptionRequired`; null when it
+    /// is reachable. Expect new values.
     cause: Option<&'static str>,
     /// The IP address of the phone that came or went, as it is seen here; null when it is not known.
     address: Option<String>,
@@ -456,6 +462,34 @@ pub(crate) struct EndpointCreated {
 
 #[ComplexObject]
 impl EndpointCreated {
+    /// The endpoint as it is now; null when it is gone or the scope endpoints.read is missing.
+    async fn endpoint(&self) -> Nullable<Endpoint> {
+        self.links.endpoint().await
+    }
+}
+
+/// Fields of an endpoint were changed.
+#[derive(SimpleObject)]
+#[graphql(complex)]
+pub(crate) struct EndpointUpdated {
+    /// Its opaque id; stable.
+    id: ID,
+    /// Which kind of event it is.
+    #[graphql(name = "type")]
+    kind: EventType,
+    /// When it happened.
+    at: DateTime,
+    /// The id of the endpoint.
+    endpoint_id: ID,
+    /// The names of the fields that changed, as `EndpointPatch` has them, in its order; `credentials` and `outSipPassword`
+    /// without their values.
+    changed_fields: Vec<String>,
+    #[graphql(skip)]
+    links: Links,
+}
+
+#[ComplexObject]
+impl EndpointUpdated {
     /// The endpoint as it is now; null when it is gone or the scope endpoints.read is missing.
     async fn endpoint(&self) -> Nullable<Endpoint> {
         self.links.endpoint().await
@@ -730,6 +764,8 @@ impl Event {
                         event::BindingEnd::Unregistered => "Unregistered",
                         event::BindingEnd::Expired => "Expired",
                         event::BindingEnd::ConnectionClosed => "ConnectionClosed",
+                        event::BindingEnd::Disabled => "Disabled",
+                        event::BindingEnd::EncryptionRequired => "EncryptionRequired",
                     }),
                     address: remote.map(|remote| remote.ip().to_string()),
                     port: remote.map(|remote| remote.port()),
@@ -743,6 +779,16 @@ impl Event {
                 endpoint_id,
                 links,
             }),
+            EventBody::EndpointUpdated { changed_fields } => {
+                Self::EndpointUpdated(EndpointUpdated {
+                    id,
+                    kind,
+                    at,
+                    endpoint_id,
+                    changed_fields,
+                    links,
+                })
+            }
             EventBody::EndpointDeleted => Self::EndpointDeleted(EndpointDeleted {
                 id,
                 kind,

@@ -1,14 +1,19 @@
 //! What clients say about transformations.
 
-use async_graphql::{InputObject, OneofObject};
+use async_graphql::{ID, InputObject, OneofObject};
 use sipgraph_core::{
-    Problem,
+    Problem, TransformationId,
+    decide::endpoints::TransformationSettings,
     transformation::{Rule, lookup_refused},
 };
+
+use crate::id::NodeId;
 
 /// A rule that changes, passes or rejects a telephone number.
 #[derive(InputObject)]
 pub(crate) struct TransformationInput {
+    /// Which transformation of the endpoint is meant; absent for a new one, and in a preview.
+    id: Option<ID>,
     /// The rule.
     rule: TransformationRuleInput,
 }
@@ -96,6 +101,20 @@ impl TransformationInput {
         } else {
             Err(problems)
         }
+    }
+
+    /// Reads the transformations of an endpoint; `field` is the path to them.
+    pub(crate) fn all_to_settings(
+        field: &str,
+        rules: &[Self],
+    ) -> Result<Vec<TransformationSettings>, Vec<Problem>> {
+        let ids = rules.iter().map(|input| &input.id);
+        let read = Self::all_to_core(field, rules)?;
+        let settings = ids.zip(read).map(|(id, rule)| TransformationSettings {
+            id: id.as_ref().map(TransformationId::of),
+            rule,
+        });
+        Ok(settings.collect())
     }
 }
 

@@ -17,6 +17,7 @@ use sipgraph_core::{
     endpoint::Endpoint,
     event::Event,
     id::NodeId,
+    keyring::Secret,
     message::Message,
     page::{NameKey, Page, Slice},
     ports::{
@@ -94,6 +95,9 @@ forward! {
     endpoints(account: AccountId, filter: EndpointFilter, slice: Slice) -> Page<Endpoint>;
     endpoints_by_name(account: AccountId, filter: EndpointFilter, slice: Slice<NameKey>) -> Page<Endpoint>;
     endpoints_count(account: AccountId, filter: EndpointFilter) -> i64;
+    endpoint_names_taken(account: AccountId, names: Vec<(DomainId, String)>) -> Vec<(DomainId, String)>;
+    has_system_gateway(account: AccountId) -> bool;
+    voip_tokens(account: AccountId, ids: Vec<EndpointId>) -> Vec<(EndpointId, Secret)>;
     credentials(domain: DomainId, canonical: String) -> Option<Credentials>;
     endpoint_bindings(account: AccountId, id: EndpointId) -> Option<(Endpoint, Vec<Binding>)>;
     bindings_by_endpoints(account: AccountId, ids: Vec<EndpointId>) -> Vec<Binding>;

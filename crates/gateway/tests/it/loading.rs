@@ -9,8 +9,9 @@ use sipgraph_core::{
     app::messages::NewMessage,
     decide::{
         domains::NewDomain,
-        endpoints::{NewEndpoint, NewPassword},
+        endpoints::{EndpointSettings, NewCredentials, NewEndpoint},
     },
+    endpoint::EndpointType,
     ports::store::EndpointKey,
 };
 
@@ -35,13 +36,14 @@ async fn chats(app: &App, caller: &Caller, peers: usize) {
         let new = NewEndpoint {
             domain: domain.id,
             name: format!("e{n}"),
-            password: NewPassword::Generate,
-            display_name: None,
-            description: None,
-            enabled: true,
-            simulation: None,
+            kind: EndpointType::SipUser,
+            settings: EndpointSettings {
+                credentials: NewCredentials::generated().into(),
+                ..EndpointSettings::default()
+            },
         };
-        let created = app.endpoint_create(caller, &new, None).await.unwrap().value;
+        let created = app.endpoint_create(caller, &new, false, None).await;
+        let created = created.unwrap().value;
         ids.push(created.endpoint.id);
     }
     for peer in &ids[1..] {
@@ -85,7 +87,8 @@ async fn other_lists_never_cost_a_statement_per_row() {
     let gateway = Gateway::start().await;
     let caller = gateway.app.token_check(&gateway.token).await.unwrap();
     chats(&gateway.app, &caller, 20).await;
-    let query = "{endpoints(first:20){totalCount nodes{name state contacts{uri} unreadCount domain{name} account{name}}}}";
+    let query = "{endpoints(first:20){totalCount nodes{name state contacts{uri} unreadCount domain{name} account{name}
+        voipToken addresses{ip} attributes properties transformations{id} ciphers codecs encryption}}}";
     gateway.store.take();
     gateway.data(query, json!({})).await;
     let mut calls = gateway.store.take();
@@ -99,7 +102,8 @@ async fn other_lists_never_cost_a_statement_per_row() {
             "domains_of_endpoints",
             "endpoints",
             "endpoints_count",
-            "unread_by_endpoints"
+            "unread_by_endpoints",
+            "voip_tokens"
         ]
     );
 }

@@ -10,6 +10,7 @@ mod number;
 mod restore;
 mod schema;
 mod serve;
+mod system_gateway;
 mod token;
 
 use crate::config::Config;
@@ -40,6 +41,9 @@ pub(crate) enum Command {
     /// Manages telephone numbers.
     #[command(subcommand)]
     Number(number::Command),
+    /// Manages the gateways of the operator.
+    #[command(subcommand)]
+    SystemGateway(system_gateway::Command),
     /// Manages API tokens.
     #[command(subcommand)]
     Token(token::Command),
@@ -74,6 +78,7 @@ pub(crate) fn run(command: Command, file: Option<&Path>) -> Result<(), Failure> 
             Command::Check => check::run(&config).await,
             Command::Account(command) => account::run(command, &config).await,
             Command::Number(command) => number::run(command, &config).await,
+            Command::SystemGateway(command) => system_gateway::run(command, &config).await,
             Command::Token(command) => token::run(command, &config).await,
             Command::Backup(args) => backup::run(args, &config).await,
             Command::Restore(args) => restore::run(args, &config).await,

@@ -9,11 +9,11 @@ use sipgraph_core::access::{Caller, Scope};
 use sipgraph_core::app::messages::NewMessage;
 use sipgraph_core::app::{App, Parts, Policy};
 use sipgraph_core::decide::domains::NewDomain;
-use sipgraph_core::decide::endpoints::{NewEndpoint, NewPassword};
+use sipgraph_core::decide::endpoints::{EndpointSettings, NewCredentials, NewEndpoint};
 use sipgraph_core::decide::tokens::NewToken;
 use sipgraph_core::digest::DigestAlgorithm;
-use sipgraph_core::endpoint::EndpointState;
-use sipgraph_core::keyring::{Keyring, Secret};
+use sipgraph_core::endpoint::{EndpointState, EndpointType};
+use sipgraph_core::keyring::Keyring;
 use sipgraph_core::message::MessageStatus;
 use sipgraph_core::ports::store::{EndpointKey, MessageFilter};
 use sipgraph_core::ports::{Bus, Clock, Entropy, Technology, Wake};
@@ -184,14 +184,15 @@ impl Harness {
         let endpoint = NewEndpoint {
             domain: self.domain,
             name: name.into(),
-            password: NewPassword::Given(Secret::new(password)),
-            display_name: None,
-            description: None,
-            enabled,
-            simulation: None,
+            kind: EndpointType::SipUser,
+            settings: EndpointSettings {
+                credentials: NewCredentials::password(password).into(),
+                enabled: enabled.into(),
+                ..EndpointSettings::default()
+            },
         };
         self.app
-            .endpoint_create(&self.caller, &endpoint, None)
+            .endpoint_create(&self.caller, &endpoint, false, None)
             .await
             .unwrap()
             .value

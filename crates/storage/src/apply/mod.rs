@@ -173,11 +173,24 @@ impl Batch {
         }
         let account = Id::from(commit.account);
         match write {
-            Write::EndpointInsert { endpoint, .. } => {
+            Write::EndpointInsert {
+                endpoint,
+                credentials,
+                secrets,
+            } => {
                 state.last_external_id += 1;
-                applied.external_ids.push(state.last_external_id);
+                let external_id = state.last_external_id;
+                applied.external_ids.push(external_id);
                 self.plan
-                    .endpoint(sealing, endpoint, state.last_external_id, write);
+                    .endpoint(sealing, endpoint, external_id, credentials, secrets)?;
+            }
+            Write::EndpointUpdate {
+                endpoint,
+                credentials,
+                secrets,
+            } => {
+                self.plan
+                    .endpoint_update(sealing, endpoint, credentials, secrets)?;
             }
             Write::ChatInsert { id, key } => {
                 self.facts.chat_made(commit.account, *id, key, commit.at);
@@ -361,6 +374,9 @@ fn change_of(account: AccountId, write: &Write) -> (Option<Row>, Vec<Set>) {
                 Set::EndpointName(endpoint.domain.into(), endpoint.canonical_name.clone()),
             ],
         ),
+        Write::EndpointUpdate { endpoint, .. } => {
+            (Some(Row::Endpoint(endpoint.id.into())), Vec::new())
+        }
         Write::EndpointDelete(id) => (
             Some(Row::Endpoint((*id).into())),
             vec![Set::Endpoints, Set::BindingsOf((*id).into())],

@@ -6,18 +6,21 @@ use diesel::QueryResult;
 use sipgraph_core::{
     AccountId, ChatId, Timestamp,
     chat::ChatKey,
-    commit::{Commit, Write},
+    commit::{Commit, CredentialsChange, EndpointSecret, Write},
+    digest::{DigestAlgorithm, Ha1},
     endpoint::Endpoint,
+    keyring::Secret,
 };
 
 use super::{AccountState, Conn, Row, Set, Statements, change_of, insert_text, read_of, run_over};
 use crate::{
     rows::{
-        BindingRow, ChatCounters, ChatRow, CredentialRow, DeliveryEnd, DeliveryRow,
+        BindingRow, ChatCounters, ChatRow, CredentialKey, CredentialRow, DeliveryEnd, DeliveryRow,
         DispatchReleaseRow, DispatchRow, DomainDeletionRow, DomainNameRow, DomainRow,
-        EndpointDeletionRow, EndpointRow, EventRow, Hurry, IdempotencyRow, MessageRead, MessageRow,
-        MessageStatusChange, NameKey, ObjectKey, Qualified, Refresh, RevisionRaise, StateChange,
-        TokenRevocation, TokenRow, contact_number, micros, outcome_number, state_number,
+        EndpointChangeRow, EndpointDeletionRow, EndpointRow, EventRow, Hurry, IdempotencyRow,
+        MessageRead, MessageRow, MessageStatusChange, NameKey, ObjectKey, Qualified, Refresh,
+        RevisionRaise, SecretKey, SecretRow, StateChange, TokenRevocation, TokenRow,
+        algorithm_number, contact_number, micros, outcome_number, state_number,
     },
     seal::Sealing,
     sql::{Columns, columns},
@@ -87,7 +90,11 @@ pub(super) struct Plan {
     domain_names_removed: Vec<NameKey>,
     domain_deletions: Vec<DomainDeletionRow>,
     endpoints: Vec<EndpointRow>,
+    endpoint_changes: Vec<EndpointChangeRow>,
     credentials: Vec<CredentialRow>,
+    credential_deletes: Vec<CredentialKey>,
+    secrets: Vec<SecretRow>,
+    secret_deletes: Vec<SecretKey>,
     states: Vec<StateChange>,
     chats: Vec<ChatRow>,
     message_statuses: Vec<MessageStatusChange>,
@@ -114,15 +121,58 @@ impl Plan {
         sealing: &Sealing,
         endpoint: &Endpoint,
         external_id: i64,
-        write: &Write,
-    ) {
+        credentials: &[Ha1],
+        secrets: &[(EndpointSecret, Secret)],
+    ) -> QueryResult<()> {
+        let (account, id) = (endpoint.account, endpoint.id);
+        self.credentials
+            .extend(sealing.seal(account, id, credentials));
+        for (which, secret) in secrets {
+            let key = SecretKey::new(account, id, *which);
+            self.secrets.push(sealing.seal_secret(key, secret));
+        }
         let mut endpoint = endpoint.clone();
         endpoint.external_id = external_id;
-        if let Write::EndpointInsert { credentials, .. } = write {
-            self.credentials
-                .extend(sealing.seal(endpoint.account, endpoint.id, credentials));
+        self.endpoints.push(EndpointRow::new(endpoint)?);
+        Ok(())
+    }
+
+    pub(super) fn endpoint_update(
+        &mut self,
+        sealing: &Sealing,
+        endpoint: &Endpoint,
+        credentials: &CredentialsChange,
+        secrets: &[(EndpointSecret, Option<Secret>)],
+    ) -> QueryResult<()> {
+        let (account, id) = (endpoint.account, endpoint.id);
+        let forget = |algorithm: &DigestAlgorithm| CredentialKey {
+            account_id: account.into(),
+            endpoint_id: id.into(),
+            algorithm: algorithm_number(*algorithm),
+        };
+        let algorithms = DigestAlgorithm::ALL.iter();
+        match credentials {
+            CredentialsChange::Keep => {}
+            CredentialsChange::KeepOnly(kept) => self
+                .credential_deletes
+                .extend(algorithms.filter(|a| !kept.contains(a)).map(forget)),
+            CredentialsChange::Replace(values) => {
+                self.credential_deletes.extend(algorithms.map(forget));
+                self.credentials.extend(sealing.seal(account, id, values));
+            }
         }
-        self.endpoints.push(endpoint.into());
+        for (which, secret) in secrets {
+            let key = || SecretKey::new(account, id, *which);
+            self.secret_deletes.push(key());
+            self.secrets.extend(
+                secret
+                    .iter()
+                    .map(|secret| sealing.seal_secret(key(), secret)),
+            );
+        }
+        self.endpoint_changes
+            .push(EndpointChangeRow::new(endpoint.clone())?);
+        Ok(())
     }
 
     pub(super) fn chat(&mut self, account: Id, id: ChatId, key: &ChatKey, at: Timestamp) {
@@ -276,6 +326,7 @@ impl Plan {
                 revoked_at: at.into(),
             }),
             Write::EndpointInsert { .. }
+            | Write::EndpointUpdate { .. }
             | Write::DomainDelete(_)
             | Write::ChatInsert { .. }
             | Write::MessageInsert(_)
@@ -309,7 +360,9 @@ impl Plan {
         insert(c, "domains", self.domains).await?;
         insert(c, "domain_names", self.domain_names).await?;
         insert(c, "endpoints", self.endpoints).await?;
+        forget_secrets(c, self.credential_deletes, self.secret_deletes).await?;
         insert(c, "credentials", self.credentials).await?;
+        insert(c, "endpoint_secrets", self.secrets).await?;
         insert(c, "chats", self.chats).await?;
         let counters: Vec<AccountCounters> = self
             .accounts
@@ -355,6 +408,10 @@ impl Plan {
         let domain = "description = k.description, digest_algorithms = k.digest_algorithms, \
             record_internal_messages = k.record_internal_messages, version = k.version";
         all.add(&update_text("domains", domain), self.domain_updates);
+        all.add(
+            &update_text("endpoints", ENDPOINT_CHANGES),
+            self.endpoint_changes,
+        );
         all.add(&update_text("endpoints", "state = k.state"), self.states);
         all.add(
             &update_text(
@@ -436,6 +493,31 @@ async fn write_bindings(c: &mut Conn, puts: Vec<BindingRow>) -> QueryResult<()> 
     Ok(())
 }
 
+/// What an update of an endpoint sets.
+const ENDPOINT_CHANGES: &str = "display_name = k.display_name, description = k.description, \
+    enabled = k.enabled, has_password = k.has_password, simulation = k.simulation, \
+    updated_at = k.updated_at, version = k.version, application_id = k.application_id, \
+    digest_algorithms = k.digest_algorithms, caller_id = k.caller_id, send_as = k.send_as, \
+    allow_outside = k.allow_outside, ciphers = k.ciphers, codecs = k.codecs, \
+    encryption = k.encryption, capacity = k.capacity, cps_limit = k.cps_limit, \
+    auth_required = k.auth_required, nested = k.nested, out_sip_username = k.out_sip_username, \
+    has_out_sip_password = k.has_out_sip_password";
+
+/// Removes what others take the place of, or nothing.
+async fn forget_secrets(
+    c: &mut Conn,
+    credentials: Vec<CredentialKey>,
+    secrets: Vec<SecretKey>,
+) -> QueryResult<()> {
+    let text = "DELETE FROM credentials WHERE (account_id, endpoint_id, algorithm) IN \
+                (SELECT k.account_id, k.endpoint_id, k.algorithm FROM {rows})";
+    run_over(c, text, credentials).await?;
+    let text = "DELETE FROM endpoint_secrets WHERE (account_id, endpoint_id, kind, item_id) IN \
+                (SELECT k.account_id, k.endpoint_id, k.kind, k.item_id FROM {rows})";
+    run_over(c, text, secrets).await?;
+    Ok(())
+}
+
 /// The text that changes the rows with the given keys.
 fn update_text(table: &str, changes: &str) -> String {
     format!(
@@ -470,7 +552,7 @@ async fn delete_endpoints(c: &mut Conn, endpoints: Vec<EndpointDeletionRow>) -> 
                 SELECT t.account_id, t.id, k.created_at FROM {rows} \
                 JOIN endpoints t ON t.account_id = k.account_id AND t.id = k.id";
     run_over(c, text, endpoints).await?;
-    for table in ["credentials", "bindings"] {
+    for table in ["credentials", "endpoint_secrets", "bindings"] {
         let text = format!(
             "DELETE FROM {table} WHERE (account_id, endpoint_id) IN (SELECT k.account_id, k.id FROM {{rows}})"
         );

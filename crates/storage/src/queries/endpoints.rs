@@ -9,16 +9,23 @@ use diesel::{
 use diesel_async::RunQueryDsl;
 use sipgraph_core::{
     AccountId, DomainId, EndpointId,
-    endpoint::Endpoint,
+    commit::EndpointSecret,
+    endpoint::{Endpoint, EndpointType},
+    keyring::Secret,
     page::{NameKey, Page, PageKey, Slice},
     ports::store::{Credentials, EndpointFilter, EndpointKey, Found},
 };
 
-use super::{Conn, Db, NAME_ORDER, NAME_SEARCHED, candidates, domains, load, load_up_to};
+use super::{
+    Conn, Db, NAME_ORDER, NAME_SEARCHED, candidates, domains, load, load_over, load_up_to,
+};
 use crate::{
     page::{by_creation, page, rows_to_read},
-    rows::{CredentialRow, EndpointRow, convert, enabled_now, state_number},
-    schema::{chats, credentials, endpoints},
+    rows::{
+        CredentialRow, EndpointRow, NameKey as NameRow, SecretKey, SecretRow, convert, enabled_now,
+        kind_number, state_number,
+    },
+    schema::{chats, credentials, endpoint_secrets, endpoints},
     seal::Sealing,
     search::{Plan, SCANS, Search, is_indexed, pattern, places_of, term, time_of},
     sql::Fixed,
@@ -406,4 +413,57 @@ pub(crate) async fn endpoint_credentials(
         endpoint: row.try_into()?,
         ha1: sealing.open(sealed)?,
     }))
+}
+
+/// Which of these canonical names are taken in their domains.
+pub(crate) async fn endpoint_names_taken(
+    c: &mut Conn,
+    account: AccountId,
+    names: Vec<(DomainId, String)>,
+) -> QueryResult<Vec<(DomainId, String)>> {
+    let keys: Vec<NameRow> = names
+        .into_iter()
+        .map(|(domain, name)| NameRow {
+            account_id: account.into(),
+            id: domain.into(),
+            name,
+        })
+        .collect();
+    let text = "SELECT t.domain_id, t.canonical_name FROM {rows} \
+                JOIN endpoints t ON t.account_id = k.account_id \
+                AND t.canonical_name = k.name AND t.domain_id = k.id";
+    let taken = load_over::<_, (DbId, Text), (Id, String)>(c, text, keys).await?;
+    Ok(taken
+        .into_iter()
+        .map(|(domain, name)| (domain.into(), name))
+        .collect())
+}
+
+pub(crate) async fn has_system_gateway(c: &mut Conn, account: AccountId) -> QueryResult<bool> {
+    let gateways = of_account(account)
+        .filter(endpoints::kind.eq(kind_number(EndpointType::SystemGateway)))
+        .count();
+    let count: i64 = gateways.get_result(c).await?;
+    Ok(count > 0)
+}
+
+/// Reads and opens the tokens for VoIP clients of endpoints.
+pub(crate) async fn voip_tokens(
+    c: &mut Conn,
+    sealing: &Sealing,
+    account: AccountId,
+    ids: &[EndpointId],
+) -> QueryResult<Vec<(EndpointId, Secret)>> {
+    let kind = SecretKey::new(account, EndpointId([0; 16]), EndpointSecret::VoipToken).kind;
+    let sealed: Vec<SecretRow> = endpoint_secrets::table
+        .filter(endpoint_secrets::account_id.eq(Id::from(account)))
+        .filter(endpoint_secrets::endpoint_id.eq_any(ids_of(ids)))
+        .filter(endpoint_secrets::kind.eq(kind))
+        .select(SecretRow::as_select())
+        .load(c)
+        .await?;
+    sealed
+        .into_iter()
+        .map(|row| sealing.open_secret(row).map_err(Into::into))
+        .collect()
 }

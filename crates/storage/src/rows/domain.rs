@@ -100,7 +100,8 @@ impl DomainRow {
     }
 }
 
-fn digest_algorithms_text(algorithms: &[DigestAlgorithm]) -> String {
+/// Writes algorithms in their order.
+pub(crate) fn digest_algorithms_text(algorithms: &[DigestAlgorithm]) -> String {
     let names: Vec<&str> = algorithms
         .iter()
         .map(|algorithm| match algorithm {
@@ -111,7 +112,7 @@ fn digest_algorithms_text(algorithms: &[DigestAlgorithm]) -> String {
     names.join(",")
 }
 
-/// Reads the algorithms of a domain, most preferred first.
+/// Reads algorithms in their order.
 pub(crate) fn digest_algorithms(text: &str) -> Result<Vec<DigestAlgorithm>, Corrupt> {
     text.split(',')
         .map(|name| match name {

@@ -2,19 +2,20 @@
 
 use diesel::{
     prelude::*,
-    sql_types::{BigInt, Binary, Bool, Nullable, SmallInt, Text},
+    sql_types::{BigInt, Binary, Bool, Integer, Nullable, SmallInt, Text},
 };
 use sipgraph_core::{
     AccountId, EndpointId,
+    commit::EndpointSecret,
     digest::{DigestAlgorithm, Ha1, PasswordCharset},
-    endpoint::{Endpoint, EndpointState, Simulation},
+    endpoint::{Cipher, Codec, Encryption, Endpoint, EndpointState, EndpointType, Simulation},
     keyring::{Keyring, Secret},
     ports::Entropy,
 };
 
-use super::{Corrupt, numbers};
+use super::{Corrupt, domain, nested, numbers};
 use crate::{
-    schema::{credentials, endpoints},
+    schema::{credentials, endpoint_secrets, endpoints},
     sql::{Fixed, columns},
     types::{DbId, DbTime, Id, Time},
 };
@@ -23,6 +24,11 @@ numbers! {
     "endpoint state" EndpointState: state_number state { Unknown = 0, Online = 1, Offline = 2 }
     "simulation" Simulation: simulation_number simulation { Echo = 0 }
     "digest algorithm" DigestAlgorithm: algorithm_number algorithm { Sha256 = 0, Md5 = 1 }
+    "endpoint type" EndpointType: kind_number kind {
+        SipUser = 0, ThirdParty = 1, Mediator = 2, Flexml = 3, Conference = 4, ConferenceV2 = 5, ConferencePlayback = 6,
+        Voicemail = 7, SystemGateway = 8,
+    }
+    "encryption" Encryption: encryption_number encryption { Default = 0, Required = 1, Optional = 2 }
     "password charset" PasswordCharset: charset_number charset { Utf8 = 0, Latin1 = 1 }
 }
 
@@ -31,6 +37,41 @@ pub(crate) fn enabled_now() -> Fixed<Bool> {
     Fixed::new(
         "(endpoints.enabled AND endpoints.domain_id NOT IN (SELECT domain_id FROM domain_deletions))",
     )
+}
+
+/// Declares the names that stand for the values of an enumeration in a list, which is one text.
+macro_rules! lists {
+    ($($what:literal $enum:ty: $to:ident $from:ident { $($variant:ident = $name:literal),+ $(,)? })+) => {$(
+        pub(crate) fn $to(values: &[$enum]) -> String {
+            let names: Vec<&str> = values
+                .iter()
+                .map(|value| match value { $(<$enum>::$variant => $name),+ })
+                .collect();
+            names.join(",")
+        }
+
+        pub(crate) fn $from(text: &str) -> Result<Vec<$enum>, Corrupt> {
+            text.split(',')
+                .map(|name| match name {
+                    $($name => Ok(<$enum>::$variant),)+
+                    _ => Err(Corrupt::new(format!(concat!($what, " {}"), name))),
+                })
+                .collect()
+        }
+    )+};
+}
+
+lists! {
+    "cipher" Cipher: ciphers_text ciphers {
+        AeadAes256Gcm8 = "AEAD_AES_256_GCM_8",
+        Aes256CmHmacSha1With80 = "AES_256_CM_HMAC_SHA1_80",
+        AesCm128HmacSha1With80 = "AES_CM_128_HMAC_SHA1_80",
+        Aes256CmHmacSha1With32 = "AES_256_CM_HMAC_SHA1_32",
+        AesCm128HmacSha1With32 = "AES_CM_128_HMAC_SHA1_32",
+    }
+    "codec" Codec: codecs_text codecs {
+        Opus = "OPUS", G722 = "G722", Pcmu = "PCMU", Pcma = "PCMA", Vp8 = "VP8", H264 = "H264",
+    }
 }
 
 columns! {
@@ -57,6 +98,78 @@ columns! {
         updated_at: DbTime => Time,
         version: BigInt => i64,
         bindings_revision: BigInt => i64,
+        kind: SmallInt => i16,
+        application_id: Nullable<DbId> => Option<Id>,
+        digest_algorithms: Text => String,
+        caller_id: Nullable<Text> => Option<String>,
+        send_as: Nullable<Text> => Option<String>,
+        allow_outside: Bool => bool,
+        ciphers: Nullable<Text> => Option<String>,
+        codecs: Nullable<Text> => Option<String>,
+        encryption: SmallInt => i16,
+        capacity: Integer => i32,
+        cps_limit: Nullable<Integer> => Option<i32>,
+        auth_required: Bool => bool,
+        nested: Nullable<Text> => Option<String>,
+        out_sip_username: Nullable<Text> => Option<String>,
+        has_out_sip_password: Bool => bool,
+    }
+
+    /// What a change of an endpoint writes: all but what it is, where it stands and its presence.
+    #[derive(Debug)]
+    pub(crate) struct EndpointChangeRow {
+        account_id: DbId => Id,
+        id: DbId => Id,
+        display_name: Nullable<Text> => Option<String>,
+        description: Nullable<Text> => Option<String>,
+        enabled: Bool => bool,
+        has_password: Bool => bool,
+        simulation: Nullable<SmallInt> => Option<i16>,
+        updated_at: DbTime => Time,
+        version: BigInt => i64,
+        application_id: Nullable<DbId> => Option<Id>,
+        digest_algorithms: Text => String,
+        caller_id: Nullable<Text> => Option<String>,
+        send_as: Nullable<Text> => Option<String>,
+        allow_outside: Bool => bool,
+        ciphers: Nullable<Text> => Option<String>,
+        codecs: Nullable<Text> => Option<String>,
+        encryption: SmallInt => i16,
+        capacity: Integer => i32,
+        cps_limit: Nullable<Integer> => Option<i32>,
+        auth_required: Bool => bool,
+        nested: Nullable<Text> => Option<String>,
+        out_sip_username: Nullable<Text> => Option<String>,
+        has_out_sip_password: Bool => bool,
+    }
+
+    /// The HA1 values of one algorithm of an endpoint.
+    #[derive(Debug)]
+    pub(crate) struct CredentialKey {
+        account_id: DbId => Id,
+        endpoint_id: DbId => Id,
+        algorithm: SmallInt => i16,
+    }
+
+    /// A secret of an endpoint.
+    #[derive(Debug)]
+    pub(crate) struct SecretKey {
+        account_id: DbId => Id,
+        endpoint_id: DbId => Id,
+        kind: SmallInt => i16,
+        item_id: DbId => Id,
+    }
+
+    /// A sealed secret and the id of the key that opens it.
+    #[derive(Debug, Queryable, Selectable)]
+    #[diesel(table_name = endpoint_secrets)]
+    pub(crate) struct SecretRow {
+        account_id: DbId => Id,
+        endpoint_id: DbId => Id,
+        kind: SmallInt => i16,
+        item_id: DbId => Id,
+        key_id: Text => String,
+        sealed: Binary => Vec<u8>,
     }
 
     /// A sealed HA1 value and the id of the key that opens it.
@@ -72,20 +185,36 @@ columns! {
     }
 }
 
-impl From<Endpoint> for EndpointRow {
-    fn from(endpoint: Endpoint) -> Self {
+impl EndpointRow {
+    /// Makes the row of an endpoint.
+    pub(crate) fn new(endpoint: Endpoint) -> QueryResult<Self> {
         let Endpoint {
             id,
             account,
             domain,
             domain_name,
             external_id,
+            kind,
             name,
             canonical_name,
             display_name,
             description,
+            application,
             enabled,
             has_password,
+            digest_algorithms,
+            caller_id,
+            send_as,
+            allow_outside,
+            ciphers,
+            codecs,
+            encryption,
+            capacity,
+            cps_limit,
+            auth_required,
+            nested,
+            out_sip_username,
+            has_out_sip_password,
             simulation,
             state,
             created_at,
@@ -93,7 +222,7 @@ impl From<Endpoint> for EndpointRow {
             version,
             bindings_revision,
         } = endpoint;
-        Self {
+        Ok(Self {
             account_id: account.into(),
             id: id.into(),
             domain_id: domain.into(),
@@ -111,7 +240,87 @@ impl From<Endpoint> for EndpointRow {
             updated_at: updated_at.into(),
             version,
             bindings_revision,
-        }
+            kind: kind_number(kind),
+            application_id: application.map(Into::into),
+            digest_algorithms: domain::digest_algorithms_text(&digest_algorithms),
+            caller_id,
+            send_as,
+            allow_outside,
+            ciphers: ciphers.as_deref().map(ciphers_text),
+            codecs: codecs.as_deref().map(codecs_text),
+            encryption: encryption_number(encryption),
+            capacity,
+            cps_limit,
+            auth_required,
+            nested: nested::write(nested)?,
+            out_sip_username,
+            has_out_sip_password,
+        })
+    }
+}
+
+impl EndpointChangeRow {
+    /// Makes the row of a changed endpoint.
+    pub(crate) fn new(endpoint: Endpoint) -> QueryResult<Self> {
+        let EndpointRow {
+            account_id,
+            id,
+            domain_id: _,
+            domain_name: _,
+            external_id: _,
+            name: _,
+            canonical_name: _,
+            display_name,
+            description,
+            enabled,
+            has_password,
+            simulation,
+            state: _,
+            created_at: _,
+            updated_at,
+            version,
+            bindings_revision: _,
+            kind: _,
+            application_id,
+            digest_algorithms,
+            caller_id,
+            send_as,
+            allow_outside,
+            ciphers,
+            codecs,
+            encryption,
+            capacity,
+            cps_limit,
+            auth_required,
+            nested,
+            out_sip_username,
+            has_out_sip_password,
+        } = EndpointRow::new(endpoint)?;
+        Ok(Self {
+            account_id,
+            id,
+            display_name,
+            description,
+            enabled,
+            has_password,
+            simulation,
+            updated_at,
+            version,
+            application_id,
+            digest_algorithms,
+            caller_id,
+            send_as,
+            allow_outside,
+            ciphers,
+            codecs,
+            encryption,
+            capacity,
+            cps_limit,
+            auth_required,
+            nested,
+            out_sip_username,
+            has_out_sip_password,
+        })
     }
 }
 
@@ -137,6 +346,21 @@ impl TryFrom<EndpointRow> for Endpoint {
             updated_at,
             version,
             bindings_revision,
+            kind: kind_number,
+            application_id,
+            digest_algorithms,
+            caller_id,
+            send_as,
+            allow_outside,
+            ciphers: ciphers_text,
+            codecs: codecs_text,
+            encryption: encryption_number,
+            capacity,
+            cps_limit,
+            auth_required,
+            nested,
+            out_sip_username,
+            has_out_sip_password,
         } = row;
         Ok(Self {
             id: id.into(),
@@ -144,12 +368,27 @@ impl TryFrom<EndpointRow> for Endpoint {
             domain: domain_id.into(),
             domain_name,
             external_id,
+            kind: kind(kind_number)?,
             name,
             canonical_name,
             display_name,
             description,
+            application: application_id.map(Into::into),
             enabled,
             has_password,
+            digest_algorithms: domain::digest_algorithms(&digest_algorithms)?,
+            caller_id,
+            send_as,
+            allow_outside,
+            ciphers: ciphers_text.as_deref().map(ciphers).transpose()?,
+            codecs: codecs_text.as_deref().map(codecs).transpose()?,
+            encryption: encryption(encryption_number)?,
+            capacity,
+            cps_limit,
+            auth_required,
+            nested: nested::read(nested.as_deref())?,
+            out_sip_username,
+            has_out_sip_password,
             simulation: simulation_number.map(simulation).transpose()?,
             state: state(state_number)?,
             created_at: created_at.into(),
@@ -158,6 +397,84 @@ impl TryFrom<EndpointRow> for Endpoint {
             bindings_revision,
         })
     }
+}
+
+impl SecretKey {
+    /// Makes the key of a secret.
+    pub(crate) fn new(account: AccountId, endpoint: EndpointId, which: EndpointSecret) -> Self {
+        let (kind, item_id) = match which {
+            EndpointSecret::OutSipPassword => (0, Id([0; 16])),
+            EndpointSecret::VoipToken => (1, Id([0; 16])),
+            EndpointSecret::AddressPassword(address) => (2, address.into()),
+        };
+        Self {
+            account_id: account.into(),
+            endpoint_id: endpoint.into(),
+            kind,
+            item_id,
+        }
+    }
+
+    fn bound_to(&self) -> Vec<u8> {
+        let mut bytes = b"endpoint secret".to_vec();
+        bytes.extend(self.account_id.0);
+        bytes.extend(self.endpoint_id.0);
+        bytes.extend(self.kind.to_be_bytes());
+        bytes.extend(self.item_id.0);
+        bytes
+    }
+}
+
+/// Encrypts a secret of an endpoint.
+pub(crate) fn seal_secret(
+    keyring: &Keyring,
+    entropy: &dyn Entropy,
+    key: SecretKey,
+    secret: &Secret,
+) -> SecretRow {
+    let mut nonce = [0; 24];
+    entropy.fill(&mut nonce);
+    let sealed = keyring.seal(nonce, secret.expose().as_bytes(), &key.bound_to());
+    let SecretKey {
+        account_id,
+        endpoint_id,
+        kind,
+        item_id,
+    } = key;
+    SecretRow {
+        account_id,
+        endpoint_id,
+        kind,
+        item_id,
+        key_id: keyring.id_text(),
+        sealed,
+    }
+}
+
+/// Decrypts a secret of an endpoint.
+pub(crate) fn open_secret(
+    keyring: &Keyring,
+    row: SecretRow,
+) -> Result<(EndpointId, Secret), Corrupt> {
+    let SecretRow {
+        account_id,
+        endpoint_id,
+        kind,
+        item_id,
+        key_id,
+        sealed,
+    } = row;
+    let key = SecretKey {
+        account_id,
+        endpoint_id,
+        kind,
+        item_id,
+    };
+    let value = keyring
+        .open(&sealed, &key.bound_to())
+        .map_err(|_| Corrupt::new(format!("secret sealed by key {key_id}")))?;
+    let text = std::str::from_utf8(&value).map_err(|_| Corrupt::new("secret that is not text"))?;
+    Ok((endpoint_id.into(), Secret::new(text)))
 }
 
 /// What a sealed value is bound to, so that it cannot be moved to another endpoint or algorithm.

@@ -31,12 +31,15 @@ numbers! {
         MessageIn = 0, MessageOut = 1, MessageOutStatus = 2, TextMessageReceived = 3, EndpointStateChanged = 4,
         ContactStatusChanged = 5, EndpointCreated = 6, EndpointDeleted = 7, MessageUpdated = 8, ChatUpdated = 9,
         PeerStatusChanged = 10,
+        EndpointUpdated = 12,
     }
     "contact status" ContactStatus: contact_number contact {
         NonQualified = 0, Removed = 1, Reachable = 2, Unreachable = 3
     }
     "peer status" PeerStatus: peer_number peer { Reachable = 0, Unreachable = 1 }
-    "end of a binding" BindingEnd: end_number end { Unregistered = 0, Expired = 1, ConnectionClosed = 2 }
+    "end of a binding" BindingEnd: end_number end {
+        Unregistered = 0, Expired = 1, ConnectionClosed = 2, Disabled = 3, EncryptionRequired = 4
+    }
 }
 
 columns! {
@@ -123,6 +126,11 @@ struct PeerStatusChangedV1 {
 struct ChatUpdatedV1 {
     unread_count: i64,
     last_message: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct EndpointUpdatedV1 {
+    changed_fields: Vec<String>,
 }
 
 fn write<T: Serialize>(values: T) -> Result<String, serde_json::Error> {
@@ -267,6 +275,9 @@ fn split(body: EventBody) -> Result<(String, Option<String>), serde_json::Error>
             })?,
             None,
         ),
+        EventBody::EndpointUpdated { changed_fields } => {
+            (write(EndpointUpdatedV1 { changed_fields })?, None)
+        }
         EventBody::EndpointCreated | EventBody::EndpointDeleted | EventBody::MessageUpdated => {
             (write(Empty {})?, None)
         }
@@ -371,6 +382,10 @@ fn join(kind: EventType, body: &str, text: Option<String>) -> Result<EventBody, 
                 last_message: last_message.map(|id| Id(id.into_bytes()).into()),
             }
         }
+        EventType::EndpointUpdated => {
+            let EndpointUpdatedV1 { changed_fields } = read(body)?;
+            EventBody::EndpointUpdated { changed_fields }
+        }
         EventType::EndpointCreated => EventBody::EndpointCreated,
         EventType::EndpointDeleted => EventBody::EndpointDeleted,
         EventType::MessageUpdated => EventBody::MessageUpdated,
@@ -472,6 +487,9 @@ mod tests {
             EventBody::ChatUpdated {
                 unread_count: 3,
                 last_message: Some(MessageId([7; 16])),
+            },
+            EventBody::EndpointUpdated {
+                changed_fields: vec!["displayName".to_owned(), "codecs".to_owned()],
             },
         ];
         assert_eq!(bodies.len(), EventType::ALL.len());

@@ -12,6 +12,7 @@ mod endpoint;
 mod event;
 mod keys;
 mod message;
+mod nested;
 mod token;
 
 pub(crate) use account::{AccountRow, LogRow};
@@ -22,7 +23,9 @@ pub(crate) use delivery::{
 };
 pub(crate) use domain::{DomainNameRow, DomainRow, digest_algorithms};
 pub(crate) use endpoint::{
-    CredentialRow, EndpointRow, enabled_now, open_credentials, seal_credentials, state_number,
+    CredentialKey, CredentialRow, EndpointChangeRow, EndpointRow, SecretKey, SecretRow,
+    algorithm_number, enabled_now, kind_number, open_credentials, open_secret, seal_credentials,
+    seal_secret, state_number,
 };
 pub(crate) use event::{EventRow, contact_number};
 pub(crate) use keys::{

@@ -32,8 +32,9 @@ async fn crowd(world: &World, names: impl Iterator<Item = String>) -> Vec<Endpoi
     }
     for some in all.chunks(2000) {
         let writes = some.iter().map(|phone| Write::EndpointInsert {
-            endpoint: phone.clone(),
+            endpoint: Box::new(phone.clone()),
             credentials: Vec::new(),
+            secrets: Vec::new(),
         });
         world.apply(world.commit(writes.collect())).await;
     }

@@ -1,11 +1,27 @@
 //! Endpoints: what registers, sends and receives.
 
-use crate::{AccountId, DomainId, EndpointId, Timestamp};
+mod kind;
+mod media;
+mod nested;
 
-/// The longest display name, in characters; what fits a phone's list without being cut by a database.
-pub const DISPLAY_NAME_MAX: usize = 128;
+pub use kind::{EndpointField, EndpointType, VOICEMAIL_PROPERTIES};
+pub use media::{Cipher, Codec, Encryption, each_once};
+pub use nested::{
+    ADDRESSES_MAX, Address, AddressDirection, JSON_BYTES_MAX, JSON_DEPTH_MAX, Nested, NestedMode,
+    PORT_DEFAULT, Transformation,
+};
+
+use crate::digest::DigestAlgorithm;
+use crate::{AccountId, ApplicationId, DomainId, EndpointId, Timestamp};
+
+/// The longest display name and caller id, in characters; what fits a phone's list without being cut by a database.
+pub const DISPLAY_NAME_MAX: usize = 255;
 /// The longest description, in characters.
 pub const DESCRIPTION_MAX: usize = 1024;
+/// What `sendAs` says in place of a number: any of the account's numbers, kept for a chat.
+pub const SEND_AS_RANDOM: &str = "random";
+/// The most endpoints that one call makes.
+pub const BULK_MAX: usize = 1000;
 
 /// Whether an endpoint can be reached, as ARI names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,6 +54,8 @@ pub struct Endpoint {
     pub domain_name: String,
     /// Counted per account from 1, never reused (the PBX's `extension_id`).
     pub external_id: i64,
+    /// What it is; immutable.
+    pub kind: EndpointType,
     /// The user part of its address-of-record as given; immutable.
     pub name: String,
     /// The canonical form of the name (RFC 3261 section 10.3 step 5); unique in its domain.
@@ -46,10 +64,38 @@ pub struct Endpoint {
     pub display_name: Option<String>,
     /// A note for people.
     pub description: Option<String>,
+    /// Its application.
+    pub application: Option<ApplicationId>,
     /// Whether it may register, send and receive.
     pub enabled: bool,
     /// Whether it has a password to register with.
     pub has_password: bool,
+    /// Which digests of its password are kept, and so accepted; the challenge is its domain's.
+    pub digest_algorithms: Vec<DigestAlgorithm>,
+    /// The name that others see as the caller.
+    pub caller_id: Option<String>,
+    /// The E.164 number that it sends from, or [`SEND_AS_RANDOM`]; `None` means as the profile says.
+    pub send_as: Option<String>,
+    /// Whether it may reach numbers outside.
+    pub allow_outside: bool,
+    /// Its cipher suites, most preferred first; `None` means the profile's.
+    pub ciphers: Option<Vec<Cipher>>,
+    /// Its codecs, most preferred first; `None` means the profile's.
+    pub codecs: Option<Vec<Codec>>,
+    /// Whether encrypted transports are demanded.
+    pub encryption: Encryption,
+    /// The most inbound calls at a time.
+    pub capacity: i32,
+    /// The most outbound calls a second; `None` means any number. The operator's to set.
+    pub cps_limit: Option<i32>,
+    /// Whether what it sends must be authenticated.
+    pub auth_required: bool,
+    /// Its addresses, attributes, properties and transformations.
+    pub nested: Nested,
+    /// The user name for digest challenges of a trunk.
+    pub out_sip_username: Option<String>,
+    /// Whether it has a password for digest challenges of a trunk.
+    pub has_out_sip_password: bool,
     /// Set when no phone stands behind it.
     pub simulation: Option<Simulation>,
     /// Whether it can be reached.

@@ -1,0 +1,309 @@
+//! Making endpoints: one, or up to a thousand at once.
+
+use crate::access::{Caller, Scope};
+use crate::account::Account;
+use crate::app::{ATTEMPTS, App, Outcome, contended, key_reused};
+use crate::commit::Answer;
+use crate::decide::endpoints::{
+    CreatedEndpoint, EndpointSettings, EndpointsSnapshot, NewEndpoint, create, create_all, name,
+};
+use crate::endpoint::{BULK_MAX, Endpoint, EndpointType};
+use crate::error::{Problem, ProblemDetail};
+use crate::{AccountId, DomainId, EndpointId, Error, Fault};
+use std::collections::{BTreeSet, HashMap};
+
+/// What became of a bulk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreatedEndpoints {
+    /// What was made, by its place in the input; `None` where one was refused, and, in a replay, where one is gone since.
+    pub endpoints: Vec<Option<CreatedEndpoint>>,
+    /// Why the others were refused, with fields that begin with `endpoints` and the place. Empty in a replay.
+    pub problems: Vec<Problem>,
+}
+
+impl App {
+    /// Makes an endpoint, or, in a dry run, says what would be made: without a number and a generated password. Scope:
+    /// `endpoints.create`; not for a token bound to endpoints.
+    ///
+    /// # Errors
+    /// All that is wrong with it. In a replay the generated password is `None`.
+    pub async fn endpoint_create(
+        &self,
+        caller: &Caller,
+        new: &NewEndpoint,
+        dry_run: bool,
+        key: Option<&str>,
+    ) -> Result<Outcome<CreatedEndpoint>, Fault> {
+        may_create(caller)?;
+        let (input, secrets) = (format!("{new:?}"), new.settings.secrets());
+        let parts: Vec<&[u8]> = std::iter::once(&input[..])
+            .chain(secrets)
+            .map(str::as_bytes)
+            .collect();
+        let idempotency = self.idempotency(caller, "createEndpoint", key, &parts)?;
+        for _ in 0..ATTEMPTS {
+            let snapshot = self
+                .endpoints_snapshot(caller.account, std::slice::from_ref(new))
+                .await?;
+            let (mut commit, mut created) =
+                match create(&self.mint(), caller.account, new, &snapshot) {
+                    Ok(decided) => decided,
+                    Err(problems) if dry_run => return Err(Fault::Refused(problems)),
+                    Err(problems) => {
+                        let ids = self
+                            .replay_of(caller, idempotency.as_ref(), problems)
+                            .await?;
+                        return self.endpoint_replayed(caller, &ids).await;
+                    }
+                };
+            if dry_run {
+                created.generated_password = None;
+                return Ok(Outcome {
+                    value: created,
+                    replayed: false,
+                });
+            }
+            commit.idempotency = idempotency
+                .clone()
+                .map(|record| record.giving(vec![created.endpoint.id.0]));
+            match self.commit(commit).await? {
+                Answer::Applied(applied) => {
+                    created.endpoint.external_id =
+                        applied.external_ids.first().copied().unwrap_or_default();
+                    return Ok(Outcome {
+                        value: created,
+                        replayed: false,
+                    });
+                }
+                Answer::Replayed(ids) => return self.endpoint_replayed(caller, &ids).await,
+                Answer::KeyReused => return Err(key_reused()),
+                Answer::Failed(_) => {}
+            }
+        }
+        Err(contended().into())
+    }
+
+    /// Makes endpoints in one commit: all or none when `atomic`, else those that are well. A dry run is as that of
+    /// [`App::endpoint_create`]. Scope: `endpoints.create`; not for a token bound to endpoints.
+    ///
+    /// # Errors
+    /// All that is wrong with them, when nothing was made.
+    pub async fn endpoints_create(
+        &self,
+        caller: &Caller,
+        new: &[NewEndpoint],
+        atomic: bool,
+        dry_run: bool,
+        key: Option<&str>,
+    ) -> Result<Outcome<CreatedEndpoints>, Fault> {
+        may_create(caller)?;
+        within_bulk(new)?;
+        let mode = if atomic { "all or none" } else { "each" };
+        let inputs: Vec<String> = new.iter().map(|new| format!("{new:?}")).collect();
+        let secrets = new.iter().flat_map(|new| new.settings.secrets());
+        let parts: Vec<&[u8]> = std::iter::once(mode)
+            .chain(inputs.iter().map(String::as_str))
+            .chain(secrets)
+            .map(str::as_bytes)
+            .collect();
+        let idempotency = self.idempotency(caller, "createEndpoints", key, &parts)?;
+        for _ in 0..ATTEMPTS {
+            let snapshot = self.endpoints_snapshot(caller.account, new).await?;
+            let (mut commit, results) = create_all(&self.mint(), caller.account, new, &snapshot);
+            let mut created = collected(results);
+            if !created.problems.is_empty() && (atomic || commit.writes.is_empty()) {
+                let problems = created.problems;
+                if dry_run {
+                    return Err(Fault::Refused(problems));
+                }
+                let ids = self
+                    .replay_of(caller, idempotency.as_ref(), problems)
+                    .await?;
+                return self.endpoints_replayed(caller, &ids).await;
+            }
+            if dry_run {
+                for made in created.endpoints.iter_mut().flatten() {
+                    made.generated_password = None;
+                }
+                return Ok(Outcome {
+                    value: created,
+                    replayed: false,
+                });
+            }
+            commit.idempotency = idempotency.clone().map(|record| {
+                // A place that was refused is kept as the nil id, which no endpoint has.
+                let ids = created.endpoints.iter();
+                record.giving(
+                    ids.map(|made| made.as_ref().map_or([0; 16], |made| made.endpoint.id.0))
+                        .collect(),
+                )
+            });
+            match self.commit(commit).await? {
+                Answer::Applied(applied) => {
+                    let made = created.endpoints.iter_mut().flatten();
+                    for (made, external_id) in made.zip(applied.external_ids) {
+                        made.endpoint.external_id = external_id;
+                    }
+                    return Ok(Outcome {
+                        value: created,
+                        replayed: false,
+                    });
+                }
+                Answer::Replayed(ids) => return self.endpoints_replayed(caller, &ids).await,
+                Answer::KeyReused => return Err(key_reused()),
+                Answer::Failed(_) => {}
+            }
+        }
+        Err(contended().into())
+    }
+
+    /// Makes the system gateway of an account, of which there is at most one; for the operator, so there is no caller.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub async fn system_gateway_create(
+        &self,
+        account: &Account,
+        domain: &str,
+        name: &str,
+    ) -> Result<Endpoint, Fault> {
+        let domain = match sip_validate::domain(domain) {
+            Ok(canonical) => {
+                let canonical = canonical.into_owned();
+                self.store.domain_by_name(account.id, canonical).await?
+            }
+            Err(_) => None,
+        };
+        let Some(domain) = domain else {
+            return Err(Problem::not_found("domain", "domain").into());
+        };
+        let new = NewEndpoint {
+            domain: domain.id,
+            name: name.to_owned(),
+            kind: EndpointType::SystemGateway,
+            settings: EndpointSettings::default(),
+        };
+        for _ in 0..ATTEMPTS {
+            let mut snapshot = self
+                .endpoints_snapshot(account.id, std::slice::from_ref(&new))
+                .await?;
+            snapshot.has_system_gateway = self.store.has_system_gateway(account.id).await?;
+            snapshot.by_operator = true;
+            let (commit, created) =
+                create(&self.mint(), account.id, &new, &snapshot).map_err(Fault::Refused)?;
+            if matches!(self.commit(commit).await?, Answer::Applied(_)) {
+                return Ok(created.endpoint);
+            }
+        }
+        Err(contended().into())
+    }
+
+    async fn endpoints_snapshot(
+        &self,
+        account: AccountId,
+        new: &[NewEndpoint],
+    ) -> Result<EndpointsSnapshot, Error> {
+        let domains: BTreeSet<DomainId> = new.iter().map(|new| new.domain).collect();
+        let domains = domains.into_iter().collect();
+        let domains = self.store.domains_by_ids(account, domains).await?;
+        let names = new
+            .iter()
+            .filter_map(|new| Some((new.domain, name(&new.name).ok()?)))
+            .collect();
+        let taken = self.store.endpoint_names_taken(account, names).await?;
+        Ok(EndpointsSnapshot {
+            domains,
+            taken: taken.into_iter().collect(),
+            ..EndpointsSnapshot::default()
+        })
+    }
+
+    async fn endpoint_replayed(
+        &self,
+        caller: &Caller,
+        ids: &[[u8; 16]],
+    ) -> Result<Outcome<CreatedEndpoint>, Fault> {
+        let ids = ids.iter().copied().map(EndpointId).collect();
+        let found = self.store.endpoints_by_ids(caller.account, ids).await?;
+        let endpoint = found.into_iter().next();
+        Ok(Outcome {
+            value: CreatedEndpoint {
+                endpoint: endpoint.ok_or_else(|| Error::not_found("endpoint"))?,
+                generated_password: None,
+            },
+            replayed: true,
+        })
+    }
+
+    async fn endpoints_replayed(
+        &self,
+        caller: &Caller,
+        ids: &[[u8; 16]],
+    ) -> Result<Outcome<CreatedEndpoints>, Fault> {
+        let ids: Vec<EndpointId> = ids.iter().copied().map(EndpointId).collect();
+        let found = self
+            .store
+            .endpoints_by_ids(caller.account, ids.clone())
+            .await?;
+        let mut found: HashMap<EndpointId, Endpoint> =
+            found.into_iter().map(|e| (e.id, e)).collect();
+        let endpoints = ids.iter().map(|id| {
+            found.remove(id).map(|endpoint| CreatedEndpoint {
+                endpoint,
+                generated_password: None,
+            })
+        });
+        Ok(Outcome {
+            value: CreatedEndpoints {
+                endpoints: endpoints.collect(),
+                problems: Vec::new(),
+            },
+            replayed: true,
+        })
+    }
+}
+
+fn may_create(caller: &Caller) -> Result<(), Fault> {
+    caller.require(Scope::EndpointsCreate)?;
+    if caller.endpoints.is_some() {
+        return Err(Problem::not_found("domainId", "domain").into());
+    }
+    Ok(())
+}
+
+fn within_bulk(new: &[NewEndpoint]) -> Result<(), Fault> {
+    if (1..=BULK_MAX).contains(&new.len()) {
+        return Ok(());
+    }
+    let problem = Problem::validation(
+        "endpoints",
+        format!("Give 1 to {BULK_MAX} endpoints, not {}.", new.len()),
+    );
+    Err(problem
+        .with_detail(ProblemDetail {
+            limit: i64::try_from(BULK_MAX).ok(),
+            actual: i64::try_from(new.len()).ok(),
+            ..ProblemDetail::default()
+        })
+        .into())
+}
+
+/// Puts each problem under the place of its endpoint.
+fn collected(results: Vec<Result<CreatedEndpoint, Vec<Problem>>>) -> CreatedEndpoints {
+    let mut problems = Vec::new();
+    let mut endpoints = Vec::with_capacity(results.len());
+    for (i, result) in results.into_iter().enumerate() {
+        endpoints.push(result.map_or_else(
+            |found| {
+                let place = format!("endpoints.{i}");
+                problems.extend(found.into_iter().map(|problem| problem.under(&place)));
+                None
+            },
+            Some,
+        ));
+    }
+    CreatedEndpoints {
+        endpoints,
+        problems,
+    }
+}

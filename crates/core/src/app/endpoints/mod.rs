@@ -1,0 +1,150 @@
+//! Endpoints: look-ups and lists here, what changes them in the modules below.
+
+mod create;
+mod delete;
+mod update;
+
+pub(super) use delete::WAITING_MAX;
+
+use super::App;
+use crate::access::{Caller, Scope};
+use crate::binding::Binding;
+use crate::decide::endpoints::{name, name_problems, name_taken};
+use crate::endpoint::Endpoint;
+use crate::error::Problem;
+use crate::keyring::Secret;
+use crate::ports::store::{EndpointKey, Found};
+use crate::{DomainId, EndpointId, Error, ErrorKind};
+
+/// What `createEndpoint` would say to a name, of which it tells the first violation alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameCheck {
+    /// The canonical form of a name that is well-formed.
+    pub canonical: Option<String>,
+    /// What is wrong with it; empty when it would be accepted.
+    pub problems: Vec<Problem>,
+}
+
+impl App {
+    /// Says what [`App::endpoint_create`] would say to a name; with a domain also whether it is taken there. Scope:
+    /// `endpoints.read`.
+    ///
+    /// # Errors
+    /// `Forbidden`; `NotFound` for the domain.
+    pub async fn name_check(
+        &self,
+        caller: &Caller,
+        text: &str,
+        domain: Option<DomainId>,
+    ) -> Result<NameCheck, Error> {
+        caller.require(Scope::EndpointsRead)?;
+        let mut problems = Vec::new();
+        if let Some(id) = domain {
+            if caller.endpoints.is_some() {
+                return Err(Error::not_found("domain"));
+            }
+            let ids = vec![id];
+            if self
+                .store
+                .domains_by_ids(caller.account, ids)
+                .await?
+                .is_empty()
+            {
+                return Err(Error::not_found("domain"));
+            }
+            if let Ok(canonical) = name(text) {
+                let key = vec![(id, canonical)];
+                let taken = self.store.endpoint_names_taken(caller.account, key).await?;
+                problems.extend((!taken.is_empty()).then(|| name_taken(text)));
+            }
+        }
+        problems.extend(name_problems(text));
+        let canonical = name(text).ok();
+        Ok(NameCheck {
+            canonical,
+            problems,
+        })
+    }
+
+    /// Finds an endpoint. Scope: `endpoints.read`.
+    ///
+    /// # Errors
+    /// `Forbidden`, `NotFound`; `Invalid` for a name that stands in several domains.
+    pub async fn endpoint(&self, caller: &Caller, key: EndpointKey) -> Result<Endpoint, Error> {
+        caller.require(Scope::EndpointsRead)?;
+        match self.store.endpoint(caller.account, key).await? {
+            Found::One(endpoint) if caller.sees(endpoint.id) => Ok(endpoint),
+            Found::Ambiguous if caller.endpoints.is_none() => Err(Error::new(
+                ErrorKind::Invalid,
+                "Several domains have an endpoint with this name; name the domain.",
+            )),
+            Found::One(_) | Found::None | Found::Ambiguous => Err(Error::not_found("endpoint")),
+        }
+    }
+
+    /// Returns those of these endpoints that are there and seen, in any order. Scope: `endpoints.read`.
+    ///
+    /// # Errors
+    /// `Forbidden`.
+    pub async fn endpoints_by_ids(
+        &self,
+        caller: &Caller,
+        mut ids: Vec<EndpointId>,
+    ) -> Result<Vec<Endpoint>, Error> {
+        caller.require(Scope::EndpointsRead)?;
+        ids.retain(|id| caller.sees(*id));
+        self.store.endpoints_by_ids(caller.account, ids).await
+    }
+
+    /// Returns the contacts of endpoints, with the ends as they are now. Scope: `endpoints.read`.
+    ///
+    /// # Errors
+    /// `Forbidden`.
+    pub async fn contacts_by_endpoints(
+        &self,
+        caller: &Caller,
+        mut ids: Vec<EndpointId>,
+    ) -> Result<Vec<Binding>, Error> {
+        caller.require(Scope::EndpointsRead)?;
+        ids.retain(|id| caller.sees(*id));
+        let mut bindings = self
+            .store
+            .bindings_by_endpoints(caller.account, ids)
+            .await?;
+        self.refreshes.overlay(&mut bindings);
+        Ok(bindings)
+    }
+
+    /// Returns how many unread messages endpoints have; those without any are left out. Scope: `messages.read`.
+    ///
+    /// # Errors
+    /// `Forbidden`.
+    pub async fn unread_by_endpoints(
+        &self,
+        caller: &Caller,
+        mut ids: Vec<EndpointId>,
+    ) -> Result<Vec<(EndpointId, i64)>, Error> {
+        caller.require(Scope::MessagesRead)?;
+        ids.retain(|id| caller.sees(*id));
+        self.store.unread_by_endpoints(caller.account, ids).await
+    }
+
+    /// Returns the tokens for VoIP clients of endpoints; hosted types have none. Scope: `endpoints.secrets`. Each endpoint
+    /// read is logged with the caller's token.
+    ///
+    /// # Errors
+    /// `Forbidden`.
+    pub async fn voip_tokens(
+        &self,
+        caller: &Caller,
+        mut ids: Vec<EndpointId>,
+    ) -> Result<Vec<(EndpointId, Secret)>, Error> {
+        caller.require(Scope::EndpointsSecrets)?;
+        ids.retain(|id| caller.sees(*id));
+        let tokens = self.store.voip_tokens(caller.account, ids).await?;
+        for (endpoint, _) in &tokens {
+            tracing::info!(token = %caller.token, %endpoint, "a voipToken was read");
+        }
+        Ok(tokens)
+    }
+}

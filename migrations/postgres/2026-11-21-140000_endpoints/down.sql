@@ -1,0 +1,18 @@
+DROP TABLE endpoint_secrets;
+DROP INDEX endpoints_system_gateway;
+ALTER TABLE endpoints
+    DROP COLUMN has_out_sip_password,
+    DROP COLUMN out_sip_username,
+    DROP COLUMN nested,
+    DROP COLUMN auth_required,
+    DROP COLUMN cps_limit,
+    DROP COLUMN capacity,
+    DROP COLUMN encryption,
+    DROP COLUMN codecs,
+    DROP COLUMN ciphers,
+    DROP COLUMN allow_outside,
+    DROP COLUMN send_as,
+    DROP COLUMN caller_id,
+    DROP COLUMN digest_algorithms,
+    DROP COLUMN application_id,
+    DROP COLUMN kind;

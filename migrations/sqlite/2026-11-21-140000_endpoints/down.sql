@@ -1,0 +1,17 @@
+DROP TABLE endpoint_secrets;
+DROP INDEX endpoints_system_gateway;
+ALTER TABLE endpoints DROP COLUMN has_out_sip_password;
+ALTER TABLE endpoints DROP COLUMN out_sip_username;
+ALTER TABLE endpoints DROP COLUMN nested;
+ALTER TABLE endpoints DROP COLUMN auth_required;
+ALTER TABLE endpoints DROP COLUMN cps_limit;
+ALTER TABLE endpoints DROP COLUMN capacity;
+ALTER TABLE endpoints DROP COLUMN encryption;
+ALTER TABLE endpoints DROP COLUMN codecs;
+ALTER TABLE endpoints DROP COLUMN ciphers;
+ALTER TABLE endpoints DROP COLUMN allow_outside;
+ALTER TABLE endpoints DROP COLUMN send_as;
+ALTER TABLE endpoints DROP COLUMN caller_id;
+ALTER TABLE endpoints DROP COLUMN digest_algorithms;
+ALTER TABLE endpoints DROP COLUMN application_id;
+ALTER TABLE endpoints DROP COLUMN kind;
