@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sip_validate::message::header::{EXPIRES_S_MALFORMED, delta_seconds, unquote};
 use sip_validate::message::write::Quoted;
 use sip_validate::message::{Message, Name, NameAddr, list};
-use sip_validate::{SipUri, aor_user};
+use sip_validate::{SipDate, SipUri, aor_user};
 use sipgraph_core::Timestamp;
 use sipgraph_core::binding::Binding;
 use sipgraph_core::decide::presence::{ContactUpdate, Contacts, RegisterRefusal, Registration};
@@ -228,19 +228,8 @@ fn contact(binding: &Binding, now: Timestamp) -> String {
 /// A time as the SIP-date of RFC 3261 section 20.17: `Sat, 13 Nov 2010 23:29:00 GMT`.
 pub(crate) fn date(at: Timestamp) -> String {
     let seconds = i64::try_from(at.unix_seconds()).unwrap_or_default();
-    let at = time::OffsetDateTime::from_unix_timestamp(seconds)
-        .unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
-    let (weekday, month) = (at.weekday().to_string(), at.month().to_string());
-    format!(
-        "{}, {:02} {} {} {:02}:{:02}:{:02} GMT",
-        &weekday[..3],
-        at.day(),
-        &month[..3],
-        at.year(),
-        at.hour(),
-        at.minute(),
-        at.second()
-    )
+    let date = SipDate::from_unix_s(seconds).map(|date| date.to_string());
+    date.unwrap_or_default()
 }
 
 #[cfg(test)]
