@@ -36,12 +36,12 @@ pub(crate) const SEPARATOR: u16 = 1 << 13;
 /// The octets of a label of a host name.
 pub(crate) const LABEL: u16 = 1 << 15;
 /// The hexadecimal digits.
-const HEX: u16 = 1 << 14;
+pub(crate) const HEX: u16 = 1 << 14;
 
 /// The classes of `unreserved`.
 pub(crate) const UNRESERVED: u16 = ALPHANUM | MARK;
 
-const CLASSES: [u16; 256] = {
+pub(crate) const CLASSES: [u16; 256] = {
     let mut table = [0; 256];
     table = mark(
         table,
@@ -123,15 +123,7 @@ pub(crate) fn escaped(octets: &[u8], at: usize) -> Option<u8> {
 /// The offset of the first octet that is neither in `classes` nor part of a whole `escaped`.
 #[inline]
 pub(crate) fn first_foreign(octets: &[u8], classes: u16) -> Option<usize> {
-    let (end, _) = run(octets, classes);
-    (end < octets.len()).then_some(end)
-}
-
-/// The length of what consists of `classes` and whole escapes at the front, and whether there is an escape.
-#[inline]
-pub(crate) fn run(octets: &[u8], classes: u16) -> (usize, bool) {
     let mut at = 0;
-    let mut has_escapes = false;
     while let Some(octet) = octets.get(at) {
         if is(*octet, classes) {
             at += 1;
@@ -140,13 +132,12 @@ pub(crate) fn run(octets: &[u8], classes: u16) -> (usize, bool) {
             && is(*high, HEX)
             && is(*low, HEX)
         {
-            has_escapes = true;
             at += 3;
         } else {
-            break;
+            return Some(at);
         }
     }
-    (at, has_escapes)
+    None
 }
 
 /// The octets of a text with each escape undone once, each with whether it was escaped. A `%` without two

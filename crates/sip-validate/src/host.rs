@@ -10,7 +10,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use memchr::memchr;
 
 use crate::address;
-use crate::chars::{self, HOST, LABEL};
+use crate::automaton::{Automaton, START, State};
+use crate::chars::{self, ALPHANUM, HOST, LABEL};
 use crate::uri::Mode;
 use crate::{Rule, Violation};
 
@@ -84,14 +85,28 @@ impl<'a> Host<'a> {
             });
             return address.ok_or_else(|| Violation::at(Rule::HostIpv6, text, 0));
         }
-        let end = chars::first_outside(text, HOST).unwrap_or(text.len());
+        let (state, end) = HOSTNAME.front(text.as_bytes());
         let (name, rest) = text.split_at_checked(end).unwrap_or((text, ""));
+        let is_whole = rest
+            .bytes()
+            .next()
+            .is_none_or(|octet| !chars::is(octet, HOST));
+        // So short a name has no label that is too long.
+        if is_whole && end <= LABEL_BYTES_MAX && matches!(state, TOP | TOP_DOT) {
+            return Ok((Host::Name(name), rest));
+        }
+        let (name, rest) = if is_whole {
+            (name, rest)
+        } else {
+            let end = chars::first_outside(text, HOST).unwrap_or(text.len());
+            text.split_at_checked(end).unwrap_or((text, ""))
+        };
         if name.starts_with(|c: char| c.is_ascii_digit())
             && let Some(address) = address::v4(name.as_bytes())
         {
             return Ok((Host::V4(address), rest));
         }
-        let host = match hostname(name) {
+        let host = match hostname_by_rule(name) {
             Ok(()) => Host::Name(name),
             // Only an address has a last label of digits, and then nothing but digits and dots.
             Err(_) if !name.is_empty() && name.bytes().all(|o| o.is_ascii_digit() || o == b'.') => {
@@ -167,15 +182,52 @@ pub(crate) fn explained(host: &str, violation: Violation) -> Violation {
 #[cold]
 pub(crate) fn foreign(host: &str, at: usize) -> Violation {
     // An address without its brackets is a common slip and deserves its own sentence.
-    let rule = match host.parse::<Ipv6Addr>() {
-        Ok(_) => Rule::HostIpv6,
-        Err(_) => Rule::HostCharacter,
+    let rule = match address::v6(host.as_bytes()) {
+        Some(_) => Rule::HostIpv6,
+        None => Rule::HostCharacter,
     };
     Violation::at(rule, host, at)
 }
 
+/// In a label that may be the last one, behind a letter or digit.
+const TOP: State = State::new(2);
+/// Behind the dot of such a label.
+const TOP_DOT: State = State::new(3);
+
+/// `hostname` without the limits of the DNS: `*( domainlabel "." ) toplabel [ "." ]`.
+static HOSTNAME: Automaton = {
+    const TOP_HYPHEN: State = State::new(4);
+    // A label that starts with a digit must have another one behind it.
+    const OTHER: State = State::new(5);
+    const OTHER_HYPHEN: State = State::new(6);
+    const DIGITS: &[u8] = b"0123456789";
+    Automaton::NOTHING
+        .class(START, ALPHANUM, TOP)
+        .octets(START, DIGITS, OTHER)
+        .class(TOP, ALPHANUM, TOP)
+        .octet(TOP, b'-', TOP_HYPHEN)
+        .octet(TOP, b'.', TOP_DOT)
+        .class(TOP_HYPHEN, ALPHANUM, TOP)
+        .octet(TOP_HYPHEN, b'-', TOP_HYPHEN)
+        .class(TOP_DOT, ALPHANUM, TOP)
+        .octets(TOP_DOT, DIGITS, OTHER)
+        .class(OTHER, ALPHANUM, OTHER)
+        .octet(OTHER, b'-', OTHER_HYPHEN)
+        .octet(OTHER, b'.', START)
+        .class(OTHER_HYPHEN, ALPHANUM, OTHER)
+        .octet(OTHER_HYPHEN, b'-', OTHER_HYPHEN)
+};
+
 /// Checks a `hostname` with the limits of the DNS.
 pub(crate) fn hostname(text: &str) -> Result<(), Violation> {
+    match HOSTNAME.front(text.as_bytes()) {
+        (TOP | TOP_DOT, end) if end == text.len() && end <= LABEL_BYTES_MAX => Ok(()),
+        _ => hostname_by_rule(text),
+    }
+}
+
+/// As [`hostname`], and slower where nothing is wrong.
+fn hostname_by_rule(text: &str) -> Result<(), Violation> {
     let wrong = |(rule, at)| Err(Violation::at(rule, text, at));
     if text.is_empty() {
         return wrong((Rule::HostEmpty, 0));
@@ -266,6 +318,29 @@ pub fn port(text: &str) -> Result<u16, Violation> {
     match text.parse() {
         Ok(number) if number > 0 => Ok(number),
         _ => Err(Violation::at(Rule::Port, text, 0)),
+    }
+}
+
+/// Reads the `port` of a URI, up to its parameters or headers, and returns what follows it.
+pub(crate) fn port_at_front(text: &str) -> Result<(u16, &str), Violation> {
+    let (mut number, mut end) = (0_u16, 0);
+    for octet in text.bytes().take_while(u8::is_ascii_digit) {
+        // The largest value stands for all that are too large.
+        number = number
+            .saturating_mul(10)
+            .saturating_add(u16::from(octet - b'0'));
+        end += 1;
+    }
+    let (_, rest) = text.split_at_checked(end).unwrap_or((text, ""));
+    match rest.as_bytes().first() {
+        None | Some(b';' | b'?') if (1..u16::MAX).contains(&number) => Ok((number, rest)),
+        _ => {
+            let end = text.bytes().position(|octet| matches!(octet, b';' | b'?'));
+            let (digits, rest) = text
+                .split_at_checked(end.unwrap_or(text.len()))
+                .unwrap_or((text, ""));
+            Ok((port(digits)?, rest))
+        }
     }
 }
 

@@ -90,6 +90,7 @@
 )]
 
 mod address;
+mod automaton;
 mod chars;
 mod compare;
 mod cseq;

@@ -5,15 +5,17 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::hint::select_unpredictable;
 
 use memchr::memrchr;
 
+use crate::automaton::{Automaton, START, State};
 use crate::chars::{
-    self, ALPHANUM, HEADER, Octets, PARAM, PHONE, PHONE_HEX, TOKEN, UNRESERVED, USER,
+    self, ALPHANUM, HEADER, Octets, PARAM, PASSWORD, PHONE, PHONE_HEX, TOKEN, UNRESERVED, USER,
 };
 use crate::compare::{self, Case};
 use crate::user::{canonical, foreign};
-use crate::{Host, Rule, TelephoneSubscriber, Violation, host, port, uri_password, user};
+use crate::{Host, Rule, TelephoneSubscriber, Violation, host, uri_password, user};
 
 /// The most parameters of one URI. The grammar has no limit; without one, the check that no name
 /// occurs twice would take quadratic time on hostile input.
@@ -122,8 +124,17 @@ impl<'a> SipUri<'a> {
         // Each step takes a part from the front: what is left is always an end of the text.
         let offset = |rest: &str| text.len() - rest.len();
         let (scheme, length) = match text.as_bytes() {
-            [b's' | b'S', b'i' | b'I', b'p' | b'P', b':', ..] => (Scheme::Sip, 4),
-            [b's' | b'S', b'i' | b'I', b'p' | b'P', b's' | b'S', b':', ..] => (Scheme::Sips, 5),
+            [b's' | b'S', b'i' | b'I', b'p' | b'P', after @ ..] => {
+                let is_sips = matches!(after, [b's' | b'S', ..]);
+                let length = 3 + usize::from(is_sips);
+                if text.as_bytes().get(length) != Some(&b':') {
+                    return Err(Violation::at(Rule::UriScheme, text, 0));
+                }
+                (
+                    select_unpredictable(is_sips, Scheme::Sips, Scheme::Sip),
+                    length + 1,
+                )
+            }
             _ => return Err(Violation::at(Rule::UriScheme, text, 0)),
         };
         let (_, rest) = split(text, length);
@@ -154,9 +165,8 @@ impl<'a> SipUri<'a> {
         let (number, rest) = match after.strip_prefix(':') {
             None => (None, after),
             Some(after) => {
-                let end = after.bytes().position(|octet| matches!(octet, b';' | b'?'));
-                let (digits, rest) = split(after, end.unwrap_or(after.len()));
-                let number = port(digits).map_err(|v| v.moved(offset(after)))?;
+                let (number, rest) =
+                    host::port_at_front(after).map_err(|v| v.moved(offset(after)))?;
                 (Some(number), rest)
             }
         };
@@ -413,8 +423,40 @@ impl fmt::Display for Aor<'_> {
     }
 }
 
+/// In a user, behind a character.
+const USER_END: State = State::new(2);
+/// In a password, which may be empty.
+const PASSWORD_END: State = State::new(3);
+
+/// `user [ ":" password ]`
+static USERINFO: Automaton = {
+    const USER_ESCAPE: [State; 2] = [State::new(4), State::new(5)];
+    const PASSWORD_ESCAPE: [State; 2] = [State::new(6), State::new(7)];
+    Automaton::NOTHING
+        .class(START, UNRESERVED | USER, USER_END)
+        .escape(START, USER_ESCAPE, USER_END)
+        .class(USER_END, UNRESERVED | USER, USER_END)
+        .escape(USER_END, USER_ESCAPE, USER_END)
+        .octet(USER_END, b':', PASSWORD_END)
+        .class(PASSWORD_END, UNRESERVED | PASSWORD, PASSWORD_END)
+        .escape(PASSWORD_END, PASSWORD_ESCAPE, PASSWORD_END)
+};
+
 /// Checks a `userinfo` without its `@` and returns user and password.
 fn userinfo(text: &str) -> Result<(&str, Option<&str>), Violation> {
+    match USERINFO.front(text.as_bytes()) {
+        (USER_END, end) if end == text.len() => Ok((text, None)),
+        (PASSWORD_END, end) if end == text.len() => {
+            let colon = text.bytes().position(|octet| octet == b':');
+            let (name, password) = split(text, colon.unwrap_or(end));
+            Ok((name, password.get(1..)))
+        }
+        _ => userinfo_by_rule(text),
+    }
+}
+
+/// As [`userinfo`], and slower where nothing is wrong.
+fn userinfo_by_rule(text: &str) -> Result<(&str, Option<&str>), Violation> {
     let end = chars::first_foreign(text.as_bytes(), UNRESERVED | USER).unwrap_or(text.len());
     let (name, rest) = split(text, end);
     if name.is_empty() {
@@ -433,7 +475,10 @@ fn userinfo(text: &str) -> Result<(&str, Option<&str>), Violation> {
 
 /// What stands where a host is expected.
 fn host_part(text: &str) -> &str {
-    text.split([':', ';', '?']).next().unwrap_or_default()
+    let end = text
+        .bytes()
+        .position(|octet| matches!(octet, b':' | b';' | b'?'));
+    split(text, end.unwrap_or(text.len())).0
 }
 
 fn first(text: &str) -> Option<u8> {
@@ -478,16 +523,21 @@ impl Known {
     }
 
     fn of(name: &str) -> Option<Self> {
-        let (known, spelling) = match name.len() {
-            2 => (Self::Lr, "lr"),
-            3 => (Self::Ttl, "ttl"),
-            4 => (Self::User, "user"),
-            5 => (Self::Maddr, "maddr"),
-            6 => (Self::Method, "method"),
-            9 => (Self::Transport, "transport"),
+        // Of a known length, a comparison is a few instructions without a loop.
+        fn is<const N: usize>(name: &str, spelling: &[u8; N]) -> bool {
+            let name: Option<&[u8; N]> = name.as_bytes().as_array();
+            name.is_some_and(|name| name.map(|octet| octet.to_ascii_lowercase()) == *spelling)
+        }
+        let (known, is_known) = match name.len() {
+            2 => (Self::Lr, is(name, b"lr")),
+            3 => (Self::Ttl, is(name, b"ttl")),
+            4 => (Self::User, is(name, b"user")),
+            5 => (Self::Maddr, is(name, b"maddr")),
+            6 => (Self::Method, is(name, b"method")),
+            9 => (Self::Transport, is(name, b"transport")),
             _ => return None,
         };
-        name.eq_ignore_ascii_case(spelling).then_some(known)
+        is_known.then_some(known)
     }
 
     /// Whether the value is of the parameter's own production. A `%` may stand in a token by the grammar, but
@@ -508,10 +558,95 @@ impl Known {
             (Self::Maddr, Some(value)) => Host::parse(value).is_ok(),
         }
     }
+
+    /// The rule that the value breaks in a URI of a scheme.
+    fn fault(self, value: Option<&str>, scheme: Scheme) -> Option<Rule> {
+        if !self.takes(value) {
+            return Some(Rule::UriParameterValue);
+        }
+        let is_udp = || value.is_some_and(|value| value.eq_ignore_ascii_case("udp"));
+        (scheme == Scheme::Sips && self == Self::Transport && is_udp())
+            .then_some(Rule::UriSipsOverUdp)
+    }
 }
+
+/// In the name of a parameter, behind a character.
+const PARAMETER_NAME: State = State::new(2);
+/// In the value of a parameter, behind a character.
+const PARAMETER_VALUE: State = State::new(3);
+
+/// `other-param *( ";" other-param )`, with a mark at the end of each name and value.
+static PARAMETERS: Automaton = {
+    const EQUALS: State = State::new(4);
+    const NAME_ESCAPE: [State; 2] = [State::new(5), State::new(6)];
+    const VALUE_ESCAPE: [State; 2] = [State::new(7), State::new(8)];
+    Automaton::NOTHING
+        .class(START, UNRESERVED | PARAM, PARAMETER_NAME)
+        .escape(START, NAME_ESCAPE, PARAMETER_NAME)
+        .class(PARAMETER_NAME, UNRESERVED | PARAM, PARAMETER_NAME)
+        .escape(PARAMETER_NAME, NAME_ESCAPE, PARAMETER_NAME)
+        .octet(PARAMETER_NAME, b';', START)
+        .octet(PARAMETER_NAME, b'=', EQUALS)
+        .class(EQUALS, UNRESERVED | PARAM, PARAMETER_VALUE)
+        .escape(EQUALS, VALUE_ESCAPE, PARAMETER_VALUE)
+        .class(PARAMETER_VALUE, UNRESERVED | PARAM, PARAMETER_VALUE)
+        .escape(PARAMETER_VALUE, VALUE_ESCAPE, PARAMETER_VALUE)
+        .octet(PARAMETER_VALUE, b';', START)
+        .marked(b"=;")
+};
 
 /// Checks the parameters after the first `;` and returns their length, up to the headers.
 fn parameters_check(text: &str, mode: Mode, scheme: Scheme) -> Result<usize, Violation> {
+    match parameters_at_once(text, mode, scheme) {
+        Some(length) => Ok(length),
+        None => parameters_by_rule(text, mode, scheme),
+    }
+}
+
+/// The length of parameters in which nothing is wrong. What is rare is left to [`parameters_by_rule`]: long parameters, names
+/// that look alike, and the characters that only a `token` has.
+fn parameters_at_once(text: &str, mode: Mode, scheme: Scheme) -> Option<usize> {
+    let (state, length, mut ends) = PARAMETERS.front_and_marks(text.as_bytes());
+    // So few octets have a bit each, and cannot be too many parameters.
+    if length >= 2 * URI_PARAMETERS_MAX
+        || !matches!(state, PARAMETER_NAME | PARAMETER_VALUE)
+        || !matches!(text.as_bytes().get(length), None | Some(b'?'))
+    {
+        return None;
+    }
+    let mut seen = Names::default();
+    let mut start = 0;
+    let mut next = || {
+        let end = usize::try_from(ends.trailing_zeros()).map_or(length, |end| end.min(length));
+        ends &= ends.wrapping_sub(1);
+        let part = text.get(start..end).unwrap_or_default();
+        start = end + 1;
+        (part, end)
+    };
+    loop {
+        let (name, mut end) = next();
+        let mut value = None;
+        if text.as_bytes().get(end) == Some(&b'=') {
+            let (part, after) = next();
+            (value, end) = (Some(part), after);
+        }
+        if mode == Mode::Strict
+            && let Some(known) = Known::of(name)
+            && known.fault(value, scheme).is_some()
+        {
+            return None;
+        }
+        if seen.may_have(name) {
+            return None;
+        }
+        if end == length {
+            return Some(length);
+        }
+    }
+}
+
+/// As [`parameters_check`], and slower where nothing is wrong.
+fn parameters_by_rule(text: &str, mode: Mode, scheme: Scheme) -> Result<usize, Violation> {
     let mut at = 0;
     let mut seen = Names::default();
     for count in 0.. {
@@ -520,7 +655,7 @@ fn parameters_check(text: &str, mode: Mode, scheme: Scheme) -> Result<usize, Vio
         if count == URI_PARAMETERS_MAX {
             return wrong(Rule::UriParametersTooMany, 0);
         }
-        let (end, has_escapes) = chars::run(rest.as_bytes(), UNRESERVED | PARAM);
+        let end = chars::first_foreign(rest.as_bytes(), UNRESERVED | PARAM).unwrap_or(rest.len());
         let (name, after) = split(rest, end);
         if name.is_empty() {
             return wrong(Rule::UriParameter, 0);
@@ -541,19 +676,11 @@ fn parameters_check(text: &str, mode: Mode, scheme: Scheme) -> Result<usize, Vio
             return wrong(Rule::UriParameter, rest.len() - after.len());
         }
         if mode == Mode::Strict
-            && let Some(known) = known
+            && let Some(rule) = known.and_then(|known| known.fault(value, scheme))
         {
-            if !known.takes(value) {
-                return wrong(Rule::UriParameterValue, 0);
-            }
-            if scheme == Scheme::Sips
-                && known == Known::Transport
-                && value.is_some_and(|v| v.eq_ignore_ascii_case("udp"))
-            {
-                return wrong(Rule::UriSipsOverUdp, 0);
-            }
+            return wrong(rule, 0);
         }
-        if seen.has(name, has_escapes, text.get(..at).unwrap_or_default()) {
+        if seen.has(name, text.get(..at).unwrap_or_default()) {
             return wrong(Rule::UriParameterTwice, 0);
         }
         at += rest.len() - after.len();
@@ -582,55 +709,87 @@ fn value_length(text: &str, known: Option<Known>) -> usize {
 /// Which names have been there, so that most new ones are known to be new at once.
 #[derive(Debug, Default)]
 struct Names {
-    /// A bit for each sum of length and first letter, with escapes undone.
+    /// A bit for each sum of first and last letter, with escapes undone.
     sums: u64,
 }
 
 impl Names {
     /// Adds a name and returns whether it is among the parameters of `earlier`.
-    fn has(&mut self, name: &str, has_escapes: bool, earlier: &str) -> bool {
-        let (length, first) = if has_escapes {
-            let mut octets = Octets(name.as_bytes()).map(|(octet, _)| octet);
-            let first = octets.next();
-            (octets.count() + 1, first)
-        } else {
-            (name.len(), first(name))
+    fn has(&mut self, name: &str, earlier: &str) -> bool {
+        self.may_have(name)
+            && pairs(earlier, ';').any(|(other, _)| compare::texts(other, name, Case::Insensitive))
+    }
+
+    /// Adds a name and returns whether it may have been there.
+    #[inline]
+    fn may_have(&mut self, name: &str) -> bool {
+        let octets = name.as_bytes();
+        let first = match octets {
+            [b'%', ..] => chars::escaped(octets, 0),
+            _ => octets.first().copied(),
         };
-        let first = first.unwrap_or_default().to_ascii_lowercase();
-        let bit = 1_u64 << (length.wrapping_add(usize::from(first)) % 64);
+        let last = match octets {
+            [.., b'%', _, _] => chars::escaped(octets, octets.len() - 3),
+            _ => octets.last().copied(),
+        };
+        let [first, last] =
+            [first, last].map(|octet| octet.unwrap_or_default().to_ascii_lowercase());
+        let bit = 1_u64 << (first.wrapping_add(last.wrapping_mul(7)) % 64);
         let may_be_there = self.sums & bit != 0;
         self.sums |= bit;
         may_be_there
-            && pairs(earlier, ';').any(|(other, _)| compare::texts(other, name, Case::Insensitive))
     }
 }
 
+/// In the value of a header, which may be empty.
+const HEADER_VALUE: State = State::new(2);
+/// In an escape of a header, behind its `%`.
+const HEADER_NAME_PERCENT: State = State::new(3);
+const HEADER_VALUE_PERCENT: State = State::new(4);
+/// In an escape of a header, behind its first digit.
+const HEADER_NAME_DIGIT: State = State::new(5);
+const HEADER_VALUE_DIGIT: State = State::new(6);
+
+/// `header *( "&" header )`
+static HEADERS: Automaton = {
+    const NAME: State = State::new(7);
+    const NAME_ESCAPE: [State; 2] = [HEADER_NAME_PERCENT, HEADER_NAME_DIGIT];
+    const VALUE_ESCAPE: [State; 2] = [HEADER_VALUE_PERCENT, HEADER_VALUE_DIGIT];
+    Automaton::NOTHING
+        .class(START, UNRESERVED | HEADER, NAME)
+        .escape(START, NAME_ESCAPE, NAME)
+        .class(NAME, UNRESERVED | HEADER, NAME)
+        .escape(NAME, NAME_ESCAPE, NAME)
+        .octet(NAME, b'=', HEADER_VALUE)
+        .class(HEADER_VALUE, UNRESERVED | HEADER, HEADER_VALUE)
+        .escape(HEADER_VALUE, VALUE_ESCAPE, HEADER_VALUE)
+        .octet(HEADER_VALUE, b'&', START)
+};
+
+/// Checks the headers after the `?`.
 fn headers_check(text: &str) -> Result<(), Violation> {
-    let mut at = 0;
-    for count in 0.. {
-        let rest = text.get(at..).unwrap_or_default();
-        let wrong = |rule, offset: usize| Err(Violation::at(rule, text, at + offset));
-        if count == URI_HEADERS_MAX {
-            return wrong(Rule::UriHeadersTooMany, 0);
+    let (state, end) = HEADERS.front(text.as_bytes());
+    // Each header has a name, a `=` and an `&`: in a short text there cannot be too many.
+    if end >= 3 * URI_HEADERS_MAX {
+        let mut headers = text
+            .bytes()
+            .take(end)
+            .enumerate()
+            .filter(|(_, octet)| *octet == b'&');
+        if let Some((at, _)) = headers.nth(URI_HEADERS_MAX - 1) {
+            return Err(Violation::at(Rule::UriHeadersTooMany, text, at + 1));
         }
-        let part = |text: &str| {
-            chars::first_foreign(text.as_bytes(), UNRESERVED | HEADER).unwrap_or(text.len())
-        };
-        let name = part(rest);
-        let Some(value) = split(rest, name).1.strip_prefix('=').filter(|_| name > 0) else {
-            return wrong(Rule::UriHeader, name);
-        };
-        let length = part(value);
-        let after = split(value, length).1;
-        if after.is_empty() {
-            return Ok(());
-        }
-        if !after.starts_with('&') {
-            return wrong(Rule::UriHeader, name + 1 + length);
-        }
-        at += name + 1 + length + 1;
     }
-    Ok(())
+    if end == text.len() && state == HEADER_VALUE {
+        return Ok(());
+    }
+    let at = match state {
+        // An escape that is not whole is wrong at its `%`.
+        HEADER_NAME_PERCENT | HEADER_VALUE_PERCENT => end - 1,
+        HEADER_NAME_DIGIT | HEADER_VALUE_DIGIT => end - 2,
+        _ => end,
+    };
+    Err(Violation::at(Rule::UriHeader, text, at))
 }
 
 /// Whether every parameter of `from` has its equal in `to`, or may be missing there.
