@@ -492,7 +492,9 @@ mod tests {
                 changed_fields: vec!["displayName".to_owned(), "codecs".to_owned()],
             },
         ];
-        assert_eq!(bodies.len(), EventType::ALL.len());
+        let kinds: std::collections::BTreeSet<EventType> =
+            bodies.iter().map(EventBody::event_type).collect();
+        assert_eq!(kinds.len(), EventType::ALL.len());
         for body in bodies {
             let kind_before = body.event_type();
             let number = kind_number(kind_before);
