@@ -24,6 +24,7 @@ struct Ids {
     message: String,
     chat: String,
     token: String,
+    application: String,
 }
 
 impl Ids {
@@ -35,6 +36,7 @@ impl Ids {
             message: id("TQ"),
             chat: id("Qw"),
             token: id("VA"),
+            application: id("UA"),
         }
     }
 }
@@ -77,9 +79,10 @@ const QUERIES: &[Case] = &[
                 message,
                 chat,
                 token,
+                application,
             } = ids;
             format!(
-                "nodes(ids: [\"{domain}\", \"{endpoint}\", \"{message}\", \"{chat}\", \"{token}\"]) {{ id ... on Message {{ body }} ... on Domain {{ description }} }}"
+                "nodes(ids: [\"{domain}\", \"{endpoint}\", \"{message}\", \"{chat}\", \"{token}\", \"{application}\"]) {{ id ... on Message {{ body }} ... on Domain {{ description }} ... on Application {{ name }} }}"
             )
         },
     },
@@ -194,6 +197,16 @@ const QUERIES: &[Case] = &[
         },
     },
     Case {
+        field: "application",
+        without: Without::Forbidden("applications.read"),
+        ask: |ids| format!("application(id: \"{}\") {{ name }}", ids.application),
+    },
+    Case {
+        field: "applications",
+        without: Without::Forbidden("applications.read"),
+        ask: |_| "applications { totalCount nodes { name } }".into(),
+    },
+    Case {
         field: "previewTransformations",
         without: Without::Forbidden("endpoints.read"),
         ask: |_| {
@@ -209,6 +222,33 @@ const MUTATIONS: &[Case] = &[
         without: Without::Forbidden("domains.create"),
         ask: |_| {
             "createDomain(input: { name: \"example.test\" }) { domain { id } userErrors { code field } }".into()
+        },
+    },
+    Case {
+        field: "createApplication",
+        without: Without::Forbidden("applications.create"),
+        ask: |_| {
+            "createApplication(input: { name: \"x\", dryRun: true }) { application { name } userErrors { code field } }".into()
+        },
+    },
+    Case {
+        field: "updateApplication",
+        without: Without::Forbidden("applications.update"),
+        ask: |ids| {
+            format!(
+                "updateApplication(input: {{ id: \"{}\", patch: {{ name: \"x\" }} }}) {{ application {{ name }} userErrors {{ code field message }} }}",
+                ids.application
+            )
+        },
+    },
+    Case {
+        field: "deleteApplication",
+        without: Without::Forbidden("applications.delete"),
+        ask: |ids| {
+            format!(
+                "deleteApplication(input: {{ id: \"{}\" }}) {{ deletedApplicationId userErrors {{ code field message }} }}",
+                ids.application
+            )
         },
     },
     Case {
@@ -380,12 +420,20 @@ impl Stage {
             .clone();
         let input = json!({ "name": MARK, "scopes": ["endpoints.read"] });
         let token = api.mutate("createApiToken", "apiToken { id }", input).await;
+        let application = api
+            .mutate(
+                "createApplication",
+                "application { id }",
+                json!({ "name": MARK }),
+            )
+            .await;
         let ids = Ids {
             domain: domain.clone(),
             endpoint: bob.id.clone(),
             message: text(&incoming["id"]),
             chat: text(&incoming["chatId"]),
             token: text(&token["apiToken"]["id"]),
+            application: text(&application["application"]["id"]),
         };
         // No field of the schema asks for this scope.
         let powerless = server.token_create("acme", "chats.delete", &[]).await;
@@ -412,7 +460,7 @@ impl Stage {
     async fn everything(&self) -> Value {
         let query = "{ domains { totalCount nodes { id description } } endpoints { nodes { id displayName description version } }
             messages { nodes { id body read } } chats { nodes { id unreadCount messageCount } }
-            apiTokens { nodes { id name revokedAt } } eventCursor }";
+            apiTokens { nodes { id name revokedAt } } applications { nodes { id name } } eventCursor }";
         self.world.api.data(query, json!({})).await
     }
 }

@@ -4,6 +4,7 @@
 //! is the line's section. Each runs as `NAME::on_sqlite` and as `NAME::on_postgres`.
 #![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 
+mod applications;
 mod authorisation;
 mod chats;
 mod cli;

@@ -69,6 +69,16 @@ scopes! {
     DomainsDelete "domains.delete" DomainsManage;
     /// All that concerns domains.
     DomainsManage "domains.manage" DomainsManage;
+    /// Create applications.
+    ApplicationsCreate "applications.create" ApplicationsManage;
+    /// Read applications.
+    ApplicationsRead "applications.read" ApplicationsManage;
+    /// Change applications.
+    ApplicationsUpdate "applications.update" ApplicationsManage;
+    /// Delete applications.
+    ApplicationsDelete "applications.delete" ApplicationsManage;
+    /// All that concerns applications.
+    ApplicationsManage "applications.manage" ApplicationsManage;
     /// Mint tokens.
     TokensCreate "tokens.create" TokensManage;
     /// List tokens; their secrets are never readable.

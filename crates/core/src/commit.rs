@@ -18,6 +18,7 @@
 //! 6. When the answer to `COMMIT` is lost, the store reconnects, takes the account rows (which waits for the
 //!    transaction in doubt), looks for the batch's events, and answers truthfully.
 
+use crate::application::Application;
 use crate::binding::Binding;
 use crate::chat::ChatKey;
 use crate::delivery::{Delivery, DeliveryOutcome, Dispatch};
@@ -29,8 +30,8 @@ use crate::keyring::Secret;
 use crate::message::{Failure, MessageDirection, MessageOrigin, MessageStatus};
 use crate::token::ApiToken;
 use crate::{
-    AccountId, AddressId, BindingId, ChatId, DeliveryId, DomainId, EndpointId, EventId, ExchangeId,
-    MessageId, Timestamp, TokenId,
+    AccountId, AddressId, ApplicationId, BindingId, ChatId, DeliveryId, DomainId, EndpointId,
+    EventId, ExchangeId, MessageId, Timestamp, TokenId,
 };
 use std::time::Duration;
 
@@ -85,6 +86,10 @@ pub enum Precondition {
     DomainAt(DomainId, i64),
     /// The domain has no endpoint.
     DomainEmpty(DomainId),
+    /// The account has fewer applications than this.
+    ApplicationsBelow(u32),
+    /// The application is there, at this version.
+    ApplicationAt(ApplicationId, i64),
     /// No endpoint of the domain has this canonical name.
     EndpointNameFree(DomainId, String),
     /// The endpoint is there, at this version.
@@ -124,6 +129,12 @@ pub enum Write {
     DomainDeleteBegin(DomainId),
     /// Deletes a domain with its names and its mark.
     DomainDelete(DomainId),
+    /// Inserts an application.
+    ApplicationInsert(Application),
+    /// Changes an application: all of its fields are written as given.
+    ApplicationUpdate(Application),
+    /// Deletes an application.
+    ApplicationDelete(ApplicationId),
     /// Inserts an endpoint; its `external_id` is allotted by the store.
     EndpointInsert {
         /// The endpoint.

@@ -19,6 +19,7 @@ pub mod access;
 pub mod account;
 pub mod address;
 pub mod app;
+pub mod application;
 pub mod binding;
 pub mod chat;
 pub mod commit;

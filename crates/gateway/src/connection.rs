@@ -56,6 +56,7 @@ pub(crate) fn page_request(
 pub(crate) enum Total {
     Endpoints(EndpointFilter),
     Domains,
+    Applications,
     Messages(MessageFilter),
     Chats(ChatFilter),
     Tokens,
@@ -67,6 +68,7 @@ impl Total {
         match self {
             Self::Endpoints(filter) => app.endpoints_count(caller, filter.clone()).await,
             Self::Domains => app.domains_count(caller).await,
+            Self::Applications => app.applications_count(caller).await,
             Self::Messages(filter) => app.messages_count(caller, filter.clone()).await,
             Self::Chats(filter) => app.chats_count(caller, filter.clone()).await,
             Self::Tokens => app.tokens_count(caller).await,

@@ -9,6 +9,7 @@
 //! `token`, `event`. Every noun folder has the same files: `types`, `input`, `query`, `mutation` or `subscription`.
 
 mod account;
+mod application;
 mod auth;
 mod chat;
 mod config;

@@ -4,6 +4,7 @@ use async_graphql::{MergedObject, MergedSubscription, SDLExportOptions, Schema};
 
 use crate::{
     account::AccountQuery,
+    application::{ApplicationMutation, ApplicationQuery},
     chat::ChatQuery,
     domain::{DomainMutation, DomainQuery},
     endpoint::{EndpointMutation, EndpointQuery},
@@ -25,6 +26,7 @@ pub(crate) struct Query(
     NodeQuery,
     EndpointQuery,
     DomainQuery,
+    ApplicationQuery,
     MessageQuery,
     ChatQuery,
     EventQuery,
@@ -38,6 +40,7 @@ pub(crate) struct Query(
 #[derive(Default, MergedObject)]
 pub(crate) struct Mutation(
     DomainMutation,
+    ApplicationMutation,
     EndpointMutation,
     MessageMutation,
     TokenMutation,
@@ -311,7 +314,13 @@ mod tests {
         assert_eq!(
             possible("Node"),
             [
-                "Account", "ApiToken", "Chat", "Domain", "Endpoint", "Message"
+                "Account",
+                "ApiToken",
+                "Application",
+                "Chat",
+                "Domain",
+                "Endpoint",
+                "Message"
             ]
         );
         assert_eq!(possible("Event").len(), 14);

@@ -54,6 +54,15 @@ tables! {
         domain_id -> DbId,
         is_alias -> Bool,
     }
+    applications (account_id, id) {
+        account_id -> DbId,
+        id -> DbId,
+        name -> Text,
+        callback_url -> Nullable<Text>,
+        callback_method -> SmallInt,
+        created_at -> DbTime,
+        version -> BigInt,
+    }
     domain_deletions (account_id, domain_id) {
         account_id -> DbId,
         domain_id -> DbId,

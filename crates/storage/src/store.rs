@@ -3,9 +3,10 @@
 use std::{path::Path, time::Duration};
 
 use sipgraph_core::{
-    AccountId, ChatId, DomainId, EndpointId, Error, ErrorKind, ExchangeId, MessageId, Timestamp,
-    TokenId,
+    AccountId, ApplicationId, ChatId, DomainId, EndpointId, Error, ErrorKind, ExchangeId,
+    MessageId, Timestamp, TokenId,
     account::{Account, LogHead},
+    application::Application,
     binding::Binding,
     chat::{Chat, ChatKey},
     commit::{Answer, Commit, Idempotency},
@@ -312,6 +313,22 @@ impl Store for Storage {
 
     fn domain_deletion_next(&self, limit: u32) -> StoreFuture<'_, Option<DomainDeletion>> {
         snapshot!(self, deletions::domain_deletion_next(limit))
+    }
+
+    fn applications_by_ids(
+        &self,
+        account: AccountId,
+        ids: Vec<ApplicationId>,
+    ) -> StoreFuture<'_, Vec<Application>> {
+        read!(self, applications::applications_by_ids(account, &ids))
+    }
+
+    fn applications(&self, account: AccountId, slice: Slice) -> StoreFuture<'_, Page<Application>> {
+        read!(self, applications::applications(account, &slice))
+    }
+
+    fn applications_count(&self, account: AccountId) -> StoreFuture<'_, i64> {
+        read!(self, applications::applications_count(account))
     }
 
     fn endpoint(&self, account: AccountId, key: EndpointKey) -> StoreFuture<'_, Found<Endpoint>> {

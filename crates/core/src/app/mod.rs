@@ -4,6 +4,7 @@
 //! When a precondition no longer holds it reads and decides again, at most four times in all.
 
 pub mod accounts;
+pub mod applications;
 pub mod chats;
 pub mod deletions;
 pub mod delivery;

@@ -2,6 +2,7 @@
 
 use super::PortFuture;
 use crate::account::{Account, LogHead};
+use crate::application::Application;
 use crate::binding::Binding;
 use crate::chat::{Chat, ChatKey};
 use crate::commit::{Answer, Commit};
@@ -16,7 +17,8 @@ use crate::message::{Message, MessageDirection, MessageStatus};
 use crate::page::{NameKey, Page, Slice};
 use crate::token::ApiToken;
 use crate::{
-    AccountId, ChatId, DomainId, EndpointId, Error, ExchangeId, MessageId, Timestamp, TokenId,
+    AccountId, ApplicationId, ChatId, DomainId, EndpointId, Error, ExchangeId, MessageId,
+    Timestamp, TokenId,
 };
 use std::time::Duration;
 
@@ -267,6 +269,21 @@ pub trait Store: Send + Sync {
     /// Returns the domain of the instance whose deletion began first and has not ended, with up to `limit` of its
     /// endpoints.
     fn domain_deletion_next(&self, limit: u32) -> StoreFuture<'_, Option<DomainDeletion>>;
+
+    // --- applications
+
+    /// Returns the account's applications with these ids, in any order; unknown ones are left out.
+    fn applications_by_ids(
+        &self,
+        account: AccountId,
+        ids: Vec<ApplicationId>,
+    ) -> StoreFuture<'_, Vec<Application>>;
+
+    /// Lists applications, newest first.
+    fn applications(&self, account: AccountId, slice: Slice) -> StoreFuture<'_, Page<Application>>;
+
+    /// Counts applications.
+    fn applications_count(&self, account: AccountId) -> StoreFuture<'_, i64>;
 
     // --- endpoints
 

@@ -2,10 +2,13 @@
 
 use async_graphql::{Context, ID, Interface, Object, Result};
 use futures_util::future::join_all;
-use sipgraph_core::{AccountId, ChatId, DomainId, EndpointId, Error, MessageId, TokenId};
+use sipgraph_core::{
+    AccountId, ApplicationId, ChatId, DomainId, EndpointId, Error, MessageId, TokenId,
+};
 
 use crate::{
     account::Account,
+    application::Application,
     chat::Chat,
     domain::Domain,
     endpoint::Endpoint,
@@ -25,6 +28,7 @@ const IDS_MAX: usize = 1000;
 pub(crate) enum Node {
     Account(Account),
     ApiToken(ApiToken),
+    Application(Application),
     Chat(Chat),
     Domain(Domain),
     Endpoint(Endpoint),
@@ -68,6 +72,10 @@ async fn node(view: &View, id: &ID) -> std::result::Result<Node, Error> {
     match kind(id) {
         Some(AccountId::KIND) if AccountId::of(id) == caller.account => {
             view.account().await.map(Node::Account)
+        }
+        Some(ApplicationId::KIND) => {
+            let row = app.application(caller, ApplicationId::of(id)).await?;
+            Ok(Node::Application(Application::new(row)))
         }
         Some(ChatId::KIND) => found(view.chat(ChatId::of(id)).await, "chat").map(Node::Chat),
         Some(DomainId::KIND) => {

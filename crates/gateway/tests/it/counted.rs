@@ -7,8 +7,10 @@ use std::{
 };
 
 use sipgraph_core::{
-    AccountId, ChatId, DomainId, EndpointId, ExchangeId, MessageId, Timestamp, TokenId,
+    AccountId, ApplicationId, ChatId, DomainId, EndpointId, ExchangeId, MessageId, Timestamp,
+    TokenId,
     account::{Account, LogHead},
+    application::Application,
     binding::Binding,
     chat::{Chat, ChatKey},
     commit::{Answer, Commit, Idempotency},
@@ -90,6 +92,9 @@ forward! {
     domain_names_taken(names: Vec<String>) -> Vec<String>;
     domains(account: AccountId, slice: Slice) -> Page<Domain>;
     domains_count(account: AccountId) -> i64;
+    applications_by_ids(account: AccountId, ids: Vec<ApplicationId>) -> Vec<Application>;
+    applications(account: AccountId, slice: Slice) -> Page<Application>;
+    applications_count(account: AccountId) -> i64;
     endpoint(account: AccountId, key: EndpointKey) -> Found<Endpoint>;
     endpoints_by_ids(account: AccountId, ids: Vec<EndpointId>) -> Vec<Endpoint>;
     endpoints(account: AccountId, filter: EndpointFilter, slice: Slice) -> Page<Endpoint>;

@@ -40,6 +40,8 @@ pub(super) struct Facts {
     domain_names: HashSet<String>,
     domain_counts: HashMap<Id, i64>,
     domains: HashMap<Place, i64>,
+    application_counts: HashMap<Id, i64>,
+    applications: HashMap<Place, i64>,
     domains_with_endpoints: HashSet<Place>,
     endpoint_names: HashSet<(Place, String)>,
     /// (version, `bindings_revision`)
@@ -64,6 +66,8 @@ struct Wanted {
     domain_names: BTreeSet<DomainName>,
     domain_counts: BTreeSet<AccountKey>,
     domains: BTreeSet<ObjectKey>,
+    application_counts: BTreeSet<AccountKey>,
+    applications: BTreeSet<ObjectKey>,
     domains_with_endpoints: BTreeSet<ObjectKey>,
     endpoint_names: BTreeSet<NameKey>,
     endpoints: BTreeSet<ObjectKey>,
@@ -142,6 +146,13 @@ impl Wanted {
             Precondition::DomainAt(id, _) => {
                 self.domains.insert(object((*id).into()));
             }
+            Precondition::ApplicationsBelow(_) => {
+                self.application_counts
+                    .insert(AccountKey { id: account_id });
+            }
+            Precondition::ApplicationAt(id, _) => {
+                self.applications.insert(object((*id).into()));
+            }
             Precondition::DomainEmpty(id) => {
                 self.domains_with_endpoints.insert(object((*id).into()));
             }
@@ -199,6 +210,12 @@ impl Facts {
         {
             self.domains.insert((account, id), version);
         }
+        self.load_applications(
+            c,
+            rows(wanted.application_counts),
+            rows(wanted.applications),
+        )
+        .await?;
         let keys = rows(wanted.domains_with_endpoints);
         self.reload(&keys, |facts, place| {
             facts.domains_with_endpoints.remove(&place);
@@ -287,6 +304,28 @@ impl Facts {
              AND t.id NOT IN (SELECT d.domain_id FROM domain_deletions d)) FROM {rows}";
         self.domain_counts
             .extend(load_over::<_, (DbId, BigInt), (Id, i64)>(c, text, counts).await?);
+        Ok(())
+    }
+
+    async fn load_applications(
+        &mut self,
+        c: &mut Conn,
+        counts: Vec<AccountKey>,
+        keys: Vec<ObjectKey>,
+    ) -> QueryResult<()> {
+        let text = "SELECT k.id, (SELECT count(*) FROM applications t WHERE t.account_id = k.id) FROM {rows}";
+        self.application_counts
+            .extend(load_over::<_, (DbId, BigInt), (Id, i64)>(c, text, counts).await?);
+        self.reload(&keys, |facts, place| {
+            facts.applications.remove(&place);
+        });
+        let text = "SELECT t.account_id, t.id, t.version FROM {rows} \
+                    JOIN applications t ON t.account_id = k.account_id AND t.id = k.id";
+        for (account, id, version) in
+            load_over::<_, (DbId, DbId, BigInt), (Id, Id, i64)>(c, text, keys).await?
+        {
+            self.applications.insert((account, id), version);
+        }
         Ok(())
     }
 
@@ -436,6 +475,13 @@ impl Facts {
             }
             Precondition::DomainAt(id, version) => {
                 self.domains.get(&place((*id).into())) == Some(version)
+            }
+            Precondition::ApplicationsBelow(limit) => {
+                let count = self.application_counts.get(&account_id).copied();
+                count.unwrap_or(0) < i64::from(*limit)
+            }
+            Precondition::ApplicationAt(id, version) => {
+                self.applications.get(&place((*id).into())) == Some(version)
             }
             Precondition::DomainEmpty(id) => {
                 !self.domains_with_endpoints.contains(&place((*id).into()))

@@ -298,6 +298,7 @@ impl Batch {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Row {
     Domain(Id),
+    Application(Id),
     Endpoint(Id),
     EndpointState(Id),
     Message(Id),
@@ -311,6 +312,7 @@ enum Row {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Set {
     DomainNames,
+    ApplicationsOf(Id),
     DomainsOf(Id),
     EndpointsOf(Id),
     /// Where an endpoint was deleted, of which neither the domain nor the name is said.
@@ -326,6 +328,8 @@ fn read_of(account: AccountId, precondition: &Precondition) -> (Option<Row>, Vec
     match precondition {
         Precondition::DomainNameFree(_) => (None, vec![Set::DomainNames]),
         Precondition::DomainsBelow(_) => (None, vec![Set::DomainsOf(account.into())]),
+        Precondition::ApplicationsBelow(_) => (None, vec![Set::ApplicationsOf(account.into())]),
+        Precondition::ApplicationAt(id, _) => (Some(Row::Application((*id).into())), Vec::new()),
         Precondition::DomainAt(id, _) => (Some(Row::Domain((*id).into())), Vec::new()),
         Precondition::DomainEmpty(id) => {
             (None, vec![Set::Endpoints, Set::EndpointsOf((*id).into())])
@@ -366,6 +370,17 @@ fn change_of(account: AccountId, write: &Write) -> (Option<Row>, Vec<Set>) {
         Write::DomainDeleteBegin(id) | Write::DomainDelete(id) => (
             Some(Row::Domain((*id).into())),
             vec![Set::DomainNames, Set::DomainsOf(account.into())],
+        ),
+        Write::ApplicationInsert(application) => (
+            Some(Row::Application(application.id.into())),
+            vec![Set::ApplicationsOf(account.into())],
+        ),
+        Write::ApplicationUpdate(application) => {
+            (Some(Row::Application(application.id.into())), Vec::new())
+        }
+        Write::ApplicationDelete(id) => (
+            Some(Row::Application((*id).into())),
+            vec![Set::ApplicationsOf(account.into())],
         ),
         Write::EndpointInsert { endpoint, .. } => (
             Some(Row::Endpoint(endpoint.id.into())),

@@ -15,12 +15,12 @@ use sipgraph_core::{
 use super::{AccountState, Conn, Row, Set, Statements, change_of, insert_text, read_of, run_over};
 use crate::{
     rows::{
-        BindingRow, ChatCounters, ChatRow, CredentialKey, CredentialRow, DeliveryEnd, DeliveryRow,
-        DispatchReleaseRow, DispatchRow, DomainDeletionRow, DomainNameRow, DomainRow,
-        EndpointChangeRow, EndpointDeletionRow, EndpointRow, EventRow, Hurry, IdempotencyRow,
-        MessageRead, MessageRow, MessageStatusChange, NameKey, ObjectKey, Qualified, Refresh,
-        RevisionRaise, SecretKey, SecretRow, StateChange, TokenRevocation, TokenRow,
-        algorithm_number, contact_number, micros, outcome_number, state_number,
+        ApplicationRow, BindingRow, ChatCounters, ChatRow, CredentialKey, CredentialRow,
+        DeliveryEnd, DeliveryRow, DispatchReleaseRow, DispatchRow, DomainDeletionRow,
+        DomainNameRow, DomainRow, EndpointChangeRow, EndpointDeletionRow, EndpointRow, EventRow,
+        Hurry, IdempotencyRow, MessageRead, MessageRow, MessageStatusChange, NameKey, ObjectKey,
+        Qualified, Refresh, RevisionRaise, SecretKey, SecretRow, StateChange, TokenRevocation,
+        TokenRow, algorithm_number, contact_number, micros, outcome_number, state_number,
     },
     seal::Sealing,
     sql::{Columns, columns},
@@ -86,6 +86,9 @@ pub(super) struct Plan {
     pub(super) idempotency: Vec<IdempotencyRow>,
     domains: Vec<DomainRow>,
     domain_names: Vec<DomainNameRow>,
+    applications: Vec<ApplicationRow>,
+    application_updates: Vec<ApplicationRow>,
+    application_deletes: Vec<ObjectKey>,
     domain_updates: Vec<DomainRow>,
     domain_names_removed: Vec<NameKey>,
     domain_deletions: Vec<DomainDeletionRow>,
@@ -240,6 +243,13 @@ impl Plan {
                 id: (*id).into(),
                 created_at: at.into(),
             }),
+            Write::ApplicationInsert(application) => {
+                self.applications.push(application.clone().into());
+            }
+            Write::ApplicationUpdate(application) => {
+                self.application_updates.push(application.clone().into());
+            }
+            Write::ApplicationDelete(id) => self.application_deletes.push(object((*id).into())),
             Write::EndpointStateSet(id, state) => self.states.push(StateChange {
                 account_id,
                 id: (*id).into(),
@@ -405,6 +415,16 @@ impl Plan {
             unread_count = k.unread_count, message_count = k.message_count, \
             activity_seq = k.activity_seq, updated_at = k.updated_at";
         all.add(&update_text("chats", chat_counts), chats);
+        all.add(
+            &insert_text::<ApplicationRow>("applications"),
+            self.applications,
+        );
+        let application = "name = k.name, callback_url = k.callback_url, \
+            callback_method = k.callback_method, version = k.version";
+        all.add(
+            &update_text("applications", application),
+            self.application_updates,
+        );
         let domain = "description = k.description, digest_algorithms = k.digest_algorithms, \
             record_internal_messages = k.record_internal_messages, version = k.version";
         all.add(&update_text("domains", domain), self.domain_updates);
@@ -463,6 +483,7 @@ impl Plan {
         write_bindings(c, self.binding_puts).await?;
         delete(c, "bindings", self.binding_deletes).await?;
         delete(c, "dispatches", self.dispatch_deletes).await?;
+        delete(c, "applications", self.application_deletes).await?;
         delete_endpoints(c, self.endpoint_deletions).await
     }
 }

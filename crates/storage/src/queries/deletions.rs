@@ -6,12 +6,12 @@ use diesel::{QueryResult, prelude::*, sql_types::Bool};
 use diesel_async::RunQueryDsl;
 use sipgraph_core::ports::store::DomainDeletion;
 
-use super::{Conn, run_over};
+use super::{Conn, Db, FOR_UPDATE_SKIP_LOCKED, run_over};
 use crate::{
     rows::{EndpointRow, ObjectKey, convert},
-    schema::{domain_deletions, endpoint_deletions, endpoints},
-    sql::Fixed,
-    types::Id,
+    schema::{domain_deletions, endpoints},
+    sql::{Fixed, Sql},
+    types::{DbId, Id},
 };
 
 /// Which chats are there.
@@ -66,23 +66,19 @@ pub(crate) async fn domain_deletion_next(
 }
 
 /// At most so many endpoints are dealt with in one step: a domain's endpoints mostly left little.
-const MARKS_A_STEP: i64 = 50;
+const MARKS_A_STEP: u32 = 50;
 
 /// Clears away up to `limit` rows of deleted endpoints, oldest first, and the marks of those that have none left; one write
 /// transaction.
 pub(crate) async fn endpoints_purge(c: &mut Conn, limit: u32) -> QueryResult<u64> {
-    let marks: Vec<(Id, Id)> = endpoint_deletions::table
-        .order((
-            endpoint_deletions::created_at,
-            endpoint_deletions::endpoint_id,
-        ))
-        .limit(MARKS_A_STEP)
-        .select((
-            endpoint_deletions::account_id,
-            endpoint_deletions::endpoint_id,
-        ))
-        .load(c)
-        .await?;
+    // Only one node deals with a mark at a time: where another took the rows of a step, a step of ours would find fewer than
+    // its limit, and take the mark for done.
+    let text = format!(
+        "SELECT t.account_id, t.endpoint_id FROM endpoint_deletions t ORDER BY t.created_at, t.endpoint_id \
+         LIMIT {MARKS_A_STEP}{FOR_UPDATE_SKIP_LOCKED}"
+    );
+    let query: Sql<'_, Db, (DbId, DbId)> = Sql::new(&text, Vec::new());
+    let marks: Vec<(Id, Id)> = diesel_async::RunQueryDsl::load(query, c).await?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut gone = 0;
     for (account_id, id) in marks {

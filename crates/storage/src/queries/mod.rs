@@ -2,6 +2,7 @@
 //! filter stands in the one function that starts a query on the table, so that it can't be forgotten.
 
 pub(crate) mod accounts;
+pub(crate) mod applications;
 pub(crate) mod bindings;
 pub(crate) mod chats;
 pub(crate) mod deletions;

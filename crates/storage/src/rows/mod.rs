@@ -4,6 +4,7 @@
 //! of enumerations are numbers that are never reused.
 
 mod account;
+mod application;
 mod binding;
 mod chat;
 mod delivery;
@@ -16,6 +17,7 @@ mod nested;
 mod token;
 
 pub(crate) use account::{AccountRow, LogRow};
+pub(crate) use application::ApplicationRow;
 pub(crate) use binding::{BindingRow, micros, transport_number};
 pub(crate) use chat::{ChatCounters, ChatRow};
 pub(crate) use delivery::{
