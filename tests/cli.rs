@@ -152,11 +152,7 @@ fn a_wrong_configuration_ends_with_64_and_names_the_key() {
                 "10.0.0.1",
                 "http.trusted_proxies",
             ),
-            (
-                "SIPGRAPH_METRICS_LISTEN",
-                "127.0.0.1:9000",
-                "metrics.listen",
-            ),
+            ("SIPGRAPH_METRICS_LISTEN", "9464", "metrics.listen"),
             ("SIPGRAPH_BUS_URL", "nats://localhost", "bus.url"),
             ("SIPGRAPH_BUS_URL", "postgres:", "bus.url"),
             (

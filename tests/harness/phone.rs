@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -77,9 +77,28 @@ impl Phone {
         Self::on(Link::Udp(socket), "UDP", local, account)
     }
 
+    /// A phone on UDP at an address of this machine, which is a source of its own.
+    pub(crate) async fn udp_from(address: &str, server: &Server, account: &Account) -> Self {
+        let socket = UdpSocket::bind((address, 0)).await.unwrap();
+        socket.connect(server.udp).await.unwrap();
+        let local = socket.local_addr().unwrap().to_string();
+        Self::on(Link::Udp(socket), "UDP", local, account)
+    }
+
     /// A phone on TCP.
     pub(crate) async fn tcp(server: &Server, account: &Account) -> Self {
         Self::tcp_at(server.tcp, account).await
+    }
+
+    /// A phone on TCP at an address of this machine, which is a source of its own.
+    pub(crate) async fn tcp_from(address: &str, server: &Server, account: &Account) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket
+            .bind(format!("{address}:0").parse().unwrap())
+            .unwrap();
+        let stream = socket.connect(server.tcp).await.unwrap();
+        let local = stream.local_addr().unwrap().to_string();
+        Self::stream(Box::new(stream), "TCP", local, account)
     }
 
     /// A phone on TCP, for one of several listeners.

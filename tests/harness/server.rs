@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 /// Every scope that concerns nouns; a `manage` implies the others of its noun.
-pub(crate) const ALL_SCOPES: &str = "endpoints.manage,endpoints.secrets,messages.manage,chats.manage,domains.manage,applications.manage,tokens.manage";
+pub(crate) const ALL_SCOPES: &str = "endpoints.manage,endpoints.secrets,messages.manage,chats.manage,domains.manage,applications.manage,tokens.manage,registrations.read,bans.manage";
 
 /// The name of the account that [`Server::start`] makes.
 pub(crate) const ACCOUNT: &str = "acme";
@@ -39,6 +39,8 @@ pub(crate) struct Server {
     pub(crate) tcp: SocketAddr,
     /// Every listener as the ready line has it: `http`, `udp`, `tcp` and `tls` with their lists.
     pub(crate) listeners: Vec<(String, Vec<String>)>,
+    /// The address of its metrics, as `http://127.0.0.1:PORT`; empty without them.
+    pub(crate) metrics: String,
     /// Which database its ready line names.
     pub(crate) database: String,
     /// A token of [`ACCOUNT`] with every scope.
@@ -107,6 +109,7 @@ impl Server {
             udp: nowhere,
             tcp: nowhere,
             listeners: Vec::new(),
+            metrics: String::new(),
             database: String::new(),
             token: String::new(),
             environment: all,
@@ -203,7 +206,9 @@ impl Server {
             })
             .collect();
         let first = |name: &str| self.listener(name, 0);
+        let metrics = first("metrics");
         (self.url, self.database) = (first("http"), first("database"));
+        self.metrics = metrics;
         self.udp = self.listener("udp", 0).parse().unwrap();
         self.tcp = self.listener("tcp", 0).parse().unwrap();
     }

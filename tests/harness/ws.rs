@@ -25,6 +25,7 @@ pub(crate) const EVENTS: &str = "subscription($after: Cursor, $filter: EventFilt
     ... on EndpointDeleted { endpointId }
     ... on MessageUpdated { endpointId messageId chatId }
     ... on ChatUpdated { endpointId changedChatId: chatId unreadCount lastMessageId }
+    ... on RegistrationFailed { sender: endpointId aor failure: reason source }
     ... on Gap { gapFrom: from gapTo: to reason }
   } }
 }";

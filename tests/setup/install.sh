@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests use besides Rust, on Debian, and only what is missing:
 #   PostgreSQL (the tests start servers of their own, in temporary folders), baresip, Linphone, SIPp and
-#   sipsak (real SIP clients), Chromium and Node.js (GraphiQL and softphones in a real browser), a C++ compiler (fuzzing),
-#   and the npm packages of tests/browser, tests/conformance and tests/phones.
+#   sipsak (real SIP clients), fail2ban (its reading of our log), Chromium and Node.js (GraphiQL and softphones in a real
+#   browser), a C++ compiler (fuzzing), and the npm packages of tests/browser, tests/conformance and tests/phones.
 # Runs as root or with sudo. Safe to run again: it then takes no time.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -23,6 +23,7 @@ need baresip baresip
 need sipp sip-tester
 need linphonec linphone-cli
 need sipsak sipsak
+need fail2ban-regex fail2ban
 need chromium chromium
 need node nodejs
 need npm npm

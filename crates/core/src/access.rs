@@ -79,6 +79,10 @@ scopes! {
     ApplicationsDelete "applications.delete" ApplicationsManage;
     /// All that concerns applications.
     ApplicationsManage "applications.manage" ApplicationsManage;
+    /// See why registrations failed.
+    RegistrationsRead "registrations.read" RegistrationsRead;
+    /// Lift bans.
+    BansManage "bans.manage" BansManage;
     /// Mint tokens.
     TokensCreate "tokens.create" TokensManage;
     /// List tokens; their secrets are never readable.

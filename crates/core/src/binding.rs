@@ -2,7 +2,7 @@
 
 use crate::event::ContactStatus;
 use crate::id::NodeId;
-use crate::{AccountId, BindingId, EndpointId, Timestamp};
+use crate::{AccountId, BindingId, EndpointId, EndpointTokenId, Timestamp};
 use std::time::Duration;
 
 /// The most bindings of one endpoint.
@@ -107,4 +107,6 @@ pub struct Binding {
     pub round_trip: Option<Duration>,
     /// When that OPTIONS ended.
     pub qualified_at: Option<Timestamp>,
+    /// The endpoint token that it was registered with, whose end it does not outlive.
+    pub token: Option<EndpointTokenId>,
 }

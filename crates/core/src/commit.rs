@@ -21,17 +21,20 @@
 use crate::application::Application;
 use crate::binding::Binding;
 use crate::chat::ChatKey;
+use crate::defence::Source;
 use crate::delivery::{Delivery, DeliveryOutcome, Dispatch};
 use crate::digest::{DigestAlgorithm, Ha1};
 use crate::domain::Domain;
 use crate::endpoint::{Endpoint, EndpointState};
+use crate::endpoint_token::EndpointToken;
 use crate::event::{ContactStatus, EventBody, Subjects};
 use crate::keyring::Secret;
 use crate::message::{Failure, MessageDirection, MessageOrigin, MessageStatus};
+use crate::registration_failure::RegistrationFailure;
 use crate::token::ApiToken;
 use crate::{
     AccountId, AddressId, ApplicationId, BindingId, ChatId, DeliveryId, DomainId, EndpointId,
-    EventId, ExchangeId, MessageId, Timestamp, TokenId,
+    EndpointTokenId, EventId, ExchangeId, MessageId, Timestamp, TokenId,
 };
 use std::time::Duration;
 
@@ -108,6 +111,10 @@ pub enum Precondition {
     DispatchLeased(ExchangeId, i64),
     /// The token is there and not revoked.
     TokenLive(TokenId),
+    /// The endpoint token is there and not revoked.
+    EndpointTokenLive(EndpointTokenId),
+    /// Fewer tokens of the endpoint are live at this time than [`crate::endpoint_token::LIVE_MAX`].
+    EndpointTokensLeft(EndpointId, Timestamp),
 }
 
 /// One change of a row.
@@ -255,6 +262,19 @@ pub enum Write {
     },
     /// Revokes a token.
     TokenRevoke(TokenId),
+    /// Inserts an endpoint token.
+    EndpointTokenInsert {
+        /// The token.
+        token: EndpointToken,
+        /// The HA1 values of its secret, sealed by the store.
+        ha1: Vec<Ha1>,
+    },
+    /// Revokes an endpoint token; its bindings are removed by writes of their own.
+    EndpointTokenRevoke(EndpointTokenId),
+    /// Inserts a kind of failed registration, or adds to the one with its account, source, address and reason.
+    RegistrationFailurePut(RegistrationFailure),
+    /// Lets a source in that was banned, on every node.
+    BanLift(Source),
 }
 
 /// A secret of an endpoint besides its password; one of each at most.

@@ -2,20 +2,53 @@
 
 use crate::keyring::Secret;
 use md5::Md5;
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha512_256};
 
 /// A digest algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DigestAlgorithm {
     /// `SHA-256` (RFC 7616).
     Sha256,
+    /// `SHA-512-256` (RFC 7616); few phones know it.
+    Sha512_256,
     /// `MD5`, for old phones.
     Md5,
 }
 
 impl DigestAlgorithm {
     /// Every algorithm, strong ones first.
-    pub const ALL: [DigestAlgorithm; 2] = [DigestAlgorithm::Sha256, DigestAlgorithm::Md5];
+    pub const ALL: [DigestAlgorithm; 3] = [
+        DigestAlgorithm::Sha256,
+        DigestAlgorithm::Sha512_256,
+        DigestAlgorithm::Md5,
+    ];
+
+    /// Returns its name in a challenge (RFC 8760 section 2.1).
+    #[must_use]
+    pub fn token(self) -> &'static str {
+        match self {
+            DigestAlgorithm::Sha256 => "SHA-256",
+            DigestAlgorithm::Sha512_256 => "SHA-512-256",
+            DigestAlgorithm::Md5 => "MD5",
+        }
+    }
+
+    /// Reads a name of a challenge; case does not matter.
+    #[must_use]
+    pub fn parse(token: &str) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|algorithm| algorithm.token().eq_ignore_ascii_case(token))
+    }
+
+    /// Hashes octets into lower-case hexadecimal: 32 characters for MD5, 64 for the others.
+    #[must_use]
+    pub fn hash(self, octets: &[u8]) -> String {
+        match self {
+            DigestAlgorithm::Sha256 => hex(&Sha256::digest(octets)),
+            DigestAlgorithm::Sha512_256 => hex(&Sha512_256::digest(octets)),
+            DigestAlgorithm::Md5 => hex(&Md5::digest(octets)),
+        }
+    }
 }
 
 /// The encoding under which a non-ASCII password was hashed; phones differ.
@@ -87,14 +120,10 @@ fn ha1(
     input.extend_from_slice(realm.as_bytes());
     input.push(b':');
     input.extend_from_slice(password);
-    let value = match algorithm {
-        DigestAlgorithm::Md5 => hex(&Md5::digest(&input)),
-        DigestAlgorithm::Sha256 => hex(&Sha256::digest(&input)),
-    };
     Ha1 {
         algorithm,
         charset,
-        value: Secret::new(value),
+        value: Secret::new(algorithm.hash(&input)),
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::access::Scope;
 use crate::endpoint::{Endpoint, EndpointState};
 use crate::message::MessageStatus;
+use crate::registration_failure::FailureReason;
 use crate::{AccountId, ChatId, DomainId, EndpointId, EventId, MessageId, Timestamp};
 use std::time::Duration;
 
@@ -70,6 +71,8 @@ pub enum EventType {
     PeerStatusChanged,
     /// Fields of an endpoint were changed.
     EndpointUpdated,
+    /// A device could not register.
+    RegistrationFailed,
 }
 
 impl EventType {
@@ -87,6 +90,7 @@ impl EventType {
         EventType::ChatUpdated,
         EventType::PeerStatusChanged,
         EventType::EndpointUpdated,
+        EventType::RegistrationFailed,
     ];
 
     /// Returns the scope that reading such an event needs.
@@ -105,6 +109,7 @@ impl EventType {
             | EventType::EndpointDeleted
             | EventType::EndpointUpdated => Scope::EndpointsRead,
             EventType::ChatUpdated => Scope::ChatsRead,
+            EventType::RegistrationFailed => Scope::RegistrationsRead,
         }
     }
 }
@@ -199,6 +204,15 @@ pub enum EventBody {
         /// The names of the fields in the API.
         changed_fields: Vec<String>,
     },
+    /// A device could not register.
+    RegistrationFailed {
+        /// Who it wanted to be: `user@domain`.
+        aor: String,
+        /// Where it came from, as [`crate::defence::Source`] is displayed.
+        source: String,
+        /// Why.
+        reason: FailureReason,
+    },
 }
 
 impl EventBody {
@@ -218,6 +232,7 @@ impl EventBody {
             EventBody::MessageUpdated => EventType::MessageUpdated,
             EventBody::ChatUpdated { .. } => EventType::ChatUpdated,
             EventBody::EndpointUpdated { .. } => EventType::EndpointUpdated,
+            EventBody::RegistrationFailed { .. } => EventType::RegistrationFailed,
         }
     }
 }

@@ -56,6 +56,10 @@ typed_ids! {
     DeliveryId "dlv";
     /// Identifies a bearer token (not its secret).
     TokenId "tok";
+    /// Identifies a short-lived password of an endpoint (not its secret).
+    EndpointTokenId "etk";
+    /// Identifies a kind of failed registration.
+    RegistrationFailureId "rgf";
     /// Identifies an event of the log.
     EventId "evt";
     /// Identifies one run of the program, to tell whose stream connections a binding names.

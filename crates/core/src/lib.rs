@@ -4,7 +4,8 @@
 //! no SIP syntax beyond names and URIs, no wall clock and no environment: those come in through [`ports`].
 //!
 //! # Reading order
-//! 1. The nouns: [`account`], [`domain`], [`endpoint`], [`binding`], [`message`], [`chat`], [`delivery`], [`token`], [`event`].
+//! 1. The nouns: [`account`], [`domain`], [`endpoint`], [`binding`], [`message`], [`chat`], [`delivery`], [`token`], [`event`],
+//!    [`endpoint_token`], [`registration_failure`].
 //! 2. [`commit`]: how a decision reaches the store. A use case reads a snapshot, a pure function in [`decide`] turns it
 //!    into a [`commit::Commit`] or a refusal, the store applies it under the account's lock.
 //! 3. [`ports`]: what the outside provides.
@@ -25,10 +26,12 @@ pub mod chat;
 pub mod commit;
 pub mod cursor;
 pub mod decide;
+pub mod defence;
 pub mod delivery;
 pub mod digest;
 pub mod domain;
 pub mod endpoint;
+pub mod endpoint_token;
 pub mod error;
 pub mod event;
 pub mod id;
@@ -38,6 +41,7 @@ pub mod message;
 pub mod page;
 pub mod patch;
 pub mod ports;
+pub mod registration_failure;
 pub mod time;
 pub mod token;
 pub mod transformation;
@@ -46,6 +50,7 @@ pub use app::App;
 pub use error::{Error, ErrorKind, Fault, Problem, ProblemCode, ProblemDetail};
 pub use id::{
     AccountId, AddressId, ApplicationId, BindingId, ChatId, DeliveryId, DomainId, EndpointId,
-    EventId, ExchangeId, MessageId, TokenId, TransformationId,
+    EndpointTokenId, EventId, ExchangeId, MessageId, RegistrationFailureId, TokenId,
+    TransformationId,
 };
 pub use time::Timestamp;

@@ -138,6 +138,8 @@ pub enum ListKind {
     Messages,
     /// Chats, by activity.
     Chats,
+    /// Failed registrations, by their last time.
+    RegistrationFailures,
 }
 
 /// Makes and reads the opaque positions of one list of one account under one filter.
@@ -223,6 +225,7 @@ impl<'k> PageCursors<'k> {
             ListKind::ChatMessages => b"chat messages",
             ListKind::Messages => b"messages",
             ListKind::Chats => b"chats",
+            ListKind::RegistrationFailures => b"registration failures",
         };
         self.keys.mac(
             KeyUse::Cursor,

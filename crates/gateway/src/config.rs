@@ -2,6 +2,8 @@
 
 use sipgraph_graphql_transport::Origins;
 
+use crate::meters::Meters;
+
 /// The settings of the front door.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
@@ -9,4 +11,6 @@ pub struct Config {
     pub origins: Origins,
     /// Limits of documents, bodies and sockets.
     pub transport: sipgraph_graphql_transport::Config,
+    /// Where operations are counted.
+    pub meters: Meters,
 }

@@ -12,7 +12,11 @@ use async_graphql::{
 use futures_util::{FutureExt, StreamExt, stream::BoxStream};
 use sipgraph_core::{App, Error, access::Caller};
 
-use crate::{schema::SipgraphSchema, view::View};
+use crate::{
+    meters::{self, Meters},
+    schema::SipgraphSchema,
+    view::View,
+};
 
 /// The head of the log as it was before the operation began.
 pub(crate) struct CursorAtStart(pub(crate) Result<String, Error>);
@@ -22,6 +26,7 @@ pub(crate) struct CursorAtStart(pub(crate) Result<String, Error>);
 pub(crate) struct Operations {
     pub(crate) schema: SipgraphSchema,
     pub(crate) app: Arc<App>,
+    pub(crate) meters: Meters,
 }
 
 impl Operations {
@@ -44,7 +49,10 @@ impl Executor for Operations {
             Some(caller) => self.prepare(&mut request, caller).await,
             None => return nobody(),
         }
-        self.schema.execute(request).await
+        let kind = kind_of(&mut request);
+        let response = self.schema.execute(request).await;
+        self.meters.ran(kind, response.is_err());
+        response
     }
 
     fn execute_stream(
@@ -59,11 +67,20 @@ impl Executor for Operations {
                 Some(caller) => this.prepare(&mut request, caller).await,
                 None => return futures_util::stream::once(async { nobody() }).boxed(),
             }
+            this.meters.ran(kind_of(&mut request), false);
             this.schema
                 .execute_stream_with_session_data(request, session)
         };
         begin.flatten_stream().boxed()
     }
+}
+
+fn kind_of(request: &mut Request) -> &'static str {
+    let name = request.operation_name.clone();
+    let document = request.parsed_query();
+    document.map_or("unknown", |document| {
+        meters::kind(document, name.as_deref())
+    })
 }
 
 fn caller(data: &Data) -> Option<Caller> {

@@ -7,7 +7,8 @@ use async_graphql::ID;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sipgraph_core::{
     AccountId, AddressId, ApplicationId, BindingId, ChatId, DeliveryId, DomainId, EndpointId,
-    EventId, ExchangeId, MessageId, TokenId, TransformationId,
+    EndpointTokenId, EventId, ExchangeId, MessageId, RegistrationFailureId, TokenId,
+    TransformationId,
 };
 
 /// An id that clients see.
@@ -86,9 +87,11 @@ node_ids! {
     DeliveryId b'Y';
     DomainId b'D';
     EndpointId b'E';
+    EndpointTokenId b'K';
     EventId b'V';
     ExchangeId b'X';
     MessageId b'M';
+    RegistrationFailureId b'N';
     TokenId b'T';
     TransformationId b'F';
 }

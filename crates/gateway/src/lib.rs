@@ -6,7 +6,7 @@
 //!
 //! Reading order: `routes` (the addresses), `auth` (from token to caller), `executor` (what each operation gets),
 //! `view` (what a reader sees, loaded in batches), `schema`, then a noun: `endpoint`, `message`, `chat`, `domain`,
-//! `token`, `event`. Every noun folder has the same files: `types`, `input`, `query`, `mutation` or `subscription`.
+//! `token`, `event`, `endpoint_token`, `registration`. Every noun folder has the same files: `types`, `input`, `query`, `mutation` or `subscription`.
 
 mod account;
 mod application;
@@ -16,6 +16,7 @@ mod config;
 mod connection;
 mod domain;
 mod endpoint;
+mod endpoint_token;
 mod errors;
 mod event;
 mod executor;
@@ -23,8 +24,10 @@ mod graphiql;
 mod id;
 mod loaders;
 mod message;
+mod meters;
 mod node;
 mod patch;
+mod registration;
 mod routes;
 mod scalars;
 mod schema;
@@ -34,6 +37,7 @@ mod view;
 
 pub use config::Config;
 pub use id::endpoint_id;
+pub use meters::Meters;
 pub use routes::router;
 pub use schema::sdl;
 pub use sipgraph_graphql_transport::{Drain, Hosts, InvalidOrigin, Origins, loopback_hosts_only};

@@ -25,11 +25,13 @@ pub fn router(app: Arc<App>, config: Config, drain: Drain) -> Router {
     let Config {
         origins,
         mut transport,
+        meters,
     } = config;
     transport.origins = origins.clone();
     let operations = Operations {
         schema: build(),
         app: Arc::clone(&app),
+        meters,
     };
     let authenticator = BearerTokens {
         app: Arc::clone(&app),

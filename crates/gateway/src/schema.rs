@@ -8,9 +8,11 @@ use crate::{
     chat::ChatQuery,
     domain::{DomainMutation, DomainQuery},
     endpoint::{EndpointMutation, EndpointQuery},
+    endpoint_token::EndpointTokenMutation,
     event::{EventQuery, EventSubscription},
     message::{MessageMutation, MessageQuery},
     node::NodeQuery,
+    registration::{RegistrationMutation, RegistrationQuery},
     token::{TokenMutation, TokenQuery},
     transformation::TransformationQuery,
 };
@@ -32,6 +34,7 @@ pub(crate) struct Query(
     EventQuery,
     TokenQuery,
     TransformationQuery,
+    RegistrationQuery,
 );
 
 /// What can be changed. Each mutation has one input and one payload with `userErrors`: all that the caller can mend, when
@@ -44,6 +47,8 @@ pub(crate) struct Mutation(
     EndpointMutation,
     MessageMutation,
     TokenMutation,
+    EndpointTokenMutation,
+    RegistrationMutation,
 );
 
 /// What can be followed, over a WebSocket with the sub-protocol graphql-transport-ws.
@@ -323,6 +328,6 @@ mod tests {
                 "Message"
             ]
         );
-        assert_eq!(possible("Event").len(), 14);
+        assert_eq!(possible("Event").len(), 15);
     }
 }

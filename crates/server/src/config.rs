@@ -11,6 +11,7 @@ use figment::{Figment, Metadata, Profile, Provider};
 use serde::de::{Deserializer, Error as _, IntoDeserializer as _, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 use sip_validate::Host;
+use sipgraph_core::defence::Source;
 use sipgraph_gateway::Origins;
 use std::fmt;
 use std::marker::PhantomData;
@@ -131,6 +132,13 @@ pub(crate) struct Sip {
     /// How often a WebSocket is pinged.
     #[serde(rename = "websocket_ping_s", deserialize_with = "seconds")]
     pub(crate) websocket_ping: Duration,
+    /// The most requests a second of one source that prove nobody.
+    pub(crate) unauthenticated_per_s: u32,
+    /// Sources that are neither limited nor banned.
+    #[serde(deserialize_with = "sources")]
+    pub(crate) trusted_sources: Vec<Source>,
+    /// Whether requests for other domains get no answer.
+    pub(crate) strict_domain: bool,
 }
 
 /// Messages.
@@ -166,8 +174,9 @@ pub(crate) struct Bus {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Metrics {
+    /// Where to listen.
     #[serde(deserialize_with = "addresses")]
-    listen: Vec<SocketAddr>,
+    pub(crate) listen: Vec<SocketAddr>,
 }
 
 /// Where the database is.
@@ -369,11 +378,6 @@ impl Config {
                 "trusted proxies are not in this version",
             ),
             (
-                "metrics.listen",
-                !self.metrics.listen.is_empty(),
-                "metrics are not in this version",
-            ),
-            (
                 "http.listen",
                 self.http.listen.is_empty(),
                 "name at least one address",
@@ -401,6 +405,11 @@ impl Config {
             (
                 "sip.connections_per_source_max",
                 self.sip.connections_per_source_max == 0,
+                "must be at least 1",
+            ),
+            (
+                "sip.unauthenticated_per_s",
+                self.sip.unauthenticated_per_s == 0,
                 "must be at least 1",
             ),
             (
@@ -731,6 +740,23 @@ fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAdd
     Ok(list.into_iter().map(|Listen(address)| address).collect())
 }
 
+/// A source that is trusted.
+struct Trusted(Source);
+
+impl FromStr for Trusted {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let source = Source::parse(text);
+        source.map(Self).ok_or("write an IP address")
+    }
+}
+
+fn sources<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Source>, D::Error> {
+    let list: Vec<Trusted> = deserializer.deserialize_any(List(PhantomData))?;
+    Ok(list.into_iter().map(|Trusted(source)| source).collect())
+}
+
 /// Reads a text of which the empty one means that the key is not set.
 fn optional<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
@@ -928,11 +954,7 @@ mod tests {
                 &[],
                 "sip.tls_key",
             ),
-            (
-                "",
-                &[("SIPGRAPH_METRICS_LISTEN", "127.0.0.1:9")],
-                "metrics.listen",
-            ),
+            ("", &[("SIPGRAPH_METRICS_LISTEN", "9464")], "metrics.listen"),
             (
                 "",
                 &[("SIPGRAPH_HTTP_TRUSTED_PROXIES", "10.0.0.0/8")],

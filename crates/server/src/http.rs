@@ -48,11 +48,11 @@ impl Listener {
     /// Opens a listener.
     ///
     /// # Errors
-    /// [`Failure::Failed`] naming `http.listen` and the address.
-    pub(crate) async fn open(address: SocketAddr) -> Result<Self, Failure> {
+    /// [`Failure::Failed`] naming the key and the address.
+    pub(crate) async fn open(key: &str, address: SocketAddr) -> Result<Self, Failure> {
         let refused = |error: std::io::Error| {
             Failure::failed(
-                format_args!("http.listen: {address} can't be opened"),
+                format_args!("{key}: {address} can't be opened"),
                 format_args!("{error}. {TAKEN}"),
             )
         };
@@ -239,11 +239,14 @@ mod tests {
                 "done"
             }),
         );
-        let listener = Listener::open(SocketAddr::from(([127, 0, 0, 1], 0)))
+        let listener = Listener::open("http.listen", SocketAddr::from(([127, 0, 0, 1], 0)))
             .await
             .unwrap();
         let address = listener.address;
-        assert!(Listener::open(address).await.is_err(), "it is taken");
+        assert!(
+            Listener::open("http.listen", address).await.is_err(),
+            "it is taken"
+        );
 
         let connections = Connections::new(10);
         connections.accept(listener, None, router);

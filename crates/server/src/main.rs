@@ -14,6 +14,7 @@ mod files;
 mod http;
 mod keyfile;
 mod lock;
+mod metrics;
 mod playground;
 mod server;
 mod shutdown;

@@ -4,12 +4,14 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::http::{Connections, Listener, Peer};
 use crate::lock::Lock;
+use crate::metrics::Metrics;
 use crate::shutdown::{self, Signals};
 use crate::tls::{self, Certificate};
 use crate::wiring::Instance;
 use crate::workers::Workers;
 use axum::http::request::Parts;
-use sipgraph_gateway::{Drain, Hosts, Origins};
+use prometheus_client::registry::Registry;
+use sipgraph_gateway::{Drain, Hosts, Meters, Origins};
 use sipgraph_sip_edge::{HttpPeer, SipEdge, Tls, Transport};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,6 +20,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+
+/// The most connections of those who read the metrics.
+const SCRAPES_MAX: usize = 16;
 
 /// The real addresses of the listeners.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -30,6 +35,8 @@ pub(crate) struct Addresses {
     pub(crate) tcp: Vec<SocketAddr>,
     /// Devices over TLS.
     pub(crate) tls: Vec<SocketAddr>,
+    /// `/metrics`.
+    pub(crate) metrics: Vec<SocketAddr>,
     /// Whether HTTP is encrypted.
     pub(crate) is_https: bool,
 }
@@ -50,11 +57,12 @@ impl Addresses {
                 .join(",")
         };
         format!(
-            "sipgraph ready http={} udp={} tcp={} tls={} database={database}",
+            "sipgraph ready http={} udp={} tcp={} tls={} metrics={} database={database}",
             list(self.scheme(), &self.http),
             list("", &self.udp),
             list("", &self.tcp),
             list("", &self.tls),
+            list("http://", &self.metrics),
         )
     }
 }
@@ -66,6 +74,7 @@ pub(crate) struct Server {
     database: &'static str,
     workers: Workers,
     connections: Connections,
+    scrapes: Connections,
     drain: Drain,
     sip: JoinHandle<()>,
     sip_stop: CancellationToken,
@@ -100,6 +109,7 @@ impl Server {
     ) -> Result<Self, Failure> {
         let Doors {
             listeners,
+            metrics,
             https,
             sip,
             certificates,
@@ -120,6 +130,11 @@ impl Server {
         }
         let mut workers = Workers::start(&instance.app, &instance.bus, sip.technology());
         workers.watch(certificates, hang_up);
+        let meters = Meters::default();
+        let mut registry = Registry::default();
+        sip.register_meters(&mut registry);
+        meters.register(&mut registry);
+        let scrape = Metrics::new(&instance, registry).router();
         let origins = origins(config)?;
         let websocket = sip.websocket_route(admit(origins.clone()));
         let sip_stop = CancellationToken::new();
@@ -128,6 +143,7 @@ impl Server {
         let drain = Drain::default();
         let front = sipgraph_gateway::Config {
             origins,
+            meters,
             ..sipgraph_gateway::Config::default()
         };
         let router = sipgraph_gateway::router(instance.app.clone(), front, drain.clone())
@@ -146,12 +162,19 @@ impl Server {
             };
             connections.accept(listener, https.clone(), router);
         }
+        // Few, because each is a count of the database; and without TLS, on an address of the operator's own.
+        let scrapes = Connections::new(SCRAPES_MAX);
+        for listener in metrics {
+            addresses.metrics.push(listener.address);
+            scrapes.accept(listener, None, scrape.clone());
+        }
         Ok(Self {
             instance,
             addresses,
             database: config.database.url.backend(),
             workers,
             connections,
+            scrapes,
             drain,
             sip,
             sip_stop,
@@ -194,12 +217,14 @@ impl Server {
             instance,
             workers,
             connections,
+            scrapes,
             drain,
             sip,
             sip_stop,
             ..
         } = self;
         connections.stop();
+        scrapes.stop();
         drain.begin();
         instance.app.drain();
         // The SIP edge goes on for now: phones are answering messages that were sent to them.
@@ -215,10 +240,20 @@ impl Server {
             tracing::warn!("requests of devices were cut off: they did not end in time");
         }
         tracing::debug!("devices are served");
-        match timeout(shutdown::FLUSH, instance.app.presence_flush()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the latest refreshes could not be written"),
-            Err(_) => tracing::warn!("the latest refreshes could not be written in time"),
+        let flush = async {
+            tokio::join!(
+                instance.app.presence_flush(),
+                instance.app.registration_failures_flush()
+            )
+        };
+        match timeout(shutdown::FLUSH, flush).await {
+            Ok((Ok(()), Ok(()))) => {}
+            Ok((Err(error), _) | (_, Err(error))) => {
+                tracing::warn!(%error, "the latest refreshes or failures could not be written");
+            }
+            Err(_) => {
+                tracing::warn!("the latest refreshes or failures could not be written in time");
+            }
         }
         if timeout(shutdown::CLOSE, instance.close()).await.is_err() {
             tracing::warn!("the database was not closed in time");
@@ -230,6 +265,8 @@ impl Server {
 /// What is open before anything is served.
 struct Doors {
     listeners: Vec<Listener>,
+    /// Those of `/metrics`.
+    metrics: Vec<Listener>,
     /// The HTTP listeners' side of TLS.
     https: Option<TlsAcceptor>,
     sip: SipEdge,
@@ -263,7 +300,11 @@ async fn open(instance: &Instance, config: &Config) -> Result<Doors, Failure> {
     };
     let mut listeners = Vec::new();
     for address in &config.http.listen {
-        listeners.push(Listener::open(*address).await?);
+        listeners.push(Listener::open("http.listen", *address).await?);
+    }
+    let mut metrics = Vec::new();
+    for address in &config.metrics.listen {
+        metrics.push(Listener::open("metrics.listen", *address).await?);
     }
     instance.app.presence_start().await?;
     if !instance.storage.is_shared() {
@@ -284,6 +325,7 @@ async fn open(instance: &Instance, config: &Config) -> Result<Doors, Failure> {
         })?;
     Ok(Doors {
         listeners,
+        metrics,
         https,
         sip,
         certificates: [http_certificate, sip_certificate]
@@ -329,6 +371,7 @@ fn sip_config(config: &Config, tls: Option<Tls>) -> sipgraph_sip_edge::Config {
         idle_timeout: sip.idle_timeout,
         qualify: sip.qualify,
         websocket_ping: sip.websocket_ping,
+        strict_domain: sip.strict_domain,
     }
 }
 

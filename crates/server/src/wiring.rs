@@ -8,6 +8,7 @@ use sipgraph_bus::{Connect, LocalBus, PostgresBus};
 use sipgraph_core::account::Account;
 use sipgraph_core::app::{App, Parts, Policy};
 use sipgraph_core::decide::presence::RegistrationTimes;
+use sipgraph_core::defence::Limits;
 use sipgraph_core::keyring::Keyring;
 use sipgraph_core::ports::{Bus, Clock, Entropy};
 use sipgraph_core::{ErrorKind, Timestamp};
@@ -198,6 +199,10 @@ fn policy(config: &Config) -> Policy {
             max_s: config.sip.expires_s_max,
         },
         event_retention: config.events.retention,
+        defence: Limits {
+            unauthenticated_per_s: config.sip.unauthenticated_per_s,
+            trusted: config.sip.trusted_sources.clone(),
+        },
     }
 }
 

@@ -24,6 +24,10 @@ const PRESENCE_TICK: Duration = Duration::from_secs(1);
 const FLUSH_TICK: Duration = Duration::from_secs(10);
 /// How often revoked tokens are looked for: their sockets must close within two seconds.
 const SESSIONS_TICK: Duration = Duration::from_secs(1);
+/// How often failed registrations are written: people look for them while they try.
+const FAILURES_TICK: Duration = Duration::from_secs(1);
+/// How often lifted bans are looked for: a source must be in within two seconds on every node.
+const BANS_TICK: Duration = Duration::from_secs(1);
 /// How often the heads of followed logs are looked at, for wakes that the bus lost.
 const LOGS_TICK: Duration = Duration::from_secs(1);
 /// How often old events and idempotency keys are trimmed.
@@ -77,6 +81,12 @@ impl Workers {
         });
         workers.every("sessions", SESSIONS_TICK, app, |app| async move {
             app.sessions_sweep().await
+        });
+        workers.every("failures", FAILURES_TICK, app, |app| async move {
+            app.registration_failures_flush().await
+        });
+        workers.every("bans", BANS_TICK, app, |app| async move {
+            app.bans_sweep().await
         });
         workers.every("logs", LOGS_TICK, app, |app| async move {
             app.logs_tick().await

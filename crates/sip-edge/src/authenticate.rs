@@ -1,6 +1,6 @@
 //! Who sent a request: finds the domain, challenges, and checks the answer (RFC 3261 section 22).
 //!
-//! Unknown users and wrong passwords get the same answer after the same work.
+//! Unknown users and wrong passwords get the same answer after the same work, and no sooner than both are done.
 
 use std::net::IpAddr;
 
@@ -9,8 +9,12 @@ use sip_validate::message::{Credentials, Message, Name};
 use sip_validate::{SipUri, aor_user};
 use sipgraph_core::endpoint::Endpoint;
 use sipgraph_core::ports::store::Realm;
+use sipgraph_core::registration_failure::FailureReason;
+use sipgraph_core::{EndpointTokenId, Timestamp};
+use tokio::time::{Instant, sleep_until};
 
-use crate::digest::{self, Challenge, Verdict};
+use crate::defend::{CHALLENGE, WRONG_AFTER, source};
+use crate::digest::{self, Challenge, Mistake, Passwords, Verdict};
 use crate::edge::Edge;
 use crate::reply::Reply;
 use crate::transport::{Flow, local_towards};
@@ -19,17 +23,28 @@ use crate::transport::{Flow, local_towards};
 pub(crate) fn sip_uri<'a>(uri: &'a str, wrong: &'static str) -> Result<SipUri<'a>, Reply> {
     SipUri::parse_received(uri).map_err(|violation| {
         tracing::debug!(%violation, wrong, "a URI was refused");
-        Reply {
-            is_kept: false,
-            ..Reply::bad(wrong)
+        Reply::bad(wrong).unkept()
+    })
+}
+
+/// The domain that a host names, or 404; no answer at all where domains are strict.
+pub(crate) async fn realm(edge: &Edge, uri: &SipUri<'_>) -> Result<Realm, Reply> {
+    let realm = edge.app.realm(&uri.host.canonical()).await?;
+    realm.ok_or_else(|| {
+        if edge.config.strict_domain {
+            Reply::silence()
+        } else {
+            Reply::stateless(404).because("Unknown Domain")
         }
     })
 }
 
-/// The domain that a host names, or 404.
-pub(crate) async fn realm(edge: &Edge, uri: &SipUri<'_>) -> Result<Realm, Reply> {
-    let realm = edge.app.realm(&uri.host.canonical()).await?;
-    realm.ok_or_else(|| Reply::stateless(404).because("Unknown Domain"))
+/// Who sent a request, and how it proved that.
+#[derive(Debug)]
+pub(crate) struct Authenticated {
+    pub(crate) endpoint: Endpoint,
+    /// The endpoint token that served as password, and its end.
+    pub(crate) token: Option<(EndpointTokenId, Timestamp)>,
 }
 
 /// The endpoint that a request proves to come from, or 401.
@@ -38,7 +53,8 @@ pub(crate) async fn authenticate(
     flow: &Flow,
     request: &Message,
     realm: &Realm,
-) -> Result<Endpoint, Reply> {
+) -> Result<Authenticated, Reply> {
+    let begun = Instant::now();
     let challenge = Challenge {
         realm: &realm.name,
         algorithms: &realm.digest_algorithms,
@@ -48,9 +64,10 @@ pub(crate) async fn authenticate(
     let ask = |stale: bool| {
         let values = edge.authenticator.challenge(&challenge, stale).into_iter();
         values.fold(Reply::stateless(401), |reply, value| {
-            reply.with("WWW-Authenticate", value)
+            reply.with(CHALLENGE, value)
         })
     };
+    let method = request.method().unwrap_or_default();
     let mut credentials = None;
     for value in request.all(Name::Authorization) {
         match Credentials::parse(value) {
@@ -58,49 +75,76 @@ pub(crate) async fn authenticate(
             // Another scheme or realm: it may be meant for someone else.
             Some(Ok(_)) | None => {}
             Some(Err(_)) => {
-                return Err(Reply {
-                    is_kept: false,
-                    ..Reply::bad("Bad Authorization")
-                });
+                // Over UDP anybody may have sent it.
+                if method == "REGISTER" && flow.transport.is_stream() {
+                    edge.record(flow, &edge.claim(realm, ""), FailureReason::Malformed);
+                }
+                return Err(Reply::bad("Bad Authorization").unkept());
             }
         }
     }
     let Some(credentials) = credentials else {
         return Err(ask(false));
     };
+    let mut claim = edge.claim(realm, &credentials.username);
+    let source = source(flow);
+    if let Err(wait) = edge.app.password_try(source, claim.target) {
+        tracing::debug!(%flow, ?wait, "a password was not tried: too many were wrong");
+        return Err(Reply::slowed(wait));
+    }
     let found = match aor_user(&credentials.username) {
         Ok(canonical) => edge.app.credentials(realm.domain, &canonical).await?,
-        Err(_) => None,
+        // What cannot be a name is looked for too: it takes the same time.
+        Err(_) => edge.app.credentials(realm.domain, "").await?,
     };
-    let ha1 = found.as_ref().map_or(&[][..], |found| &found.ha1);
+    claim.endpoint = found.as_ref().map(|found| found.endpoint.id);
+    let passwords = found.as_ref().map(|found| Passwords {
+        ha1: &found.ha1,
+        tokens: &found.tokens,
+    });
     let given = digest::Request {
-        method: request.method().unwrap_or_default(),
+        method,
         identity: identity(request),
+        body: &request.body,
     };
+    let passwords = passwords.unwrap_or_default();
     let verdict = edge
         .authenticator
-        .check(&credentials, &challenge, &given, ha1);
-    match (verdict, found) {
-        (Verdict::Right, Some(found)) if same_target(&credentials.uri, request, flow) => {
+        .check(&credentials, &challenge, &given, &passwords);
+    let reason = match (verdict, found) {
+        (Verdict::Right(token), Some(found)) => {
+            if !same_target(&credentials.uri, request, flow) {
+                // Its digest is good for another request (RFC 7616 section 3.4.6).
+                if method == "REGISTER" {
+                    edge.record(flow, &claim, FailureReason::Malformed);
+                }
+                return Err(Reply::bad("Digest URI Differs").unkept());
+            }
+            edge.app.password_succeeded(source, claim.target);
             edge.transports.authenticated(flow);
-            Ok(found.endpoint)
+            let token = token.and_then(|place| found.tokens.get(place));
+            return Ok(Authenticated {
+                token: token.map(|token| (token.id, token.expires_at)),
+                endpoint: found.endpoint,
+            });
         }
-        // Its digest is good for another request (RFC 7616 section 3.4.6).
-        (Verdict::Right, Some(_)) => Err(Reply {
-            is_kept: false,
-            ..Reply::bad("Digest URI Differs")
-        }),
-        (Verdict::Stale, _) => Err(ask(true)),
-        (Verdict::Right | Verdict::Wrong, _) => {
-            tracing::info!(
-                %flow,
-                user = %credentials.username.escape_debug(),
-                realm = %realm.name,
-                "SIP authentication failed"
-            );
-            Err(ask(false))
+        (Verdict::Stale { has_expired }, _) => {
+            if method == "REGISTER" && !has_expired {
+                edge.record(flow, &claim, FailureReason::StaleNonce);
+            }
+            return Err(ask(true));
         }
+        (_, None) => FailureReason::UnknownUser,
+        (Verdict::Wrong(Mistake::Algorithm), Some(_)) => FailureReason::Algorithm,
+        (Verdict::Wrong(Mistake::Parameters), Some(_)) => FailureReason::Malformed,
+        (Verdict::Wrong(Mistake::Response), Some(_)) => FailureReason::WrongPassword,
+    };
+    // Over UDP a stranger could have others banned, or slowed, by writing their address on its datagrams.
+    if flow.transport.is_stream() || edge.authenticator.is_proven(&credentials, &challenge) {
+        edge.failed(flow, method, &claim, reason);
     }
+    sleep_until(begun + WRONG_AFTER).await;
+    Err(ask(false))
 }
 
 /// What a MESSAGE is known by. It may come again with the same digest, from a proxy or a device that lost its

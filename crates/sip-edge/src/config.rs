@@ -29,6 +29,8 @@ pub struct Config {
     pub qualify: Option<Duration>,
     /// How often a WebSocket is pinged; one that says nothing for twice as long is closed.
     pub websocket_ping: Duration,
+    /// Whether requests for a domain that is not here get no answer, rather than 404.
+    pub strict_domain: bool,
 }
 
 /// The TLS listeners.
@@ -55,6 +57,7 @@ impl Default for Config {
             idle_timeout: Duration::from_secs(900),
             qualify: None,
             websocket_ping: Duration::from_secs(30),
+            strict_domain: false,
         }
     }
 }

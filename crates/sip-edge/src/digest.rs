@@ -1,7 +1,7 @@
 //! Digest authentication (RFC 3261 section 22, RFC 7616, RFC 8760): challenges, and the check of an answer.
 //!
 //! It must not know who the users are: it gets HA1 values, or none for a user that does not exist, and
-//! does the same work for both. A nonce carries its own proof, so that any node can check it; what is
+//! does the same work for both, however many tokens there are. A nonce carries its own proof, so that any node can check it; what is
 //! remembered is only which counts of a nonce were used, to stop replays.
 
 use std::collections::{HashMap, VecDeque};
@@ -10,11 +10,10 @@ use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use md5::Md5;
-use sha2::{Digest as _, Sha256};
 use sip_validate::message::Credentials;
 use sip_validate::message::write::Quoted;
-use sipgraph_core::digest::{DigestAlgorithm, Ha1, PasswordCharset, hex};
+use sipgraph_core::digest::{DigestAlgorithm, Ha1, PasswordCharset};
+use sipgraph_core::endpoint_token::{LIVE_MAX, TokenCredentials};
 use sipgraph_core::keyring::{KeyUse, Keyring};
 use subtle::ConstantTimeEq as _;
 
@@ -32,13 +31,38 @@ const NONCE_BYTES: usize = 8 + SALT_BYTES + MAC_BYTES;
 /// What an answer to a challenge is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It is right.
-    Right,
+    /// It is right, by the password or by the token at this place.
+    Right(Option<usize>),
     /// It proves the password, but its nonce is too old, not ours, or was used with this count: challenge
     /// again with `stale=true`, so that the device need not ask its user.
-    Stale,
+    Stale {
+        /// Whether the nonce is ours and merely too old, as happens to every device.
+        has_expired: bool,
+    },
     /// It proves nothing.
-    Wrong,
+    Wrong(Mistake),
+}
+
+/// What is wrong with an answer that proves nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mistake {
+    /// The response does not fit the user's passwords, or there is no such user.
+    Response,
+    /// The algorithm is not offered, or there is no HA1 for it.
+    Algorithm,
+    /// Its parameters do not go together.
+    Parameters,
+}
+
+/// Whose nonce an answer has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Nonce {
+    /// Ours for this realm and source, with its MAC and its time.
+    Fresh([u8; MAC_BYTES], u64),
+    /// Ours, but too old.
+    Expired,
+    /// Not ours, or not for this realm and source.
+    Foreign,
 }
 
 /// Who is asked: the realm of a domain, and how it asks.
@@ -63,6 +87,17 @@ pub(crate) struct Request<'a> {
     /// What it is known by, when it may come again with the same answer: doing it twice does nothing more.
     /// `None` where every use of a count must be the first.
     pub(crate) identity: Option<u64>,
+    /// Its body, which `auth-int` covers.
+    pub(crate) body: &'a [u8],
+}
+
+/// The passwords of a user; both empty for one that does not exist.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Passwords<'a> {
+    /// The HA1 values of the user's password.
+    pub(crate) ha1: &'a [Ha1],
+    /// The user's live tokens, at most [`LIVE_MAX`].
+    pub(crate) tokens: &'a [TokenCredentials],
 }
 
 /// Makes and checks nonces.
@@ -90,7 +125,7 @@ impl Authenticator {
             let stale = if stale { ", stale=true" } else { "" };
             format!(
                 "Digest realm={realm}, nonce=\"{nonce}\", qop=\"auth\", algorithm={}{stale}",
-                token(*algorithm)
+                algorithm.token()
             )
         };
         challenge.algorithms.iter().map(value).collect()
@@ -124,23 +159,24 @@ impl Authenticator {
         short
     }
 
-    /// Checks an answer. `ha1` holds the values of the user, nothing for one that does not exist. The work
-    /// is the same for both, and for one or two encodings of a password.
+    /// Whether an answer has a nonce that this very source was given: it receives what it is sent.
+    pub(crate) fn is_proven(
+        &self,
+        credentials: &Credentials<'_>,
+        challenge: &Challenge<'_>,
+    ) -> bool {
+        matches!(self.open(&credentials.nonce, challenge), Nonce::Fresh(..))
+    }
+
+    /// Checks an answer. The work for a wrong one is the same whether the user exists or not, for one or two
+    /// encodings of a password, and for any number of tokens.
     pub(crate) fn check(
         &self,
         credentials: &Credentials<'_>,
         challenge: &Challenge<'_>,
         request: &Request<'_>,
-        ha1: &[Ha1],
+        passwords: &Passwords<'_>,
     ) -> Verdict {
-        let method = request.method;
-        let algorithm = match credentials.algorithm.as_deref() {
-            None => Some(DigestAlgorithm::Md5),
-            Some(name) => {
-                let mut all = [DigestAlgorithm::Md5, DigestAlgorithm::Sha256].into_iter();
-                all.find(|algorithm| token(*algorithm).eq_ignore_ascii_case(name))
-            }
-        };
         let count = match (
             credentials.qop.as_deref(),
             &credentials.nc,
@@ -148,7 +184,7 @@ impl Authenticator {
         ) {
             // Old phones know no qop (RFC 2069); then each nonce is good for one request.
             (None, ..) => Some(None),
-            (Some(qop), Some(nc), Some(_)) if qop.eq_ignore_ascii_case("auth") && nc.len() == 8 => {
+            (Some(qop), Some(nc), Some(_)) if is_known_qop(qop) && nc.len() == 8 => {
                 u32::from_str_radix(nc, 16)
                     .ok()
                     .filter(|count| *count > 0)
@@ -156,62 +192,119 @@ impl Authenticator {
             }
             _ => None,
         };
-        let (Some(algorithm), Some(count)) = (algorithm, count) else {
-            return Verdict::Wrong;
+        let Some(count) = count.filter(|_| credentials.realm == challenge.realm) else {
+            return Verdict::Wrong(Mistake::Parameters);
         };
-        if credentials.realm != challenge.realm || !challenge.algorithms.contains(&algorithm) {
-            return Verdict::Wrong;
-        }
-        let dummy = match algorithm {
-            DigestAlgorithm::Md5 => "0".repeat(32),
-            DigestAlgorithm::Sha256 => "0".repeat(64),
+        let named = credentials.algorithm.as_deref();
+        let algorithm = named.map_or(Some(DigestAlgorithm::Md5), DigestAlgorithm::parse);
+        let Some(algorithm) = algorithm.filter(|a| challenge.algorithms.contains(a)) else {
+            return Verdict::Wrong(Mistake::Algorithm);
         };
-        let given = credentials.response.to_ascii_lowercase();
-        let mut is_right = subtle::Choice::from(0);
-        for charset in [PasswordCharset::Utf8, PasswordCharset::Latin1] {
-            let known = ha1
-                .iter()
-                .find(|ha1| ha1.algorithm == algorithm && ha1.charset == charset);
-            let value = known.map_or(dummy.as_str(), |ha1| ha1.value.expose());
-            let expected = response(algorithm, value, credentials, method);
-            let is_known = subtle::Choice::from(u8::from(known.is_some()));
-            is_right |= expected.as_bytes().ct_eq(given.as_bytes()) & is_known;
-        }
-        if !bool::from(is_right) {
-            return Verdict::Wrong;
-        }
+        let right = match answered(algorithm, credentials, request, passwords) {
+            Ok(right) => right,
+            Err(mistake) => return Verdict::Wrong(mistake),
+        };
         match self.open(&credentials.nonce, challenge) {
-            Some((nonce, time)) => {
+            Nonce::Fresh(nonce, time) => {
                 let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
                 used.expire(challenge.now_s);
                 if used.allows(nonce, time, count, request.identity) {
-                    Verdict::Right
+                    Verdict::Right(right)
                 } else {
-                    Verdict::Stale
+                    Verdict::Stale { has_expired: false }
                 }
             }
-            None => Verdict::Stale,
+            nonce => Verdict::Stale {
+                has_expired: nonce == Nonce::Expired,
+            },
         }
     }
 
-    /// The MAC and the time of a nonce that is ours, for this realm and source, and not too old.
-    fn open(&self, nonce: &str, challenge: &Challenge<'_>) -> Option<([u8; MAC_BYTES], u64)> {
-        let nonce = URL_SAFE_NO_PAD.decode(nonce).ok()?;
-        let (time, rest) = nonce.split_first_chunk::<8>()?;
-        let (salt, mac) = rest.split_first_chunk::<SALT_BYTES>()?;
-        let mac: [u8; MAC_BYTES] = mac.try_into().ok()?;
-        let is_ours: bool = self.mac(challenge, time, salt).ct_eq(&mac).into();
-        let time = u64::from_be_bytes(*time);
-        let is_fresh =
-            time <= challenge.now_s + NONCE_SKEW_S_MAX && time + NONCE_S_MAX > challenge.now_s;
-        (is_ours && is_fresh).then_some((mac, time))
+    /// Tells whose nonce it is.
+    fn open(&self, nonce: &str, challenge: &Challenge<'_>) -> Nonce {
+        let parts = || {
+            let nonce = URL_SAFE_NO_PAD.decode(nonce).ok()?;
+            let (time, rest) = nonce.split_first_chunk::<8>()?;
+            let (salt, mac) = rest.split_first_chunk::<SALT_BYTES>()?;
+            let mac: [u8; MAC_BYTES] = mac.try_into().ok()?;
+            Some((*time, *salt, mac))
+        };
+        let Some((time, salt, mac)) = parts() else {
+            return Nonce::Foreign;
+        };
+        let is_ours: bool = self.mac(challenge, &time, &salt).ct_eq(&mac).into();
+        let time = u64::from_be_bytes(time);
+        if !is_ours || time > challenge.now_s.saturating_add(NONCE_SKEW_S_MAX) {
+            Nonce::Foreign
+        } else if time.saturating_add(NONCE_S_MAX) <= challenge.now_s {
+            Nonce::Expired
+        } else {
+            Nonce::Fresh(mac, time)
+        }
     }
 }
 
-fn token(algorithm: DigestAlgorithm) -> &'static str {
-    match algorithm {
-        DigestAlgorithm::Md5 => "MD5",
-        DigestAlgorithm::Sha256 => "SHA-256",
+fn is_known_qop(qop: &str) -> bool {
+    qop.eq_ignore_ascii_case("auth") || is_auth_int(qop)
+}
+
+fn is_auth_int(qop: &str) -> bool {
+    qop.eq_ignore_ascii_case("auth-int")
+}
+
+/// Finds the password that an answer proves: the user's own, or the token at a place.
+fn answered(
+    algorithm: DigestAlgorithm,
+    credentials: &Credentials<'_>,
+    request: &Request<'_>,
+    passwords: &Passwords<'_>,
+) -> Result<Option<usize>, Mistake> {
+    // No hash is all zeros, so what is compared with it never fits.
+    let dummy = "0".repeat(algorithm.hash(b"").len());
+    let given = credentials.response.to_ascii_lowercase();
+    let of_algorithm = |ha1: &&Ha1| ha1.algorithm == algorithm;
+    let ha2 = ha2(algorithm, credentials, request);
+    let fits = |known: Option<&Ha1>| -> bool {
+        let value = known.map_or(dummy.as_str(), |ha1| ha1.value.expose());
+        let expected = response(algorithm, value, credentials, &ha2);
+        let is_known = subtle::Choice::from(u8::from(known.is_some()));
+        (expected.as_bytes().ct_eq(given.as_bytes()) & is_known).into()
+    };
+    let mut is_password = false;
+    for charset in [PasswordCharset::Utf8, PasswordCharset::Latin1] {
+        let of_charset = |ha1: &&Ha1| ha1.charset == charset;
+        let mut known = passwords.ha1.iter().filter(of_algorithm);
+        is_password |= fits(known.find(of_charset));
+    }
+    if is_password {
+        return Ok(None);
+    }
+    let most = usize::try_from(LIVE_MAX).unwrap_or(usize::MAX);
+    let mut right = None;
+    for place in 0..most {
+        let token = passwords.tokens.get(place);
+        let known = token.and_then(|token| token.ha1.iter().find(of_algorithm));
+        if fits(known) {
+            right = Some(place);
+        }
+    }
+    let tokens = passwords.tokens.iter().flat_map(|token| &token.ha1);
+    let has_any = passwords.ha1.iter().chain(tokens).any(|h| of_algorithm(&h));
+    match right {
+        Some(place) => Ok(Some(place)),
+        None if has_any => Err(Mistake::Response),
+        None => Err(Mistake::Algorithm),
+    }
+}
+
+/// The hash of what is asked (RFC 7616 section 3.4.3).
+fn ha2(algorithm: DigestAlgorithm, credentials: &Credentials<'_>, request: &Request<'_>) -> String {
+    let asked = format!("{}:{}", request.method, credentials.uri);
+    if credentials.qop.as_deref().is_some_and(is_auth_int) {
+        let body = algorithm.hash(request.body);
+        algorithm.hash(format!("{asked}:{body}").as_bytes())
+    } else {
+        algorithm.hash(asked.as_bytes())
     }
 }
 
@@ -220,22 +313,14 @@ fn response(
     algorithm: DigestAlgorithm,
     ha1: &str,
     credentials: &Credentials<'_>,
-    method: &str,
+    ha2: &str,
 ) -> String {
-    let hash = |parts: &[&str]| {
-        let text = parts.join(":");
-        match algorithm {
-            DigestAlgorithm::Md5 => hex(&Md5::digest(text.as_bytes())),
-            DigestAlgorithm::Sha256 => hex(&Sha256::digest(text.as_bytes())),
-        }
+    let nonce = &credentials.nonce;
+    let text = match (&credentials.qop, &credentials.nc, &credentials.cnonce) {
+        (Some(qop), Some(nc), Some(cnonce)) => format!("{ha1}:{nonce}:{nc}:{cnonce}:{qop}:{ha2}"),
+        _ => format!("{ha1}:{nonce}:{ha2}"),
     };
-    let ha2 = hash(&[method, &credentials.uri]);
-    match (&credentials.qop, &credentials.nc, &credentials.cnonce) {
-        (Some(qop), Some(nc), Some(cnonce)) => {
-            hash(&[ha1, &credentials.nonce, nc, cnonce, qop, &ha2])
-        }
-        _ => hash(&[ha1, &credentials.nonce, &ha2]),
-    }
+    algorithm.hash(text.as_bytes())
 }
 
 /// The counts that were used with each live nonce.
@@ -334,13 +419,14 @@ mod tests {
 
     use super::*;
     use sipgraph_core::digest::ha1_values;
-    use sipgraph_core::keyring::Secret;
+    use sipgraph_core::{EndpointTokenId, Timestamp};
 
     const BOTH: &[DigestAlgorithm] = &[DigestAlgorithm::Sha256, DigestAlgorithm::Md5];
 
     const REGISTER: Request<'static> = Request {
         method: "REGISTER",
         identity: None,
+        body: b"",
     };
 
     fn authenticator() -> Authenticator {
@@ -364,11 +450,7 @@ mod tests {
                 .find_map(|p| p.trim_start_matches("Digest ").strip_prefix(name));
             value.unwrap().trim_matches(['=', '"']).to_owned()
         };
-        let algorithm = if given("algorithm") == "MD5" {
-            DigestAlgorithm::Md5
-        } else {
-            DigestAlgorithm::Sha256
-        };
+        let algorithm = DigestAlgorithm::parse(&given("algorithm")).unwrap();
         let mut credentials = Credentials {
             username: "alice".into(),
             realm: given("realm").into(),
@@ -381,13 +463,22 @@ mod tests {
             nc: count.map(|count| format!("{count:08x}").into()),
         };
         let ha1 = ha1_values("alice", &credentials.realm, password, &[algorithm]);
-        credentials.response =
-            response(algorithm, ha1[0].value.expose(), &credentials, "REGISTER").into();
+        credentials.response = answer_by(&ha1[0], &credentials).into();
         credentials
     }
 
     fn known() -> Vec<Ha1> {
         ha1_values("alice", "example.com", "Secret1", BOTH)
+    }
+
+    fn answer_by(ha1: &Ha1, credentials: &Credentials<'_>) -> String {
+        let ha2 = ha2(ha1.algorithm, credentials, &REGISTER);
+        response(ha1.algorithm, ha1.value.expose(), credentials, &ha2)
+    }
+
+    /// The passwords of a user without tokens.
+    fn own(ha1: &[Ha1]) -> Passwords<'_> {
+        Passwords { ha1, tokens: &[] }
     }
 
     #[test]
@@ -397,15 +488,8 @@ mod tests {
         for line in text.lines() {
             let case: serde_json::Value = serde_json::from_str(line).unwrap();
             let field = |name: &str| case[name].as_str();
-            let algorithm = match field("alg").unwrap() {
-                "MD5" => DigestAlgorithm::Md5,
-                "SHA-256" => DigestAlgorithm::Sha256,
-                _ => continue,
-            };
-            if field("qop") == Some("auth-int") {
-                continue;
-            }
             let owned = |name: &str| field(name).map(|value| value.to_owned().into());
+            let algorithm = DigestAlgorithm::parse(field("alg").unwrap()).unwrap();
             let credentials = Credentials {
                 nonce: owned("nonce").unwrap(),
                 uri: owned("uri").unwrap(),
@@ -414,28 +498,22 @@ mod tests {
                 nc: owned("nc"),
                 ..Credentials::default()
             };
-            let (user, realm, password) = (
-                field("user").unwrap(),
-                field("realm").unwrap(),
-                field("pwd").unwrap(),
-            );
-            if password.chars().any(|c| c > '\u{ff}') {
-                continue;
-            }
+            let asked = Request {
+                method: field("method").unwrap(),
+                identity: None,
+                body: field("body").unwrap_or_default().as_bytes(),
+            };
+            let [user, realm, password] = ["user", "realm", "pwd"].map(|name| field(name).unwrap());
             let ha1 = ha1_values(user, realm, password, &[algorithm]);
-            let expected = [field("response"), field("response_if_latin1")];
-            for (ha1, expected) in ha1.iter().zip(expected) {
-                let given = response(
-                    algorithm,
-                    ha1.value.expose(),
-                    &credentials,
-                    field("method").unwrap(),
-                );
-                assert_eq!(Some(given.as_str()), expected, "{line}");
-                checked += 1;
+            let ha2 = ha2(algorithm, &credentials, &asked);
+            let given = |ha1: &Ha1| response(algorithm, ha1.value.expose(), &credentials, &ha2);
+            assert_eq!(Some(given(&ha1[0]).as_str()), field("response"), "{line}");
+            if let Some(expected) = field("response_if_latin1") {
+                assert_eq!(given(&ha1[1]), expected, "{line}");
             }
+            checked += 1;
         }
-        assert!(checked > 20, "{checked}");
+        assert_eq!(checked, 120);
     }
 
     #[test]
@@ -459,18 +537,23 @@ mod tests {
                         &answer(&header, password, count),
                         &challenge(1000),
                         &REGISTER,
-                        ha1,
+                        &own(ha1),
                     )
                 };
-                assert_eq!(check("secret1", &known()), Verdict::Wrong);
-                assert_eq!(check("Secret1", &[]), Verdict::Wrong);
+                assert_eq!(
+                    check("secret1", &known()),
+                    Verdict::Wrong(Mistake::Response)
+                );
+                assert_eq!(check("Secret1", &[]), Verdict::Wrong(Mistake::Algorithm));
             }
             for at in [0, 1] {
                 let header = &authenticator.challenge(&challenge(1000), false)[at];
                 let credentials = answer(header, "Secret1", count);
-                let check =
-                    || authenticator.check(&credentials, &challenge(1000), &REGISTER, &known());
-                assert_eq!((check(), check()), (Verdict::Right, Verdict::Stale));
+                let check = || {
+                    authenticator.check(&credentials, &challenge(1000), &REGISTER, &own(&known()))
+                };
+                let replayed = Verdict::Stale { has_expired: false };
+                assert_eq!((check(), check()), (Verdict::Right(None), replayed));
             }
         }
     }
@@ -484,12 +567,14 @@ mod tests {
                 &answer(header, "Secret1", Some(count)),
                 challenge,
                 &REGISTER,
-                &known(),
+                &own(&known()),
             )
         };
-        assert_eq!(check(1, &challenge(1299)), Verdict::Right);
-        assert_eq!(check(2, &challenge(1300)), Verdict::Stale);
-        assert_eq!(check(3, &challenge(939)), Verdict::Stale);
+        let (expired, foreign) = (true, false);
+        let stale = |has_expired| Verdict::Stale { has_expired };
+        assert_eq!(check(1, &challenge(1299)), Verdict::Right(None));
+        assert_eq!(check(2, &challenge(1300)), stale(expired));
+        assert_eq!(check(3, &challenge(939)), stale(foreign));
         assert_eq!(
             check(
                 4,
@@ -498,7 +583,7 @@ mod tests {
                     ..challenge(1000)
                 }
             ),
-            Verdict::Stale
+            stale(foreign)
         );
         assert_eq!(
             check(
@@ -508,7 +593,7 @@ mod tests {
                     ..challenge(1000)
                 }
             ),
-            Verdict::Stale
+            stale(foreign)
         );
         assert_eq!(
             check(
@@ -518,7 +603,7 @@ mod tests {
                     ..challenge(1000)
                 }
             ),
-            Verdict::Wrong
+            Verdict::Wrong(Mistake::Parameters)
         );
         assert_eq!(
             check(
@@ -528,9 +613,9 @@ mod tests {
                     ..challenge(1000)
                 }
             ),
-            Verdict::Wrong
+            Verdict::Wrong(Mistake::Algorithm)
         );
-        assert_eq!(check(8, &challenge(1000)), Verdict::Right);
+        assert_eq!(check(8, &challenge(1000)), Verdict::Right(None));
     }
 
     #[test]
@@ -580,17 +665,52 @@ mod tests {
         let latin1 = ha1
             .iter()
             .find(|h| h.algorithm == DigestAlgorithm::Md5 && h.charset == PasswordCharset::Latin1);
-        let value: &Secret = &latin1.unwrap().value;
-        credentials.response = response(
-            DigestAlgorithm::Md5,
-            value.expose(),
-            &credentials,
-            "REGISTER",
-        )
-        .into();
+        credentials.response = answer_by(latin1.unwrap(), &credentials).into();
         assert_eq!(
-            authenticator.check(&credentials, &challenge(1000), &REGISTER, &ha1),
-            Verdict::Right
+            authenticator.check(&credentials, &challenge(1000), &REGISTER, &own(&ha1)),
+            Verdict::Right(None)
         );
+    }
+
+    #[test]
+    fn any_live_token_is_a_password() {
+        let authenticator = authenticator();
+        let token = |n: u8| TokenCredentials {
+            id: EndpointTokenId([n; 16]),
+            expires_at: Timestamp(i64::MAX),
+            ha1: ha1_values("alice", "example.com", &format!("token{n}"), BOTH),
+        };
+        let tokens: Vec<_> = (0..20).map(token).collect();
+        let check = |password: &str, tokens: &[TokenCredentials]| {
+            let header = &authenticator.challenge(&challenge(1000), false)[0];
+            let known = known();
+            let passwords = Passwords {
+                ha1: &known,
+                tokens,
+            };
+            let credentials = answer(header, password, Some(1));
+            authenticator.check(&credentials, &challenge(1000), &REGISTER, &passwords)
+        };
+        for place in [0, 7, 19] {
+            let password = format!("token{place}");
+            assert_eq!(check(&password, &tokens), Verdict::Right(Some(place)));
+        }
+        assert_eq!(check("Secret1", &tokens), Verdict::Right(None));
+        assert_eq!(check("token20", &tokens), Verdict::Wrong(Mistake::Response));
+        assert_eq!(check("token1", &[]), Verdict::Wrong(Mistake::Response));
+    }
+
+    #[test]
+    fn a_source_is_proven_by_a_nonce_of_its_own() {
+        let authenticator = authenticator();
+        let header = &authenticator.challenge(&challenge(1000), false)[0];
+        let credentials = answer(header, "wrong", Some(1));
+        let is_proven =
+            |challenge: &Challenge<'_>| authenticator.is_proven(&credentials, challenge);
+        assert!(is_proven(&challenge(1000)) && !is_proven(&challenge(1300)));
+        assert!(!is_proven(&Challenge {
+            source: Some([192, 0, 2, 9].into()),
+            ..challenge(1000)
+        }));
     }
 }

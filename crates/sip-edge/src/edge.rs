@@ -13,9 +13,11 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::defend::{self, fitted};
 use crate::digest::Authenticator;
 use crate::message_out::{ClientKey, Outbox, Sent};
-use crate::reply::{ALLOW, Reply};
+use crate::meters::Meters;
+use crate::reply::{ALLOW, Reply, SILENCE};
 use crate::transaction::{ClientTable, Fired, Received, ServerKey, ServerTable};
 use crate::transport::{Flow, Inbound, Transports};
 use crate::{message_in, qualify, registrar};
@@ -39,6 +41,7 @@ pub(crate) struct Edge {
     pub(crate) transports: Arc<Transports>,
     pub(crate) authenticator: Authenticator,
     pub(crate) outbox: Outbox,
+    pub(crate) meters: Meters,
     servers: Mutex<ServerTable>,
     clients: Mutex<ClientTable<ClientKey, Sent>>,
     /// How many devices were asked whether they are there.
@@ -68,6 +71,7 @@ impl Edge {
         Self {
             authenticator: Authenticator::new(app.keys().clone(), salt),
             outbox: Outbox::default(),
+            meters: Meters::default(),
             servers: Mutex::default(),
             clients: Mutex::new(ClientTable::new()),
             probes: AtomicU64::new(0),
@@ -178,13 +182,15 @@ impl Edge {
 
     /// Answers a malformed request where that is possible, and gives a stream up that cannot go on. It is no
     /// transaction: a well-formed request with the same key goes on as if it had not come.
-    async fn refuse(&self, flow: &Flow, malformed: &Malformed) {
+    async fn refuse(self: &Arc<Self>, flow: &Flow, malformed: &Malformed) {
+        if !self.admits(flow, malformed.request.as_deref()).await {
+            return;
+        }
         tracing::debug!(%flow, fault = %malformed, "malformed message");
         if let Some(request) = &malformed.request {
             let key = ServerKey::of(request, flow);
             let reply = Reply::stateless(malformed.status()).because(malformed.reason());
-            let octets = written(flow, request, key, reply);
-            self.send_answer(flow, request, octets).await;
+            self.answer(flow, request, key, reply).await;
         }
         if malformed.unframed && flow.transport.is_stream() {
             self.transports.close(flow);
@@ -200,11 +206,18 @@ impl Edge {
         if message.method() == Some("ACK") {
             return;
         }
+        if !self.admits(&flow, Some(&message)).await {
+            return;
+        }
         let key = ServerKey::of(&message, &flow);
         let received = self.servers().receive(key);
         match received {
             Received::InProgress => {}
-            Received::Answered(octets) => self.send_answer(&flow, &message, octets).await,
+            Received::Answered(octets) => {
+                // It was somebody's the first time.
+                self.app.source_refund(defend::source(&flow));
+                self.send_answer(&flow, &message, octets).await;
+            }
             Received::New => {
                 let handling = Handling {
                     edge: Arc::clone(self),
@@ -213,6 +226,7 @@ impl Edge {
                 // Never waits: timers and responses come by the same loop.
                 let Ok(permit) = Arc::clone(in_progress).try_acquire_owned() else {
                     tracing::debug!(%flow, "request not handled: too many are in progress");
+                    self.meters.dropped("busy");
                     // On UDP it will be retransmitted.
                     if flow.transport.is_stream() {
                         self.answer(&flow, &message, key, Reply::unavailable())
@@ -229,17 +243,37 @@ impl Edge {
         }
     }
 
-    async fn answer(&self, flow: &Flow, request: &Message, key: ServerKey, reply: Reply) {
-        let (status, is_kept) = (reply.status, reply.is_kept);
-        let octets = written(flow, request, key, reply);
-        if is_kept {
-            let is_stream = flow.transport.is_stream();
-            self.servers()
-                .answered(key, octets.clone(), is_stream, Instant::now());
-        } else {
+    pub(crate) async fn answer(
+        &self,
+        flow: &Flow,
+        request: &Message,
+        key: ServerKey,
+        reply: Reply,
+    ) {
+        let status = reply.status;
+        if status == SILENCE {
+            return;
+        }
+        let is_stream = flow.transport.is_stream();
+        if !reply.is_kept {
             // Before it is sent: whoever repeats the request once it is answered gets an answer again.
             self.servers().forget(key);
         }
+        let octets = if reply.is_kept {
+            let octets = written(flow, request, key, &reply);
+            self.servers()
+                .answered(key, octets.clone(), is_stream, Instant::now());
+            octets
+        } else if is_stream {
+            written(flow, request, key, &reply)
+        } else if let Some(octets) = fitted(flow, request, key, reply) {
+            octets
+        } else {
+            self.meters.dropped("amplification");
+            return;
+        };
+        let method = request.method().unwrap_or_default();
+        self.meters.answered(method, status, flow.transport);
         tracing::debug!(%flow, method = request.method(), status, "answered");
         self.send_answer(flow, request, octets).await;
     }
@@ -305,10 +339,10 @@ impl Edge {
 }
 
 /// The octets of an answer.
-fn written(flow: &Flow, request: &Message, key: ServerKey, reply: Reply) -> Bytes {
+pub(crate) fn written(flow: &Flow, request: &Message, key: ServerKey, reply: &Reply) -> Bytes {
     let (status, reason) = (reply.status, reply.reason);
     let response = Response::new(request, flow.remote, &key.to_tag(), status, reason);
-    let fields = reply.fields.into_iter();
+    let fields = reply.fields.iter();
     fields
         .fold(response, |response, (name, value)| {
             response.field(name, value)

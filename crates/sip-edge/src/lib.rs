@@ -8,7 +8,7 @@
 //! 2. `transport`: sockets and flows. Nothing is sent but over a flow, and never to a host that a message names.
 //! 3. `transaction`: retransmissions and timers, as pure state machines.
 //! 4. `edge`: the way of a message through the parts, and the checks that each request gets.
-//! 5. `authenticate` and `digest`, `registrar`, `message_in`, `message_out`, `qualify`: what a request means.
+//! 5. `authenticate`, `digest` and `defend`, `registrar`, `message_in`, `message_out`, `qualify`: what a request means.
 //!
 //! # Invariants
 //! - Every queue, table, buffer and wait has a bound, named beside it.
@@ -17,10 +17,12 @@
 
 mod authenticate;
 mod config;
+mod defend;
 mod digest;
 mod edge;
 mod message_in;
 mod message_out;
+mod meters;
 mod qualify;
 mod registrar;
 mod reply;
@@ -44,6 +46,8 @@ pub use transport::HttpPeer;
 
 use edge::Edge;
 use message_out::Sip;
+use meters::Connections;
+use prometheus_client::registry::Registry;
 use transport::Transports;
 
 /// The SIP edge with its listeners open, before it serves.
@@ -114,6 +118,13 @@ impl SipEdge {
         A: Fn(&Parts) -> Option<HttpPeer> + Send + Sync + 'static,
     {
         transport::websocket_route(Arc::clone(&self.edge.transports), admit)
+    }
+
+    /// Puts the counters of the edge under their names (docs/metrics.md).
+    pub fn register_meters(&self, registry: &mut Registry) {
+        self.edge.meters.register(registry);
+        let connections = Connections(Arc::clone(&self.edge.transports));
+        registry.register_collector(Box::new(connections));
     }
 
     /// Returns the technology `sip`, which delivers over the flows of this edge. Answers are received only

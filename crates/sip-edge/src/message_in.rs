@@ -10,7 +10,7 @@ use sip_validate::message::{Message, Name};
 use sipgraph_core::app::messages::{DeviceMessage, is_about_sender};
 use sipgraph_core::{Fault, Problem, ProblemCode};
 
-use crate::authenticate::{authenticate, realm, sip_uri};
+use crate::authenticate::{Authenticated, authenticate, realm, sip_uri};
 use crate::edge::Edge;
 use crate::reply::Reply;
 use crate::transport::Flow;
@@ -24,9 +24,8 @@ const TEXT: &str = "text/plain";
 /// Handles a MESSAGE.
 pub(crate) async fn receive(edge: &Edge, flow: &Flow, request: &Message) -> Result<Reply, Reply> {
     let to = sip_uri(request.uri().unwrap_or_default(), "Bad Request-URI")?;
-    let from = request
-        .from()
-        .map_err(|invalid| Reply::bad(invalid.fault.text()))?;
+    let from = request.from();
+    let from = from.map_err(|invalid| Reply::bad(invalid.fault.text()).unkept())?;
     let from_tag = from.tag().unwrap_or_default();
     let from = sip_uri(from.uri, "Bad From")?;
     let realm_of_to = realm(edge, &to).await?;
@@ -35,7 +34,9 @@ pub(crate) async fn receive(edge: &Edge, flow: &Flow, request: &Message) -> Resu
     } else {
         realm(edge, &from).await?
     };
-    let sender = authenticate(edge, flow, request, &realm_of_from).await?;
+    let Authenticated {
+        endpoint: sender, ..
+    } = authenticate(edge, flow, request, &realm_of_from).await?;
     let from_user = from.user.map(aor_user).transpose().ok().flatten();
     if from_user.as_deref() != Some(sender.canonical_name.as_str()) {
         return Err(Reply::new(403).because("From Is Another User"));

@@ -156,13 +156,19 @@ impl Technology for Sip {
         let edge = Arc::clone(&self.0);
         let turn = edge.outbox.enqueue(attempt.binding.id);
         Box::pin(async move {
-            let Some(mut turn) = turn else {
-                return failed("too many messages wait for the contact");
+            // The turn is ours until the attempt has ended.
+            let result = match turn {
+                None => failed("too many messages wait for the contact"),
+                Some(mut turn) => {
+                    if turn.wait(WAIT).await {
+                        edge.send(&attempt).await
+                    } else {
+                        failed("the contact was busy with earlier messages")
+                    }
+                }
             };
-            if !turn.wait(WAIT).await {
-                return failed("the contact was busy with earlier messages");
-            }
-            edge.send(&attempt).await
+            edge.meters.delivered(&result);
+            result
         })
     }
 }

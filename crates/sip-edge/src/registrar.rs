@@ -11,8 +11,9 @@ use sip_validate::{SipDate, SipUri, aor_user};
 use sipgraph_core::Timestamp;
 use sipgraph_core::binding::Binding;
 use sipgraph_core::decide::presence::{ContactUpdate, Contacts, RegisterRefusal, Registration};
+use sipgraph_core::registration_failure::FailureReason;
 
-use crate::authenticate::{authenticate, realm, sip_uri};
+use crate::authenticate::{Authenticated, authenticate, realm, sip_uri};
 use crate::edge::Edge;
 use crate::reply::Reply;
 use crate::transport::Flow;
@@ -38,11 +39,22 @@ pub(crate) async fn register(
     let request_uri = sip_uri(request.uri().unwrap_or_default(), "Bad Request-URI")?;
     let to = request
         .to()
-        .map_err(|invalid| Reply::bad(invalid.fault.text()))?;
+        .map_err(|invalid| Reply::bad(invalid.fault.text()).unkept())?;
     let to = sip_uri(to.uri, "Bad To")?;
+    let from = request.from();
+    let from = from.map_err(|invalid| Reply::bad(invalid.fault.text()).unkept())?;
+    let from = sip_uri(from.uri, "Bad From")?;
     let realm_asked = realm(edge, &request_uri).await?;
     // Step 3.
-    let endpoint = authenticate(edge, flow, request, &realm_asked).await?;
+    let Authenticated { endpoint, token } = authenticate(edge, flow, request, &realm_asked).await?;
+    let mut claim = edge.claim(&realm_asked, &endpoint.name);
+    claim.endpoint = Some(endpoint.id);
+    let malformed = |refusal: Reply| {
+        if refusal.status == 400 {
+            edge.record(flow, &claim, FailureReason::Malformed);
+        }
+        refusal
+    };
     // Step 5 before 4: who may change an address-of-record is known once it is known to be one. The domain
     // may be named by an alias.
     let domain_of_to = realm(edge, &to).await.map_err(|refusal| Reply {
@@ -57,26 +69,37 @@ pub(crate) async fn register(
     if user.as_deref() != Some(endpoint.canonical_name.as_str()) {
         return Err(Reply::new(403).because("To Is Another User"));
     }
+    let from_user = from.user.map(aor_user).transpose().ok().flatten();
+    if from_user != user {
+        return Err(Reply::new(403).because("From Is Another User"));
+    }
     // Steps 6 and 7.
-    let (cseq, _) = request
+    let cseq = request
         .cseq()
-        .map_err(|invalid| Reply::bad(invalid.fault.text()))?;
+        .map_err(|invalid| Reply::bad(invalid.fault.text()));
+    let (cseq, _) = cseq.map_err(malformed)?;
     if request.call_id().len() > STORED_BYTES_MAX {
-        return Err(Reply::bad("Call-ID Too Long"));
+        return Err(malformed(Reply::bad("Call-ID Too Long")));
     }
     let registration = Registration {
         call_id: request.call_id().to_owned(),
         cseq,
-        contacts: contacts(request, edge.config.expires_s_default)?,
+        contacts: contacts(request, edge.config.expires_s_default).map_err(malformed)?,
         flow: flow.to_core(edge.app.node()),
         path: path(request)?,
         user_agent: request
             .get(Name::UserAgent)
             .map(|agent| agent.chars().take(USER_AGENT_MAX).collect()),
+        token,
     };
     let bindings = match edge.app.contacts_register(&endpoint, &registration).await? {
         Ok(bindings) => bindings,
-        Err(refusal) => return Err(refused(refusal)),
+        Err(refusal) => {
+            if refusal == RegisterRefusal::Disabled {
+                edge.record(flow, &claim, FailureReason::Disabled);
+            }
+            return Err(refused(refusal));
+        }
     };
     if !edge.transports.is_open(flow) {
         // It ended while this ran, perhaps before the binding was there to be removed.

@@ -1,5 +1,7 @@
 //! The answer to a request before it is written: status, fields, and whether it is kept.
 
+use std::time::Duration;
+
 use sipgraph_core::{Error, ErrorKind};
 
 /// The methods that the edge serves, as Allow lists them.
@@ -8,6 +10,9 @@ pub(crate) const ALLOW: &str = "REGISTER, MESSAGE, OPTIONS";
 /// Seconds after which a request may be tried again when we could not serve it. Long enough for a database
 /// to come back, short enough for a person who waits.
 const RETRY_AFTER_S: u32 = 5;
+
+/// The status that is never written.
+pub(crate) const SILENCE: u16 = 0;
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,11 +68,30 @@ impl Reply {
         Self::stateless(503).with("Retry-After", RETRY_AFTER_S.to_string())
     }
 
+    /// 503 with the time to wait: the source tried too many wrong passwords here.
+    pub(crate) fn slowed(wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        Self::stateless(503).with("Retry-After", seconds.to_string())
+    }
+
+    /// No answer at all.
+    pub(crate) fn silence() -> Self {
+        Self::stateless(SILENCE)
+    }
+
     /// 400 that says what is wrong.
     pub(crate) fn bad(reason: &'static str) -> Self {
         Self {
             reason,
             ..Self::new(400)
+        }
+    }
+
+    /// The same, not kept: its sender is not known.
+    pub(crate) fn unkept(self) -> Self {
+        Self {
+            is_kept: false,
+            ..self
         }
     }
 

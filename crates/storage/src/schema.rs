@@ -145,6 +145,39 @@ tables! {
         status -> SmallInt,
         round_trip_us -> Nullable<BigInt>,
         qualified_at -> Nullable<DbTime>,
+        endpoint_token_id -> Nullable<DbId>,
+    }
+    endpoint_tokens (account_id, id) {
+        account_id -> DbId,
+        id -> DbId,
+        endpoint_id -> DbId,
+        created_at -> DbTime,
+        expires_at -> DbTime,
+        revoked_at -> Nullable<DbTime>,
+    }
+    endpoint_token_credentials (account_id, token_id, algorithm) {
+        account_id -> DbId,
+        token_id -> DbId,
+        algorithm -> SmallInt,
+        key_id -> Text,
+        sealed -> Binary,
+    }
+    registration_failures (account_id, id) {
+        account_id -> DbId,
+        id -> DbId,
+        failed_at -> DbTime,
+        failures -> BigInt,
+        domain_id -> DbId,
+        endpoint_id -> Nullable<DbId>,
+        aor -> Text,
+        source -> Text,
+        transport -> SmallInt,
+        reason -> SmallInt,
+    }
+    ban_lifts (account_id, source) {
+        account_id -> DbId,
+        source -> Text,
+        lifted_at -> DbTime,
     }
     chats (account_id, id) {
         account_id -> DbId,

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use sipgraph_core::{
     AccountId, EndpointId,
     digest::Ha1,
+    endpoint_token::{EndpointToken, TokenCredentials},
     keyring::{Keyring, Secret},
     ports::Entropy,
 };
 
-use crate::rows::{self, Corrupt, CredentialRow, SecretKey, SecretRow};
+use crate::{
+    rows::{self, Corrupt, CredentialRow, SecretKey, SecretRow, TokenCredentialRow},
+    types::Time,
+};
 
 /// The instance key and a source of nonces.
 #[derive(Clone)]
@@ -42,5 +46,20 @@ impl Sealing {
 
     pub(crate) fn open_secret(&self, row: SecretRow) -> Result<(EndpointId, Secret), Corrupt> {
         rows::open_secret(&self.keyring, row)
+    }
+
+    pub(crate) fn seal_token(
+        &self,
+        token: &EndpointToken,
+        values: &[Ha1],
+    ) -> Vec<TokenCredentialRow> {
+        rows::seal_token(&self.keyring, &*self.entropy, token, values)
+    }
+
+    pub(crate) fn open_tokens(
+        &self,
+        rows: Vec<(TokenCredentialRow, Time)>,
+    ) -> Result<Vec<TokenCredentials>, Corrupt> {
+        rows::open_tokens(&self.keyring, rows)
     }
 }

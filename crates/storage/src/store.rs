@@ -3,8 +3,8 @@
 use std::{path::Path, time::Duration};
 
 use sipgraph_core::{
-    AccountId, ApplicationId, ChatId, DomainId, EndpointId, Error, ErrorKind, ExchangeId,
-    MessageId, Timestamp, TokenId,
+    AccountId, ApplicationId, ChatId, DomainId, EndpointId, EndpointTokenId, Error, ErrorKind,
+    ExchangeId, MessageId, Timestamp, TokenId,
     account::{Account, LogHead},
     application::Application,
     binding::Binding,
@@ -13,6 +13,7 @@ use sipgraph_core::{
     delivery::{Delivery, Dispatch},
     domain::Domain,
     endpoint::Endpoint,
+    endpoint_token::EndpointToken,
     event::Event,
     id::NodeId,
     keyring::Secret,
@@ -22,9 +23,10 @@ use sipgraph_core::{
         Store,
         store::{
             ChatFilter, Credentials, DomainDeletion, EndpointFilter, EndpointKey, Found,
-            MessageFilter, Realm, SendSnapshot, StoreFuture,
+            MessageFilter, Realm, RegistrationFailureFilter, SendSnapshot, StoreFuture, Totals,
         },
     },
+    registration_failure::RegistrationFailure,
     token::ApiToken,
 };
 
@@ -408,12 +410,59 @@ impl Store for Storage {
         &self,
         domain: DomainId,
         canonical: String,
+        now: Timestamp,
     ) -> StoreFuture<'_, Option<Credentials>> {
         let sealing = self.sealing.clone();
         snapshot!(
             self,
-            endpoints::endpoint_credentials(&sealing, domain, &canonical)
+            endpoints::endpoint_credentials(&sealing, domain, &canonical, now)
         )
+    }
+
+    fn endpoint_token(
+        &self,
+        account: AccountId,
+        id: EndpointTokenId,
+    ) -> StoreFuture<'_, Option<EndpointToken>> {
+        read!(self, registrations::endpoint_token(account, id))
+    }
+
+    fn endpoint_tokens_trim(&self, before: Timestamp, limit: u32) -> StoreFuture<'_, u64> {
+        write!(self, registrations::endpoint_tokens_trim(before, limit))
+    }
+
+    fn registration_failures(
+        &self,
+        account: AccountId,
+        filter: RegistrationFailureFilter,
+        slice: Slice,
+    ) -> StoreFuture<'_, Page<RegistrationFailure>> {
+        read!(
+            self,
+            registrations::registration_failures(account, &filter, &slice)
+        )
+    }
+
+    fn registration_failures_cap(&self, account: AccountId, keep: u32) -> StoreFuture<'_, ()> {
+        write!(
+            self,
+            registrations::registration_failures_cap(account, keep)
+        )
+    }
+
+    fn registration_failures_trim(&self, before: Timestamp, limit: u32) -> StoreFuture<'_, u64> {
+        write!(
+            self,
+            registrations::registration_failures_trim(before, limit)
+        )
+    }
+
+    fn ban_lifts_since(&self, at: Timestamp) -> StoreFuture<'_, Vec<(String, Timestamp)>> {
+        read!(self, registrations::ban_lifts_since(at))
+    }
+
+    fn totals(&self) -> StoreFuture<'_, Totals> {
+        snapshot!(self, registrations::totals())
     }
 
     fn endpoint_bindings(

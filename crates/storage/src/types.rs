@@ -12,7 +12,8 @@ use diesel::{
 };
 use sipgraph_core::{
     AccountId, AddressId, ApplicationId, BindingId, ChatId, DeliveryId, DomainId, EndpointId,
-    EventId, ExchangeId, MessageId, Timestamp, TokenId, id::NodeId,
+    EndpointTokenId, EventId, ExchangeId, MessageId, RegistrationFailureId, Timestamp, TokenId,
+    id::NodeId,
 };
 use std::io::Write as _;
 
@@ -57,7 +58,7 @@ macro_rules! ids {
     )*};
 }
 
-ids!(AccountId AddressId ApplicationId BindingId ChatId DeliveryId DomainId EndpointId EventId ExchangeId MessageId NodeId TokenId);
+ids!(AccountId AddressId ApplicationId BindingId ChatId DeliveryId DomainId EndpointId EndpointTokenId EventId ExchangeId MessageId NodeId RegistrationFailureId TokenId);
 
 impl From<Timestamp> for Time {
     fn from(time: Timestamp) -> Self {

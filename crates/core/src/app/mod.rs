@@ -10,10 +10,12 @@ pub mod deletions;
 pub mod delivery;
 pub mod domains;
 mod endpoint_lists;
+pub mod endpoint_tokens;
 pub mod endpoints;
 pub mod events;
 pub mod messages;
 pub mod presence;
+pub mod registrations;
 pub mod tokens;
 pub mod transformations;
 
@@ -21,9 +23,11 @@ use crate::access::Caller;
 use crate::commit::{Answer, Applied, Commit, Idempotency};
 use crate::decide::Mint;
 use crate::decide::presence::RegistrationTimes;
+use crate::defence::Limits;
 use crate::error::{Problem, ProblemCode};
 use crate::id::NodeId;
 use crate::keyring::{KeyUse, Keyring};
+use crate::ports::store::Totals;
 use crate::ports::{Bus, Clock, Entropy, Store, Wake};
 use crate::{Error, ErrorKind, Fault, Timestamp};
 use std::sync::Arc;
@@ -45,6 +49,8 @@ pub struct Policy {
     pub registration: RegistrationTimes,
     /// How long events are kept.
     pub event_retention: Duration,
+    /// What sources cost that prove nobody.
+    pub defence: Limits,
 }
 
 impl Default for Policy {
@@ -58,6 +64,7 @@ impl Default for Policy {
                 max_s: 7200,
             },
             event_retention: 7 * DAY,
+            defence: Limits::default(),
         }
     }
 }
@@ -91,6 +98,7 @@ pub struct App {
     logs: events::Logs,
     sessions: tokens::Sessions,
     refreshes: presence::Refreshes,
+    failures: registrations::Failures,
     due: event_listener::Event,
 }
 
@@ -127,6 +135,7 @@ impl App {
         } = parts;
         let started_at = clock.now();
         let node = Mint::new(started_at, &*entropy).id(NodeId::new);
+        let failures = registrations::Failures::new(policy.defence.clone(), started_at);
         Arc::new(Self {
             store,
             bus,
@@ -139,6 +148,7 @@ impl App {
             logs: events::Logs::default(),
             sessions: tokens::Sessions::new(started_at),
             refreshes: presence::Refreshes::default(),
+            failures,
             due: event_listener::Event::new(),
         })
     }
@@ -167,6 +177,14 @@ impl App {
         &self.policy
     }
 
+    /// Returns how much there is, for metrics.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn totals(&self) -> Result<Totals, Error> {
+        self.store.totals().await
+    }
+
     /// Answers whether the database can be read.
     ///
     /// # Errors
@@ -175,7 +193,7 @@ impl App {
         self.store.ready().await
     }
 
-    /// Trims what is kept for a time only: events and idempotency records, in small steps. Gives whether more is left.
+    /// Trims what is kept for a time only: events, idempotency records, failures, ended tokens; in small steps. Gives whether more is left.
     ///
     /// # Errors
     /// Those of the store.
@@ -192,7 +210,17 @@ impl App {
             .store
             .idempotency_trim(now.minus(IDEMPOTENCY), STEP)
             .await?;
-        Ok(events.max(keys) >= u64::from(STEP))
+        let failures = self
+            .store
+            .registration_failures_trim(now.minus(self.policy.event_retention), STEP)
+            .await?;
+        // So long a repeated call may ask for it.
+        let tokens = self
+            .store
+            .endpoint_tokens_trim(now.minus(IDEMPOTENCY), STEP)
+            .await?;
+        let most = [events, keys, failures, tokens].into_iter().max();
+        Ok(most.unwrap_or(0) >= u64::from(STEP))
     }
 
     fn mint(&self) -> Mint<'_> {

@@ -87,7 +87,9 @@ impl App {
         domain: DomainId,
         canonical: &str,
     ) -> Result<Option<Credentials>, Error> {
-        self.store.credentials(domain, canonical.to_owned()).await
+        self.store
+            .credentials(domain, canonical.to_owned(), self.now())
+            .await
     }
 
     /// Applies an authenticated REGISTER and returns the endpoint's bindings afterwards, oldest first, with their ends.

@@ -405,6 +405,7 @@ mod tests {
             status: ContactStatus::NonQualified,
             round_trip: None,
             qualified_at: None,
+            token: None,
         }
     }
 

@@ -4,6 +4,7 @@
 pub mod applications;
 pub mod delivery;
 pub mod domains;
+pub mod endpoint_tokens;
 pub mod endpoints;
 pub mod messages;
 pub mod mint;

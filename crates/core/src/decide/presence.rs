@@ -5,7 +5,7 @@ use crate::binding::{BINDINGS_MAX, Binding, Flow};
 use crate::commit::{Commit, NewEvent, Precondition, Write};
 use crate::endpoint::{Endpoint, EndpointState};
 use crate::event::{BindingEnd, ContactStatus, EventBody, PeerStatus, Subjects};
-use crate::{BindingId, Timestamp};
+use crate::{BindingId, EndpointTokenId, Timestamp};
 use sip_validate::SipUri;
 use std::time::Duration;
 
@@ -48,6 +48,8 @@ pub struct Registration {
     pub path: Option<String>,
     /// User-Agent.
     pub user_agent: Option<String>,
+    /// The endpoint token that it was authenticated with, and its end.
+    pub token: Option<(EndpointTokenId, Timestamp)>,
 }
 
 /// Bounds on how long a contact may be bound.
@@ -140,11 +142,21 @@ pub fn register(
     let gained_contact = !changes.put.is_empty();
     let refreshes = std::mem::take(&mut changes.refreshed);
     Ok(Registered {
-        commit: changes.into_commit(mint, endpoint, !after.is_empty(), BindingEnd::Unregistered),
+        commit: changes
+            .into_commit(mint, endpoint, !after.is_empty(), BindingEnd::Unregistered)
+            .map(|commit| by_token(commit, registration)),
         bindings: after,
         refreshes,
         gained_contact,
     })
+}
+
+/// Whoever registers with a token that is revoked at this moment comes too late.
+fn by_token(mut commit: Commit, registration: &Registration) -> Commit {
+    let token = registration.token.map(|(id, _)| id);
+    let live = token.map(Precondition::EndpointTokenLive);
+    commit.preconditions.extend(live);
+    commit
 }
 
 #[derive(Default)]
@@ -346,6 +358,10 @@ fn apply(
         .filter(|known| same_flow(&known.flow, &registration.flow));
     let granted = Duration::from_secs(u64::from(update.expires_s.min(times.max_s)));
     let expires_at = mint.now.plus(granted);
+    let expires_at = match registration.token {
+        Some((_, end)) => expires_at.min(end),
+        None => expires_at,
+    };
     let binding = Binding {
         id: known.map_or_else(|| mint.id(BindingId::new), |i| after[i].id),
         account: endpoint.account,
@@ -364,6 +380,7 @@ fn apply(
         status: found_out.map_or(ContactStatus::NonQualified, |known| known.status),
         round_trip: found_out.and_then(|known| known.round_trip),
         qualified_at: found_out.and_then(|known| known.qualified_at),
+        token: registration.token.map(|(id, _)| id),
     };
     match known {
         Some(i)
@@ -440,6 +457,7 @@ fn only_refreshes(old: &Binding, new: &Binding) -> bool {
         && old.user_agent == new.user_agent
         && old.instance == new.instance
         && old.reg_id == new.reg_id
+        && old.token == new.token
 }
 
 /// Decides on what a device's answer to an OPTIONS changes, or its silence; `None` when the binding is gone. An event is
@@ -542,6 +560,7 @@ mod tests {
             flow: flow("192.0.2.1:5060"),
             path: None,
             user_agent: None,
+            token: None,
         }
     }
 
@@ -729,6 +748,27 @@ mod tests {
             done.bindings[0].expires_at,
             Timestamp(1_000_000).plus(Duration::from_secs(90))
         );
+    }
+
+    #[test]
+    fn a_binding_ends_with_its_token() {
+        let update = || Contacts::Update(vec![contact("sip:alice@192.0.2.1", 600)]);
+        let end = Timestamp(1_000_000).plus(Duration::from_secs(5));
+        let id = EndpointTokenId([9; 16]);
+        let mut with_token = registration(1, update());
+        with_token.token = Some((id, end));
+        let first = ask(&[], &with_token).unwrap();
+        assert_eq!(first.bindings[0].expires_at, end, "however short");
+        let commit = first.commit.unwrap();
+        assert!(
+            commit
+                .preconditions
+                .contains(&Precondition::EndpointTokenLive(id))
+        );
+        // With the password it is bound anew, and no token's any more.
+        let again = ask(&first.bindings, &registration(2, update())).unwrap();
+        assert!(again.commit.is_some());
+        assert_eq!(again.bindings[0].token, None);
     }
 
     #[test]

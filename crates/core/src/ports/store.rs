@@ -6,19 +6,22 @@ use crate::application::Application;
 use crate::binding::Binding;
 use crate::chat::{Chat, ChatKey};
 use crate::commit::{Answer, Commit};
+use crate::defence::Source;
 use crate::delivery::{Delivery, Dispatch};
 use crate::digest::{DigestAlgorithm, Ha1};
 use crate::domain::Domain;
 use crate::endpoint::{Endpoint, EndpointState};
+use crate::endpoint_token::{EndpointToken, TokenCredentials};
 use crate::event::Event;
 use crate::id::NodeId;
 use crate::keyring::Secret;
 use crate::message::{Message, MessageDirection, MessageStatus};
 use crate::page::{NameKey, Page, Slice};
+use crate::registration_failure::{FailureReason, RegistrationFailure};
 use crate::token::ApiToken;
 use crate::{
-    AccountId, ApplicationId, ChatId, DomainId, EndpointId, Error, ExchangeId, MessageId,
-    Timestamp, TokenId,
+    AccountId, ApplicationId, ChatId, DomainId, EndpointId, EndpointTokenId, Error, ExchangeId,
+    MessageId, Timestamp, TokenId,
 };
 use std::time::Duration;
 
@@ -155,8 +158,36 @@ pub struct DomainDeletion {
 pub struct Credentials {
     /// The endpoint.
     pub endpoint: Endpoint,
-    /// Its HA1 values.
+    /// The HA1 values of its password.
     pub ha1: Vec<Ha1>,
+    /// Its live tokens, at most [`crate::endpoint_token::LIVE_MAX`].
+    pub tokens: Vec<TokenCredentials>,
+}
+
+/// Which failed registrations a list has. Fields combine with AND.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RegistrationFailureFilter {
+    /// Only of this endpoint.
+    pub endpoint: Option<EndpointId>,
+    /// Only from this source.
+    pub source: Option<Source>,
+    /// Only for this reason.
+    pub reason: Option<FailureReason>,
+    /// Last failed at this time or later.
+    pub from: Option<Timestamp>,
+    /// Last failed before this time.
+    pub to: Option<Timestamp>,
+    /// Only what a bound token sees. Set by the use case.
+    pub visible: Option<Vec<EndpointId>>,
+}
+
+/// How much there is, for metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Bindings of all endpoints.
+    pub bindings: i64,
+    /// Messages on their way.
+    pub dispatches: i64,
 }
 
 /// A domain as the SIP edge sees it: found by name or alias, whoever owns it.
@@ -342,12 +373,48 @@ pub trait Store: Send + Sync {
         ids: Vec<EndpointId>,
     ) -> StoreFuture<'_, Vec<(EndpointId, Secret)>>;
 
-    /// Returns an endpoint of a domain by canonical name, with its HA1 values opened.
+    /// Returns an endpoint of a domain by canonical name, with its HA1 values opened and those of its tokens that are
+    /// live at a time. For a name that is not there the same is read, so that the time tells nothing.
     fn credentials(
         &self,
         domain: DomainId,
         canonical: String,
+        now: Timestamp,
     ) -> StoreFuture<'_, Option<Credentials>>;
+
+    // --- endpoint tokens
+
+    /// Returns an endpoint token, also a revoked or expired one.
+    fn endpoint_token(
+        &self,
+        account: AccountId,
+        id: EndpointTokenId,
+    ) -> StoreFuture<'_, Option<EndpointToken>>;
+
+    /// Deletes up to `limit` endpoint tokens that expired before a time. Gives how many went.
+    fn endpoint_tokens_trim(&self, before: Timestamp, limit: u32) -> StoreFuture<'_, u64>;
+
+    // --- failed registrations and bans
+
+    /// Lists failed registrations, the latest first.
+    fn registration_failures(
+        &self,
+        account: AccountId,
+        filter: RegistrationFailureFilter,
+        slice: Slice,
+    ) -> StoreFuture<'_, Page<RegistrationFailure>>;
+
+    /// Deletes all but the latest `keep` kinds of failures of an account.
+    fn registration_failures_cap(&self, account: AccountId, keep: u32) -> StoreFuture<'_, ()>;
+
+    /// Deletes up to `limit` failures and lifts of the instance that are older than a time. Gives how many went.
+    fn registration_failures_trim(&self, before: Timestamp, limit: u32) -> StoreFuture<'_, u64>;
+
+    /// Returns the sources that were let in at or after a time by any account, with the time.
+    fn ban_lifts_since(&self, at: Timestamp) -> StoreFuture<'_, Vec<(String, Timestamp)>>;
+
+    /// Returns how much there is.
+    fn totals(&self) -> StoreFuture<'_, Totals>;
 
     // --- bindings
 

@@ -12,6 +12,9 @@ pub(crate) enum DigestAlgorithm {
     /// SHA-256 (RFC 7616, RFC 8760).
     #[graphql(name = "SHA_256")]
     Sha256,
+    /// SHA-512-256 (RFC 7616, RFC 8760); few phones know it.
+    #[graphql(name = "SHA_512_256")]
+    Sha512_256,
     /// MD5 (RFC 2617), which every phone can do.
     Md5,
 }

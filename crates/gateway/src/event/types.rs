@@ -21,6 +21,7 @@ use crate::{
     errors::{Nullable, optional},
     id::NodeId,
     message::{Message, MessageStatus},
+    registration::RegistrationFailureReason,
     scalars::{Cursor, DateTime, SipUri, int},
     view::View,
 };
@@ -52,6 +53,8 @@ pub(crate) enum EventType {
     PeerStatusChanged,
     /// Fields of an endpoint were changed: `EndpointUpdated`.
     EndpointUpdated,
+    /// A phone could not register: `RegistrationFailed`.
+    RegistrationFailed,
     /// Nothing matched up to here: Checkpoint. Passes every filter.
     Checkpoint,
     /// History is missing: Gap. Passes every filter.
@@ -73,6 +76,7 @@ impl From<event::EventType> for EventType {
             event::EventType::ChatUpdated => Self::ChatUpdated,
             event::EventType::PeerStatusChanged => Self::PeerStatusChanged,
             event::EventType::EndpointUpdated => Self::EndpointUpdated,
+            event::EventType::RegistrationFailed => Self::RegistrationFailed,
         }
     }
 }
@@ -93,6 +97,7 @@ impl EventType {
             Self::ChatUpdated => event::EventType::ChatUpdated,
             Self::PeerStatusChanged => event::EventType::PeerStatusChanged,
             Self::EndpointUpdated => event::EventType::EndpointUpdated,
+            Self::RegistrationFailed => event::EventType::RegistrationFailed,
             Self::Checkpoint | Self::Gap => return None,
         })
     }
@@ -181,8 +186,30 @@ pub(crate) enum Event {
     MessageUpdated(MessageUpdated),
     ChatUpdated(ChatUpdated),
     PeerStatusChanged(PeerStatusChanged),
+    RegistrationFailed(RegistrationFailed),
     Checkpoint(Checkpoint),
     Gap(Gap),
+}
+
+/// A phone could not register. The same source, address and reason are told once a minute, and of an account at most 60
+/// failures a minute; `registrationFailures` counts them all.
+#[derive(SimpleObject)]
+pub(crate) struct RegistrationFailed {
+    /// Its opaque id; stable.
+    id: ID,
+    /// Which kind of event it is.
+    #[graphql(name = "type")]
+    kind: EventType,
+    /// When it happened.
+    at: DateTime,
+    /// The id of the endpoint; null when there is none with that name.
+    endpoint_id: Option<ID>,
+    /// Who the phone wanted to be: `user@domain`.
+    aor: String,
+    /// Why it failed.
+    reason: RegistrationFailureReason,
+    /// Where it came from: an IPv4 address, or an IPv6 network of 64 bits.
+    source: String,
 }
 
 /// A message came in at an endpoint.
@@ -816,6 +843,19 @@ impl Event {
                 unread_count: int(unread_count),
                 last_message_id: last_message.map(NodeId::to_id),
                 links,
+            }),
+            EventBody::RegistrationFailed {
+                aor,
+                source,
+                reason,
+            } => Self::RegistrationFailed(RegistrationFailed {
+                id,
+                kind,
+                at,
+                endpoint_id: links.subjects.endpoint.map(NodeId::to_id),
+                aor,
+                reason: reason.into(),
+                source,
             }),
         }
     }

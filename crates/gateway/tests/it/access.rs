@@ -286,6 +286,7 @@ async fn deliver(gateway: &Gateway, endpoint: &str) {
         },
         path: None,
         user_agent: None,
+        token: None,
     };
     let registered = gateway.app.contacts_register(&endpoint, &registration);
     registered.await.unwrap().unwrap();

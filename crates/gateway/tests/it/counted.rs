@@ -7,8 +7,8 @@ use std::{
 };
 
 use sipgraph_core::{
-    AccountId, ApplicationId, ChatId, DomainId, EndpointId, ExchangeId, MessageId, Timestamp,
-    TokenId,
+    AccountId, ApplicationId, ChatId, DomainId, EndpointId, EndpointTokenId, ExchangeId, MessageId,
+    Timestamp, TokenId,
     account::{Account, LogHead},
     application::Application,
     binding::Binding,
@@ -17,6 +17,7 @@ use sipgraph_core::{
     delivery::{Delivery, Dispatch},
     domain::Domain,
     endpoint::Endpoint,
+    endpoint_token::EndpointToken,
     event::Event,
     id::NodeId,
     keyring::Secret,
@@ -26,9 +27,10 @@ use sipgraph_core::{
         Store,
         store::{
             ChatFilter, Credentials, DomainDeletion, EndpointFilter, EndpointKey, Found,
-            MessageFilter, Realm, SendSnapshot, StoreFuture,
+            MessageFilter, Realm, RegistrationFailureFilter, SendSnapshot, StoreFuture, Totals,
         },
     },
+    registration_failure::RegistrationFailure,
     token::ApiToken,
 };
 use sipgraph_storage::Storage;
@@ -103,7 +105,14 @@ forward! {
     endpoint_names_taken(account: AccountId, names: Vec<(DomainId, String)>) -> Vec<(DomainId, String)>;
     has_system_gateway(account: AccountId) -> bool;
     voip_tokens(account: AccountId, ids: Vec<EndpointId>) -> Vec<(EndpointId, Secret)>;
-    credentials(domain: DomainId, canonical: String) -> Option<Credentials>;
+    credentials(domain: DomainId, canonical: String, now: Timestamp) -> Option<Credentials>;
+    endpoint_token(account: AccountId, id: EndpointTokenId) -> Option<EndpointToken>;
+    endpoint_tokens_trim(before: Timestamp, limit: u32) -> u64;
+    registration_failures(account: AccountId, filter: RegistrationFailureFilter, slice: Slice) -> Page<RegistrationFailure>;
+    registration_failures_cap(account: AccountId, keep: u32) -> ();
+    registration_failures_trim(before: Timestamp, limit: u32) -> u64;
+    ban_lifts_since(at: Timestamp) -> Vec<(String, Timestamp)>;
+    totals() -> Totals;
     endpoint_bindings(account: AccountId, id: EndpointId) -> Option<(Endpoint, Vec<Binding>)>;
     bindings_by_endpoints(account: AccountId, ids: Vec<EndpointId>) -> Vec<Binding>;
     bindings_ended(before: Timestamp, limit: u32) -> Vec<Binding>;

@@ -180,6 +180,11 @@ impl Connections {
         }
     }
 
+    /// How many can be sent over.
+    pub(super) fn count(&self) -> usize {
+        self.lock().connections.len()
+    }
+
     pub(super) fn is_open(&self, number: i64) -> bool {
         self.lock().connections.contains_key(&number)
     }

@@ -245,6 +245,11 @@ impl Transports {
         self.connections.close_all();
     }
 
+    /// How many connections are open.
+    pub(crate) fn connections_open(&self) -> usize {
+        self.connections.count()
+    }
+
     /// Whether a flow can be sent over: always on UDP.
     pub(crate) fn is_open(&self, flow: &Flow) -> bool {
         !flow.transport.is_stream() || self.connections.is_open(flow.connection)

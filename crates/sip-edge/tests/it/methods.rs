@@ -11,9 +11,11 @@ async fn each_method_gets_the_answer_of_its_kind() {
         let options = ask("OPTIONS").await;
         assert_eq!(options.status(), 200);
         assert_eq!(options.get("Allow"), "REGISTER, MESSAGE, OPTIONS");
-        assert!(
-            options.get("Accept").contains("text/plain") && options.get("To").contains(";tag=")
-        );
+        assert!(options.get("To").contains(";tag="));
+        // Over UDP a stranger's address may be forged: what makes the answer long is left out.
+        let accepts_text = options.get("Accept").contains("text/plain");
+        assert_eq!(accepts_text, phone.is_stream());
+        let mut ask = async |method: &str| phone.ask(method, "sip:bob@example.com", "", "").await;
         for method in ["INVITE", "SUBSCRIBE", "BYE", "PUBLISH"] {
             let refused = ask(method).await;
             assert_eq!(

@@ -119,6 +119,10 @@ impl Phone {
         }
     }
 
+    pub(crate) fn is_stream(&self) -> bool {
+        !matches!(self.socket, Socket::Udp(_))
+    }
+
     /// Its Contact: a host that must never be dialled.
     pub(crate) fn contact(&self) -> String {
         format!(

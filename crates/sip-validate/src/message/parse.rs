@@ -399,6 +399,12 @@ fn length(octets: &[u8]) -> Option<usize> {
 }
 
 impl Message {
+    /// Returns how many octets it has, without the end of the head and what its folded lines were folded with.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.head.len() + self.body.len()
+    }
+
     /// Checks what every message must keep, and notes where its parts are.
     fn check(&self, found: &mut Found) -> Result<(), Invalid> {
         const ONCE: [Name; 4] = [Name::From, Name::To, Name::CallId, Name::CSeq];

@@ -10,6 +10,7 @@ use sipgraph_core::{
     AccountId, ChatId, EndpointId, Timestamp,
     chat::ChatKey,
     commit::{Answer, Commit, Idempotency, Precondition, Write},
+    endpoint_token::LIVE_MAX,
 };
 
 use super::{AccountState, Conn, FOR_UPDATE, load_over};
@@ -57,6 +58,9 @@ pub(super) struct Facts {
     deleted: HashSet<Place>,
     leases: HashMap<Place, i64>,
     live_tokens: HashSet<Place>,
+    live_endpoint_tokens: HashSet<Place>,
+    /// The ends of an endpoint's tokens that are not revoked.
+    endpoint_token_ends: HashMap<Place, Vec<Time>>,
 }
 
 /// What a number of commits ask for; sorted, because the order in which rows are read must not depend on chance.
@@ -77,6 +81,8 @@ struct Wanted {
     messages: BTreeSet<ObjectKey>,
     leases: BTreeSet<ObjectKey>,
     live_tokens: BTreeSet<ObjectKey>,
+    live_endpoint_tokens: BTreeSet<ObjectKey>,
+    endpoint_token_ends: BTreeSet<ObjectKey>,
 }
 
 fn call_key(account: AccountId, call: &Idempotency) -> CallKey {
@@ -184,6 +190,12 @@ impl Wanted {
             Precondition::TokenLive(id) => {
                 self.live_tokens.insert(object((*id).into()));
             }
+            Precondition::EndpointTokenLive(id) => {
+                self.live_endpoint_tokens.insert(object((*id).into()));
+            }
+            Precondition::EndpointTokensLeft(endpoint, _) => {
+                self.endpoint_token_ends.insert(object((*endpoint).into()));
+            }
         }
     }
 }
@@ -252,6 +264,40 @@ impl Facts {
                     WHERE t.revoked_at IS NULL";
         self.live_tokens
             .extend(load_over::<_, (DbId, DbId), Place>(c, text, keys).await?);
+        self.load_endpoint_tokens(
+            c,
+            rows(wanted.live_endpoint_tokens),
+            rows(wanted.endpoint_token_ends),
+        )
+        .await
+    }
+
+    async fn load_endpoint_tokens(
+        &mut self,
+        c: &mut Conn,
+        live: Vec<ObjectKey>,
+        of_endpoints: Vec<ObjectKey>,
+    ) -> QueryResult<()> {
+        self.reload(&live, |facts, place| {
+            facts.live_endpoint_tokens.remove(&place);
+        });
+        let text = "SELECT t.account_id, t.id FROM {rows} \
+                    JOIN endpoint_tokens t ON t.account_id = k.account_id AND t.id = k.id \
+                    WHERE t.revoked_at IS NULL";
+        self.live_endpoint_tokens
+            .extend(load_over::<_, (DbId, DbId), Place>(c, text, live).await?);
+        self.reload(&of_endpoints, |facts, place| {
+            facts.endpoint_token_ends.remove(&place);
+        });
+        let text = "SELECT t.account_id, t.endpoint_id, t.expires_at FROM {rows} \
+                    JOIN endpoint_tokens t ON t.account_id = k.account_id AND t.endpoint_id = k.id \
+                    WHERE t.revoked_at IS NULL";
+        for (account, endpoint, end) in
+            load_over::<_, (DbId, DbId, DbTime), (Id, Id, Time)>(c, text, of_endpoints).await?
+        {
+            let ends = self.endpoint_token_ends.entry((account, endpoint));
+            ends.or_default().push(end);
+        }
         Ok(())
     }
 
@@ -514,6 +560,17 @@ impl Facts {
                 self.leases.get(&place((*id).into())) == Some(lease)
             }
             Precondition::TokenLive(id) => self.live_tokens.contains(&place((*id).into())),
+            Precondition::EndpointTokenLive(id) => {
+                self.live_endpoint_tokens.contains(&place((*id).into()))
+            }
+            Precondition::EndpointTokensLeft(endpoint, at) => {
+                let ends = self.endpoint_token_ends.get(&place((*endpoint).into()));
+                let live = ends
+                    .into_iter()
+                    .flatten()
+                    .filter(|end| **end > Time::from(*at));
+                live.count() < usize::try_from(LIVE_MAX).unwrap_or(usize::MAX)
+            }
         }
     }
 

@@ -215,6 +215,9 @@ impl Batch {
                 self.facts.endpoint_deleted(commit.account, *id);
                 self.plan.row(account, commit.at, write);
             }
+            Write::EndpointTokenInsert { token, ha1 } => {
+                self.plan.endpoint_token(sealing, token, ha1);
+            }
             Write::DomainDelete(id) => {
                 self.write(c).await?;
                 plan::domain_delete(c, account, (*id).into()).await?;
@@ -306,6 +309,9 @@ enum Row {
     Delivery(Id),
     Binding(Id),
     Token(Id),
+    EndpointToken(Id),
+    RegistrationFailure(Id),
+    BanLift(String),
 }
 
 /// Sets of rows, of which a precondition asks whether they have something.
@@ -321,6 +327,7 @@ enum Set {
     BindingsOf(Id),
     DispatchesTo(Id),
     Dispatches,
+    EndpointTokensOf(Id),
 }
 
 /// The row and the sets that a precondition reads.
@@ -354,6 +361,10 @@ fn read_of(account: AccountId, precondition: &Precondition) -> (Option<Row>, Vec
         Precondition::MessageAt(id, ..) => (Some(Row::Message((*id).into())), Vec::new()),
         Precondition::DispatchLeased(id, _) => (Some(Row::Dispatch((*id).into())), Vec::new()),
         Precondition::TokenLive(id) => (Some(Row::Token((*id).into())), Vec::new()),
+        Precondition::EndpointTokenLive(id) => (Some(Row::EndpointToken((*id).into())), Vec::new()),
+        Precondition::EndpointTokensLeft(endpoint, _) => {
+            (None, vec![Set::EndpointTokensOf((*endpoint).into())])
+        }
     }
 }
 
@@ -426,5 +437,16 @@ fn change_of(account: AccountId, write: &Write) -> (Option<Row>, Vec<Set>) {
         }
         Write::TokenInsert { token, .. } => (Some(Row::Token(token.id.into())), Vec::new()),
         Write::TokenRevoke(id) => (Some(Row::Token((*id).into())), Vec::new()),
+        Write::EndpointTokenInsert { token, .. } => (
+            Some(Row::EndpointToken(token.id.into())),
+            vec![Set::EndpointTokensOf(token.endpoint.into())],
+        ),
+        // A count that is read before it is one too high at most.
+        Write::EndpointTokenRevoke(id) => (Some(Row::EndpointToken((*id).into())), Vec::new()),
+        Write::RegistrationFailurePut(failure) => (
+            Some(Row::RegistrationFailure(failure.id.into())),
+            Vec::new(),
+        ),
+        Write::BanLift(source) => (Some(Row::BanLift(source.to_string())), Vec::new()),
     }
 }

@@ -9,17 +9,19 @@ use sipgraph_core::{
     commit::{Commit, CredentialsChange, EndpointSecret, Write},
     digest::{DigestAlgorithm, Ha1},
     endpoint::Endpoint,
+    endpoint_token::EndpointToken,
     keyring::Secret,
 };
 
 use super::{AccountState, Conn, Row, Set, Statements, change_of, insert_text, read_of, run_over};
 use crate::{
     rows::{
-        ApplicationRow, BindingRow, ChatCounters, ChatRow, CredentialKey, CredentialRow,
-        DeliveryEnd, DeliveryRow, DispatchReleaseRow, DispatchRow, DomainDeletionRow,
-        DomainNameRow, DomainRow, EndpointChangeRow, EndpointDeletionRow, EndpointRow, EventRow,
-        Hurry, IdempotencyRow, MessageRead, MessageRow, MessageStatusChange, NameKey, ObjectKey,
-        Qualified, Refresh, RevisionRaise, SecretKey, SecretRow, StateChange, TokenRevocation,
+        ApplicationRow, BanLiftRow, BindingRow, ChatCounters, ChatRow, CredentialKey,
+        CredentialRow, DeliveryEnd, DeliveryRow, DispatchReleaseRow, DispatchRow,
+        DomainDeletionRow, DomainNameRow, DomainRow, EndpointChangeRow, EndpointDeletionRow,
+        EndpointRow, EndpointTokenRow, EventRow, Hurry, IdempotencyRow, MessageRead, MessageRow,
+        MessageStatusChange, NameKey, ObjectKey, Qualified, Refresh, RegistrationFailureRow,
+        RevisionRaise, SecretKey, SecretRow, StateChange, TokenCredentialRow, TokenRevocation,
         TokenRow, algorithm_number, contact_number, micros, outcome_number, state_number,
     },
     seal::Sealing,
@@ -116,6 +118,11 @@ pub(super) struct Plan {
     endpoint_deletions: Vec<EndpointDeletionRow>,
     tokens: Vec<TokenRow>,
     token_revocations: Vec<TokenRevocation>,
+    endpoint_tokens: Vec<EndpointTokenRow>,
+    token_credentials: Vec<TokenCredentialRow>,
+    endpoint_token_revocations: Vec<TokenRevocation>,
+    registration_failures: Vec<RegistrationFailureRow>,
+    ban_lifts: Vec<BanLiftRow>,
 }
 
 impl Plan {
@@ -176,6 +183,12 @@ impl Plan {
         self.endpoint_changes
             .push(EndpointChangeRow::new(endpoint.clone())?);
         Ok(())
+    }
+
+    pub(super) fn endpoint_token(&mut self, sealing: &Sealing, token: &EndpointToken, ha1: &[Ha1]) {
+        self.token_credentials
+            .extend(sealing.seal_token(token, ha1));
+        self.endpoint_tokens.push(token.clone().into());
     }
 
     pub(super) fn chat(&mut self, account: Id, id: ChatId, key: &ChatKey, at: Timestamp) {
@@ -335,8 +348,23 @@ impl Plan {
                 id: (*id).into(),
                 revoked_at: at.into(),
             }),
+            Write::EndpointTokenRevoke(id) => {
+                self.endpoint_token_revocations.push(TokenRevocation {
+                    account_id,
+                    id: (*id).into(),
+                    revoked_at: at.into(),
+                });
+            }
+            Write::RegistrationFailurePut(failure) => {
+                self.registration_failures.push(failure.clone().into());
+            }
+            Write::BanLift(source) => {
+                self.ban_lifts
+                    .push(BanLiftRow::new(account_id, *source, at));
+            }
             Write::EndpointInsert { .. }
             | Write::EndpointUpdate { .. }
+            | Write::EndpointTokenInsert { .. }
             | Write::DomainDelete(_)
             | Write::ChatInsert { .. }
             | Write::MessageInsert(_)
@@ -374,6 +402,7 @@ impl Plan {
         insert(c, "credentials", self.credentials).await?;
         insert(c, "endpoint_secrets", self.secrets).await?;
         insert(c, "chats", self.chats).await?;
+        insert(c, "endpoint_tokens", self.endpoint_tokens).await?;
         let counters: Vec<AccountCounters> = self
             .accounts
             .iter()
@@ -478,6 +507,32 @@ impl Plan {
             &update_text("tokens", "revoked_at = k.revoked_at"),
             self.token_revocations,
         );
+        all.add(
+            &update_text("endpoint_tokens", "revoked_at = k.revoked_at"),
+            self.endpoint_token_revocations,
+        );
+        all.add(
+            &insert_text::<TokenCredentialRow>("endpoint_token_credentials"),
+            self.token_credentials,
+        );
+        let failures = insert_text::<RegistrationFailureRow>("registration_failures");
+        all.add(
+            &format!(
+                "{failures} ON CONFLICT (account_id, source, aor, reason) DO UPDATE SET \
+                 failed_at = excluded.failed_at, \
+                 failures = registration_failures.failures + excluded.failures, \
+                 domain_id = excluded.domain_id, endpoint_id = excluded.endpoint_id, \
+                 transport = excluded.transport"
+            ),
+            self.registration_failures,
+        );
+        let lifts = insert_text::<BanLiftRow>("ban_lifts");
+        all.add(
+            &format!(
+                "{lifts} ON CONFLICT (account_id, source) DO UPDATE SET lifted_at = excluded.lifted_at"
+            ),
+            self.ban_lifts,
+        );
         all.run(c).await?;
 
         write_bindings(c, self.binding_puts).await?;
@@ -560,7 +615,7 @@ async fn delete(c: &mut Conn, table: &str, keys: Vec<ObjectKey>) -> QueryResult<
     Ok(())
 }
 
-/// Marks what is left of endpoints as hidden, and deletes them with their credentials and bindings.
+/// Marks what is left of endpoints as hidden, and deletes them with their credentials, tokens, failed registrations and bindings.
 async fn delete_endpoints(c: &mut Conn, endpoints: Vec<EndpointDeletionRow>) -> QueryResult<()> {
     let keys: Vec<ObjectKey> = endpoints
         .iter()
@@ -573,7 +628,13 @@ async fn delete_endpoints(c: &mut Conn, endpoints: Vec<EndpointDeletionRow>) -> 
                 SELECT t.account_id, t.id, k.created_at FROM {rows} \
                 JOIN endpoints t ON t.account_id = k.account_id AND t.id = k.id";
     run_over(c, text, endpoints).await?;
-    for table in ["credentials", "endpoint_secrets", "bindings"] {
+    for table in [
+        "credentials",
+        "endpoint_secrets",
+        "endpoint_tokens",
+        "registration_failures",
+        "bindings",
+    ] {
         let text = format!(
             "DELETE FROM {table} WHERE (account_id, endpoint_id) IN (SELECT k.account_id, k.id FROM {{rows}})"
         );

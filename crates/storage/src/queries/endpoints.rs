@@ -8,7 +8,7 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl;
 use sipgraph_core::{
-    AccountId, DomainId, EndpointId,
+    AccountId, DomainId, EndpointId, Timestamp,
     commit::EndpointSecret,
     endpoint::{Endpoint, EndpointType},
     keyring::Secret,
@@ -22,10 +22,13 @@ use super::{
 use crate::{
     page::{by_creation, page, rows_to_read},
     rows::{
-        CredentialRow, EndpointRow, NameKey as NameRow, SecretKey, SecretRow, convert, enabled_now,
-        kind_number, state_number,
+        CredentialRow, EndpointRow, NameKey as NameRow, SecretKey, SecretRow, TokenCredentialRow,
+        convert, enabled_now, kind_number, state_number,
     },
-    schema::{chats, credentials, endpoint_secrets, endpoints},
+    schema::{
+        chats, credentials, endpoint_secrets, endpoint_token_credentials, endpoint_tokens,
+        endpoints,
+    },
     seal::Sealing,
     search::{Plan, SCANS, Search, is_indexed, pattern, places_of, term, time_of},
     sql::Fixed,
@@ -385,33 +388,50 @@ pub(crate) async fn endpoints_count(
     Ok(Some(count))
 }
 
-/// Reads an endpoint by its name in a domain, with its HA1 values opened.
+/// Reads an endpoint by its name in a domain, with its HA1 values and those of its live tokens opened. For a name that is not
+/// there the same statements run, with ids that nothing has.
 pub(crate) async fn endpoint_credentials(
     c: &mut Conn,
     sealing: &Sealing,
     domain: DomainId,
     canonical: &str,
+    now: Timestamp,
 ) -> QueryResult<Option<Credentials>> {
-    let Some(row) = endpoints::table
+    let row = endpoints::table
         .filter(endpoints::domain_id.eq(Id::from(domain)))
         .filter(endpoints::canonical_name.eq(canonical))
         .select(EndpointRow::as_select())
         .get_result(c)
         .await
-        .optional()?
-    else {
-        return Ok(None);
-    };
+        .optional()?;
+    let nobody = (Id([0; 16]), Id([0; 16]));
+    let (account_id, id) = row.as_ref().map_or(nobody, |row| (row.account_id, row.id));
     let sealed = credentials::table
-        .filter(credentials::account_id.eq(row.account_id))
-        .filter(credentials::endpoint_id.eq(row.id))
+        .filter(credentials::account_id.eq(account_id))
+        .filter(credentials::endpoint_id.eq(id))
         .order((credentials::algorithm, credentials::charset))
         .select(CredentialRow::as_select())
         .load(c)
         .await?;
+    let of_token = endpoint_tokens::account_id
+        .eq(endpoint_token_credentials::account_id)
+        .and(endpoint_tokens::id.eq(endpoint_token_credentials::token_id));
+    let tokens = endpoint_token_credentials::table
+        .inner_join(endpoint_tokens::table.on(of_token))
+        .filter(endpoint_tokens::account_id.eq(account_id))
+        .filter(endpoint_tokens::endpoint_id.eq(id))
+        .filter(endpoint_tokens::expires_at.gt(Time::from(now)))
+        .filter(endpoint_tokens::revoked_at.is_null())
+        .select((TokenCredentialRow::as_select(), endpoint_tokens::expires_at))
+        .load(c)
+        .await?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
     Ok(Some(Credentials {
         endpoint: row.try_into()?,
         ha1: sealing.open(sealed)?,
+        tokens: sealing.open_tokens(tokens)?,
     }))
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod endpoints;
 pub(crate) mod events;
 pub(crate) mod instance;
 pub(crate) mod messages;
+pub(crate) mod registrations;
 pub(crate) mod tokens;
 
 use super::{

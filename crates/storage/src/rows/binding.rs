@@ -43,6 +43,7 @@ columns! {
         status: SmallInt => i16,
         round_trip_us: Nullable<BigInt> => Option<i64>,
         qualified_at: Nullable<DbTime> => Option<Time>,
+        endpoint_token_id: Nullable<DbId> => Option<Id>,
     }
 }
 
@@ -83,6 +84,7 @@ impl From<Binding> for BindingRow {
             status,
             round_trip,
             qualified_at,
+            token,
         } = binding;
         Self {
             account_id: account.into(),
@@ -106,6 +108,7 @@ impl From<Binding> for BindingRow {
             status: event::contact_number(status),
             round_trip_us: round_trip.map(micros),
             qualified_at: qualified_at.map(Into::into),
+            endpoint_token_id: token.map(Into::into),
         }
     }
 }
@@ -136,6 +139,7 @@ impl TryFrom<BindingRow> for Binding {
             status,
             round_trip_us,
             qualified_at,
+            endpoint_token_id,
         } = row;
         Ok(Self {
             id: id.into(),
@@ -163,6 +167,7 @@ impl TryFrom<BindingRow> for Binding {
             status: event::contact(status)?,
             round_trip: round_trip_us.map(from_micros),
             qualified_at: qualified_at.map(Into::into),
+            token: endpoint_token_id.map(Into::into),
         })
     }
 }

@@ -102,23 +102,16 @@ impl DomainRow {
 
 /// Writes algorithms in their order.
 pub(crate) fn digest_algorithms_text(algorithms: &[DigestAlgorithm]) -> String {
-    let names: Vec<&str> = algorithms
-        .iter()
-        .map(|algorithm| match algorithm {
-            DigestAlgorithm::Sha256 => "SHA-256",
-            DigestAlgorithm::Md5 => "MD5",
-        })
-        .collect();
+    let names: Vec<&str> = algorithms.iter().map(|a| a.token()).collect();
     names.join(",")
 }
 
 /// Reads algorithms in their order.
 pub(crate) fn digest_algorithms(text: &str) -> Result<Vec<DigestAlgorithm>, Corrupt> {
     text.split(',')
-        .map(|name| match name {
-            "SHA-256" => Ok(DigestAlgorithm::Sha256),
-            "MD5" => Ok(DigestAlgorithm::Md5),
-            _ => Err(Corrupt::new(format!("digest algorithm {name}"))),
+        .map(|name| {
+            DigestAlgorithm::parse(name)
+                .ok_or_else(|| Corrupt::new(format!("digest algorithm {name}")))
         })
         .collect()
 }

@@ -15,7 +15,7 @@ use sipgraph_core::{
 use super::{
     Corrupt,
     binding::{from_micros, micros},
-    endpoint, message, numbers, unsigned,
+    endpoint, message, numbers, registration, unsigned,
 };
 use crate::{
     schema::events,
@@ -32,6 +32,7 @@ numbers! {
         ContactStatusChanged = 5, EndpointCreated = 6, EndpointDeleted = 7, MessageUpdated = 8, ChatUpdated = 9,
         PeerStatusChanged = 10,
         EndpointUpdated = 12,
+        RegistrationFailed = 20,
     }
     "contact status" ContactStatus: contact_number contact {
         NonQualified = 0, Removed = 1, Reachable = 2, Unreachable = 3
@@ -131,6 +132,13 @@ struct ChatUpdatedV1 {
 #[derive(Serialize, Deserialize)]
 struct EndpointUpdatedV1 {
     changed_fields: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RegistrationFailedV1 {
+    aor: String,
+    source: String,
+    reason: i16,
 }
 
 fn write<T: Serialize>(values: T) -> Result<String, serde_json::Error> {
@@ -278,6 +286,18 @@ fn split(body: EventBody) -> Result<(String, Option<String>), serde_json::Error>
         EventBody::EndpointUpdated { changed_fields } => {
             (write(EndpointUpdatedV1 { changed_fields })?, None)
         }
+        EventBody::RegistrationFailed {
+            aor,
+            source,
+            reason,
+        } => (
+            write(RegistrationFailedV1 {
+                aor,
+                source,
+                reason: registration::reason_number(reason),
+            })?,
+            None,
+        ),
         EventBody::EndpointCreated | EventBody::EndpointDeleted | EventBody::MessageUpdated => {
             (write(Empty {})?, None)
         }
@@ -386,6 +406,18 @@ fn join(kind: EventType, body: &str, text: Option<String>) -> Result<EventBody, 
             let EndpointUpdatedV1 { changed_fields } = read(body)?;
             EventBody::EndpointUpdated { changed_fields }
         }
+        EventType::RegistrationFailed => {
+            let RegistrationFailedV1 {
+                aor,
+                source,
+                reason,
+            } = read(body)?;
+            EventBody::RegistrationFailed {
+                aor,
+                source,
+                reason: registration::reason(reason)?,
+            }
+        }
         EventType::EndpointCreated => EventBody::EndpointCreated,
         EventType::EndpointDeleted => EventBody::EndpointDeleted,
         EventType::MessageUpdated => EventBody::MessageUpdated,
@@ -431,7 +463,10 @@ impl TryFrom<EventRow> for Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sipgraph_core::{MessageId, endpoint::EndpointState, message::MessageStatus};
+    use sipgraph_core::{
+        MessageId, endpoint::EndpointState, message::MessageStatus,
+        registration_failure::FailureReason,
+    };
 
     #[test]
     fn every_body_comes_back_as_it_was() {
@@ -490,6 +525,11 @@ mod tests {
             },
             EventBody::EndpointUpdated {
                 changed_fields: vec!["displayName".to_owned(), "codecs".to_owned()],
+            },
+            EventBody::RegistrationFailed {
+                aor: "x@y".to_owned(),
+                source: "192.0.2.1".to_owned(),
+                reason: FailureReason::Banned,
             },
         ];
         let kinds: std::collections::BTreeSet<EventType> =

@@ -14,6 +14,7 @@ mod event;
 mod keys;
 mod message;
 mod nested;
+mod registration;
 mod token;
 
 pub(crate) use account::{AccountRow, LogRow};
@@ -37,6 +38,10 @@ pub(crate) use keys::{
 };
 pub(crate) use message::{
     MessageRead, MessageRow, MessageStatusChange, direction_number, status_number,
+};
+pub(crate) use registration::{
+    BanLiftKey, BanLiftRow, EndpointTokenRow, RegistrationFailureRow, TokenCredentialRow,
+    open_tokens, reason_number, seal_token,
 };
 pub(crate) use token::TokenRow;
 

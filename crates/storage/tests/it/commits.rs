@@ -19,7 +19,7 @@ use sipgraph_core::{
 };
 use sipgraph_testkit::both_backends;
 
-use crate::world::{World, applied, first};
+use crate::world::{START, World, applied, first};
 
 /// Applies a commit that has only a precondition and says whether it held.
 async fn holds(world: &World, precondition: Precondition) -> bool {
@@ -122,9 +122,9 @@ both_backends! {
         assert!(!holds(&world, Precondition::EndpointNameFree(domain.id, "alice".into())).await);
         assert!(holds(&world, Precondition::EndpointAt(phone.id, 1)).await);
         assert!(!holds(&world, Precondition::EndpointAt(phone.id, 2)).await);
-        let opened = world.store.credentials(domain.id, "alice".into()).await.unwrap().unwrap();
+        let opened = world.store.credentials(domain.id, "alice".into(), START).await.unwrap().unwrap();
         assert_eq!((&opened.endpoint, &opened.ha1), (&phone, &values));
-        assert_eq!(world.store.credentials(domain.id, "Alice".into()).await.unwrap(), None);
+        assert_eq!(world.store.credentials(domain.id, "Alice".into(), START).await.unwrap(), None);
 
         let state = world.commit(vec![Write::EndpointStateSet(phone.id, EndpointState::Online)]);
         world.apply(state).await;
@@ -152,7 +152,7 @@ both_backends! {
         world.apply(delete).await;
 
         assert_eq!(world.store.endpoint(world.account, EndpointKey::Id(alice.id)).await.unwrap(), Found::None);
-        assert_eq!(world.store.credentials(domain.id, "alice".into()).await.unwrap(), None);
+        assert_eq!(world.store.credentials(domain.id, "alice".into(), START).await.unwrap(), None);
         assert_eq!(world.store.bindings_by_endpoints(world.account, vec![alice.id]).await.unwrap(), []);
         assert_eq!(world.store.chats_count(world.account, ChatFilter::default()).await.unwrap(), 1);
         assert_eq!(world.store.endpoints_count(world.account, EndpointFilter::default()).await.unwrap(), 1);

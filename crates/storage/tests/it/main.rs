@@ -11,6 +11,7 @@ mod log;
 mod outage;
 mod queues;
 mod reads;
+mod registrations;
 mod schema;
 mod search;
 mod sqlite;

@@ -230,6 +230,7 @@ impl World {
             status: sipgraph_core::event::ContactStatus::NonQualified,
             round_trip: None,
             qualified_at: None,
+            token: None,
         }
     }
 

@@ -1,0 +1,7 @@
+//! Endpoint tokens: short-lived passwords.
+
+mod input;
+mod mutation;
+mod types;
+
+pub(crate) use mutation::EndpointTokenMutation;
