@@ -42,6 +42,8 @@ pub enum BindingEnd {
     Disabled,
     /// Its endpoint came to demand an encrypted transport.
     EncryptionRequired,
+    /// The endpoint token that it was made with was revoked.
+    TokenRevoked,
 }
 
 /// Which kind of event it is.

@@ -9,6 +9,7 @@ use crate::digest::{DigestAlgorithm, ha1_values};
 use crate::endpoint::Endpoint;
 use crate::endpoint_token::{EndpointToken, LIFE_S_MAX, LIVE_MAX};
 use crate::error::{Problem, ProblemCode, ProblemDetail};
+use crate::event::BindingEnd;
 use crate::keyring::Secret;
 use crate::{EndpointId, EndpointTokenId};
 use base64::Engine as _;
@@ -124,7 +125,7 @@ pub fn revoke(
     token: &EndpointToken,
 ) -> Commit {
     let of_token = |binding: &Binding| binding.token == Some(token.id);
-    let removal = presence::remove(mint, endpoint, bindings, of_token);
+    let removal = presence::remove(mint, endpoint, bindings, of_token, BindingEnd::TokenRevoked);
     let mut commit = removal.unwrap_or_else(|| Commit {
         account: endpoint.account,
         at: mint.now,

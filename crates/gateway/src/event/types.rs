@@ -418,8 +418,8 @@ pub(crate) struct PeerStatusChanged {
     endpoint_id: ID,
     /// `Reachable` or `Unreachable`, as ARI writes it. Expect new values.
     peer_status: &'static str,
-    /// Why it is unreachable: `Unregistered`, `Expired`, `ConnectionClosed`, `Disabled` or `EncryptionRequired`; null when it
-    /// is reachable. Expect new values.
+    /// Why it is unreachable: `Unregistered`, `Expired`, `ConnectionClosed`, `Disabled`, `EncryptionRequired` or
+    /// `TokenRevoked`; null when it is reachable. Expect new values.
     cause: Option<&'static str>,
     /// The IP address of the phone that came or went, as it is seen here; null when it is not known.
     address: Option<String>,
@@ -793,6 +793,7 @@ impl Event {
                         event::BindingEnd::ConnectionClosed => "ConnectionClosed",
                         event::BindingEnd::Disabled => "Disabled",
                         event::BindingEnd::EncryptionRequired => "EncryptionRequired",
+                        event::BindingEnd::TokenRevoked => "TokenRevoked",
                     }),
                     address: remote.map(|remote| remote.ip().to_string()),
                     port: remote.map(|remote| remote.port()),

@@ -39,7 +39,8 @@ numbers! {
     }
     "peer status" PeerStatus: peer_number peer { Reachable = 0, Unreachable = 1 }
     "end of a binding" BindingEnd: end_number end {
-        Unregistered = 0, Expired = 1, ConnectionClosed = 2, Disabled = 3, EncryptionRequired = 4
+        Unregistered = 0, Expired = 1, ConnectionClosed = 2, Disabled = 3, EncryptionRequired = 4,
+        TokenRevoked = 5,
     }
 }
 

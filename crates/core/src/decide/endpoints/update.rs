@@ -402,6 +402,7 @@ mod tests {
             cseq: 1,
             instance: None,
             reg_id: None,
+            token: None,
             path: None,
             user_agent: None,
             registered_at: Timestamp(0),
