@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzzes sip-validate with libFuzzer on stable Rust: fuzz/run.sh [SECONDS [TARGET...]]
+# Fuzzes sip-validate with libFuzzer on stable Rust: run.sh [SECONDS [TARGET...]]
 # Each target starts from the kept seeds and works in target/fuzz-corpus; a find is left in target/fuzz-finds and fails the run.
 # Needs a C++ compiler, for libFuzzer itself.
 set -euo pipefail
@@ -12,7 +12,7 @@ targets=("$@")
 # The longest input: two datagrams' worth for messages, so that limits are passed; names are short.
 declare -A longest=([uri]=4096 [host]=1024 [message-udp]=70000 [message-stream]=90000)
 
-base=${CARGO_TARGET_DIR:-../target}
+base=${CARGO_TARGET_DIR:-../../../target}
 mkdir -p "$base"
 base=$(cd "$base" && pwd)
 # Coverage of edges and comparisons, as cargo-fuzz asks for it with a nightly compiler; no sanitizer: nothing here is unsafe.

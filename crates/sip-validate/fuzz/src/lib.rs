@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-#[path = "../../crates/sip-validate/tests/it/properties.rs"]
+#[path = "../../tests/it/properties.rs"]
 mod properties;
 
 /// The time that a property may take for one octet: hundreds of times what it takes with instrumentation, and
