@@ -25,6 +25,7 @@ struct Ids {
     chat: String,
     token: String,
     application: String,
+    endpoint_token: String,
 }
 
 impl Ids {
@@ -37,6 +38,7 @@ impl Ids {
             chat: id("Qw"),
             token: id("VA"),
             application: id("UA"),
+            endpoint_token: id("Sw"),
         }
     }
 }
@@ -80,6 +82,7 @@ const QUERIES: &[Case] = &[
                 chat,
                 token,
                 application,
+                ..
             } = ids;
             format!(
                 "nodes(ids: [\"{domain}\", \"{endpoint}\", \"{message}\", \"{chat}\", \"{token}\", \"{application}\"]) {{ id ... on Message {{ body }} ... on Domain {{ description }} ... on Application {{ name }} }}"
@@ -207,6 +210,16 @@ const QUERIES: &[Case] = &[
         ask: |_| "applications { totalCount nodes { name } }".into(),
     },
     Case {
+        field: "registrationFailures",
+        without: Without::Forbidden("registrations.read"),
+        ask: |ids| {
+            format!(
+                "registrationFailures(filter: {{ endpointId: \"{}\" }}) {{ nodes {{ aor source }} }}",
+                ids.endpoint
+            )
+        },
+    },
+    Case {
         field: "previewTransformations",
         without: Without::Forbidden("endpoints.read"),
         ask: |_| {
@@ -249,6 +262,33 @@ const MUTATIONS: &[Case] = &[
                 "deleteApplication(input: {{ id: \"{}\" }}) {{ deletedApplicationId userErrors {{ code field message }} }}",
                 ids.application
             )
+        },
+    },
+    Case {
+        field: "createEndpointToken",
+        without: Without::Forbidden("endpoints.update"),
+        ask: |ids| {
+            format!(
+                "createEndpointToken(input: {{ endpointId: \"{}\", expiresInSeconds: 60 }}) {{ secret userErrors {{ code field message }} }}",
+                ids.endpoint
+            )
+        },
+    },
+    Case {
+        field: "revokeEndpointToken",
+        without: Without::Forbidden("endpoints.update"),
+        ask: |ids| {
+            format!(
+                "revokeEndpointToken(input: {{ id: \"{}\" }}) {{ endpointToken {{ revokedAt }} userErrors {{ code field message }} }}",
+                ids.endpoint_token
+            )
+        },
+    },
+    Case {
+        field: "liftBan",
+        without: Without::Forbidden("bans.manage"),
+        ask: |_| {
+            "liftBan(input: { source: \"192.0.2.77\" }) { source userErrors { code field message } }".into()
         },
     },
     Case {
@@ -427,6 +467,10 @@ impl Stage {
                 json!({ "name": MARK }),
             )
             .await;
+        let input = json!({ "endpointId": bob.id, "expiresInSeconds": 600 });
+        let endpoint_token = api
+            .mutate("createEndpointToken", "endpointToken { id }", input)
+            .await;
         let ids = Ids {
             domain: domain.clone(),
             endpoint: bob.id.clone(),
@@ -434,6 +478,7 @@ impl Stage {
             chat: text(&incoming["chatId"]),
             token: text(&token["apiToken"]["id"]),
             application: text(&application["application"]["id"]),
+            endpoint_token: text(&endpoint_token["endpointToken"]["id"]),
         };
         // No field of the schema asks for this scope.
         let powerless = server.token_create("acme", "chats.delete", &[]).await;

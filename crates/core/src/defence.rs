@@ -562,7 +562,7 @@ mod tests {
         assert_eq!(fading.get(&899, now), None, "the oldest went");
         assert!(fading.get(&900, now).is_some());
         *fading.touch(&950, now + 5 * SECOND, || 0) += 1;
-        for n in 0..200 {
+        for n in 0..60 {
             fading.touch(&(5000 + n), now + 11 * SECOND, || 0);
         }
         assert_eq!(fading.get(&999, now + 11 * SECOND), None, "faded");

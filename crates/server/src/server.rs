@@ -392,7 +392,7 @@ mod tests {
         };
         assert_eq!(
             addresses.ready_line("sqlite"),
-            "sipgraph ready http=http://127.0.0.1:4000,http://192.0.2.7:4000 udp=127.0.0.1:5060 tcp= tls=[::1]:5061 database=sqlite"
+            "sipgraph ready http=http://127.0.0.1:4000,http://192.0.2.7:4000 udp=127.0.0.1:5060 tcp= tls=[::1]:5061 metrics= database=sqlite"
         );
         let addresses = Addresses {
             is_https: true,
