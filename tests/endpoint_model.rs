@@ -6,6 +6,9 @@ use crate::harness::world::ENDPOINT;
 use crate::harness::{Api, Value, World, both_backends, json};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// A field's name in the API, and the value that it has unless told otherwise.
+type Default = (&'static str, fn() -> Value);
+
 /// Steps of a run; enough that every rule meets every other a few times, and short enough for each change.
 const STEPS: usize = 120;
 /// Runs, each from another seed.
@@ -13,7 +16,7 @@ const SEEDS: [u64; 2] = [0x5eed_0001, 0x5eed_0002];
 /// The fields that a hosted type lets change.
 const HOSTED: [&str; 4] = ["displayName", "description", "enabled", "capacity"];
 /// The fields that are changed at random here, with their defaults.
-const DEFAULTS: [(&str, fn() -> Value); 10] = [
+const DEFAULTS: [Default; 10] = [
     ("displayName", || Value::Null),
     ("description", || Value::Null),
     ("enabled", || json!(true)),
@@ -26,7 +29,7 @@ const DEFAULTS: [(&str, fn() -> Value); 10] = [
     ("addresses", || json!([])),
 ];
 /// The other fields that a replacement of a phone or trunk must have, with their defaults.
-const REST: [(&str, fn() -> Value); 9] = [
+const REST: [Default; 9] = [
     ("applicationId", || Value::Null),
     ("sendAs", || Value::Null),
     ("ciphers", || Value::Null),
@@ -38,7 +41,7 @@ const REST: [(&str, fn() -> Value); 9] = [
     ("simulation", || Value::Null),
 ];
 
-/// A generator of numbers that gives the same ones for the same seed (SplitMix64).
+/// A generator of numbers that gives the same ones for the same seed (`SplitMix64`).
 struct Dice(u64);
 
 impl Dice {

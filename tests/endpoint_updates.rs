@@ -123,7 +123,7 @@ async fn refused_and_kept(api: &Api, id: &str, field: &str, input: Value, code: 
     assert_eq!(api.endpoint(id).await, before);
 }
 
-/// The `changedFields` of each EndpointUpdated of the log.
+/// The `changedFields` of each `EndpointUpdated` of the log.
 async fn told(api: &Api) -> Vec<Value> {
     let query = "{ events(first: 1000, filter: { types: [ENDPOINT_UPDATED] }) { nodes { ... on EndpointUpdated { changedFields } } } }";
     let data = api.data(query, json!({})).await;

@@ -300,7 +300,7 @@ async fn answer_of(stream: &mut TcpStream, wanted: &[u16], within: Duration) -> 
             .map(|end| text[..end + 4].to_owned())?;
         let at = wanted.iter().find_map(|start| whole.find(start))?;
         let end = whole[at..].find("\r\n\r\n")? + at + 4;
-        Some(whole[at..end].as_bytes().to_vec())
+        Some(whole.as_bytes()[at..end].to_vec())
     };
     let reading = timeout(within, async {
         loop {
@@ -416,7 +416,7 @@ async fn two_thousand_idle_connections_harm_nobody() {
     is_well(&world.server, &world.alice).await;
 }
 
-/// SIPp's load with one malformed request in ten: each is answered as it deserves, and none is lost.
+/// `SIPp`'s load with one malformed request in ten: each is answered as it deserves, and none is lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn load_with_malformed_requests_is_answered() {
     // All of it comes from one source, as from a proxy of the operator's.

@@ -77,7 +77,7 @@ impl EndpointResourceInput {
 pub(crate) struct EndpointFilterInput {
     /// Only these.
     ids: Option<Vec<ID>>,
-    /// Only of this technology: a name or alias of `technologies`, in any case. An unknown one is NOT_FOUND.
+    /// Only of this technology: a name or alias of `technologies`, in any case. An unknown one is `NOT_FOUND`.
     technology: Option<String>,
     /// Only of this domain.
     domain_id: Option<ID>,
@@ -308,10 +308,10 @@ pub(crate) struct CreateEndpointInput {
     domain_id: ID,
     /// The user part of its address (RFC 3261 section 19.1.1). It cannot be changed later.
     name: String,
-    /// What it is. SYSTEM_GATEWAY is refused: the operator makes it.
+    /// What it is. `SYSTEM_GATEWAY` is refused: the operator makes it.
     #[graphql(name = "type", default_with = "EndpointType::SipUser")]
     kind: EndpointType,
-    /// Its password. Required for a SIP_USER that is no simulation.
+    /// Its password. Required for a `SIP_USER` that is no simulation.
     credentials: Option<EndpointCredentialsInput>,
     /// The label for people, at most 255 characters.
     display_name: Option<String>,

@@ -54,7 +54,7 @@ pub(crate) enum Transport {
     Wss,
 }
 
-/// What an endpoint is. It cannot be changed. Source: CarrierX; SIP_USER is the phone of the others.
+/// What an endpoint is. It cannot be changed. Source: CarrierX; `SIP_USER` is the phone of the others.
 #[derive(Clone, Copy, Debug, Enum, PartialEq, Eq)]
 #[graphql(remote = "endpoint::EndpointType")]
 pub(crate) enum EndpointType {
@@ -79,8 +79,8 @@ pub(crate) enum EndpointType {
     /// A playback of conferences. Of it displayName, description, enabled and capacity can be changed.
     #[graphql(name = "CONFERENCE_PLAYBACK")]
     ConferencePlayback,
-    /// A voice mailbox. Of it displayName, description, enabled, capacity and the properties callback_method, callback_url,
-    /// container_sid and greeting can be changed; it has no other properties.
+    /// A voice mailbox. Of it displayName, description, enabled, capacity and the properties `callback_method`, `callback_url`,
+    /// `container_sid` and greeting can be changed; it has no other properties.
     #[graphql(name = "VOICEMAIL")]
     Voicemail,
     /// The operator's gateway: one per account, made on the command line. Nothing of it can be changed.
@@ -363,8 +363,8 @@ impl Endpoint {
         JSONObject(self.row.nested.attributes.clone())
     }
 
-    /// What its type needs: any JSON, at most 16 KiB and 16 levels; empty unless given. Of a voice mailbox callback_method
-    /// (GET or POST), callback_url (http or https), container_sid and greeting can be changed, and it has no others. Source:
+    /// What its type needs: any JSON, at most 16 KiB and 16 levels; empty unless given. Of a voice mailbox `callback_method`
+    /// (GET or POST), `callback_url` (http or https), `container_sid` and greeting can be changed, and it has no others. Source:
     /// CarrierX.
     async fn properties(&self) -> JSONObject {
         JSONObject(self.row.nested.properties.clone())
@@ -387,7 +387,7 @@ impl Endpoint {
         self.row.has_out_sip_password
     }
 
-    /// Its token for VoIP clients, a UUID; null for hosted types, which are all but SIP_USER and THIRD_PARTY. It cannot be
+    /// Its token for VoIP clients, a UUID; null for hosted types, which are all but `SIP_USER` and `THIRD_PARTY`. It cannot be
     /// changed. Needs the scope endpoints.secrets, which no other scope implies; each read is logged. Source: CarrierX.
     async fn voip_token(&self) -> Nullable<String> {
         let token = self.view.voip_token(self.row.id).await;
