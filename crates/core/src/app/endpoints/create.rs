@@ -58,10 +58,7 @@ impl App {
                 };
             if dry_run {
                 created.generated_password = None;
-                return Ok(Outcome {
-                    value: created,
-                    replayed: false,
-                });
+                return Ok(Outcome::tried(created));
             }
             commit.idempotency = idempotency
                 .clone()
@@ -125,10 +122,7 @@ impl App {
                 for made in created.endpoints.iter_mut().flatten() {
                     made.generated_password = None;
                 }
-                return Ok(Outcome {
-                    value: created,
-                    replayed: false,
-                });
+                return Ok(Outcome::tried(created));
             }
             commit.idempotency = idempotency.clone().map(|record| {
                 // A place that was refused is kept as the nil id, which no endpoint has.

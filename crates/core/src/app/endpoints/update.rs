@@ -127,10 +127,7 @@ impl App {
             };
             if dry_run {
                 updated.generated_password = None;
-                return Ok(Outcome {
-                    value: updated,
-                    replayed: false,
-                });
+                return Ok(Outcome::tried(updated));
             }
             let record = idempotency.clone();
             commit.idempotency = record.map(|record| record.giving(vec![change.id().0]));
