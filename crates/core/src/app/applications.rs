@@ -1,9 +1,9 @@
 //! Applications.
 
-use super::{App, Outcome, contended, key_reused};
+use super::settle::Decision;
+use super::{App, Outcome};
 use crate::access::{Caller, Scope};
 use crate::application::Application;
-use crate::commit::Answer;
 use crate::decide::applications::{
     ApplicationPatch, NewApplication, UpdatedApplication, create, delete, update,
 };
@@ -25,36 +25,28 @@ impl App {
         key: Option<&str>,
     ) -> Result<Outcome<Application>, Fault> {
         require_whole(caller, Scope::ApplicationsCreate)?;
-        let key = key.filter(|_| !dry_run);
         let input = format!("{new:?}");
         let idempotency =
             self.idempotency(caller, "createApplication", key, &[input.as_bytes()])?;
-        for _ in 0..super::ATTEMPTS {
-            if let Some(ids) = self.replayed(caller, idempotency.as_ref()).await? {
-                return self.application_replayed(caller, &ids).await;
-            }
-            let count = self.store.applications_count(caller.account).await?;
-            let (mut commit, application) =
-                create(&self.mint(), caller.account, new, count).map_err(Fault::Refused)?;
-            if dry_run {
-                return Ok(Outcome::tried(application));
-            }
-            commit.idempotency = idempotency
-                .clone()
-                .map(|record| record.giving(vec![application.id.0]));
-            match self.commit(commit).await? {
-                Answer::Applied(_) => {
-                    return Ok(Outcome {
-                        value: application,
-                        replayed: false,
-                    });
+        let settled = self.settle(
+            caller,
+            idempotency.filter(|_| !dry_run),
+            move || async move {
+                let count = self.store.applications_count(caller.account).await?;
+                let (commit, application) =
+                    create(&self.mint(), caller.account, new, count).map_err(Fault::Refused)?;
+                if dry_run {
+                    return Ok(Decision::Nothing(application));
                 }
-                Answer::Replayed(ids) => return self.application_replayed(caller, &ids).await,
-                Answer::KeyReused => return Err(key_reused()),
-                Answer::Failed(_) => {}
-            }
-        }
-        Err(contended().into())
+                Ok(Decision::Store {
+                    commit,
+                    gives: vec![application.id.0],
+                    value: application,
+                })
+            },
+            move |ids| async move { self.application_of(caller, &ids).await },
+        );
+        Ok(settled.await?.into())
     }
 
     /// Changes an application, or with `dry_run` only says what would come of it. Scope: `applications.update`; not for a
@@ -71,41 +63,33 @@ impl App {
         key: Option<&str>,
     ) -> Result<Outcome<UpdatedApplication>, Fault> {
         require_whole(caller, Scope::ApplicationsUpdate)?;
-        let key = key.filter(|_| !dry_run);
         let input = format!("{patch:?}");
         let input: &[&[u8]] = &[&id.0, input.as_bytes()];
         let idempotency = self.idempotency(caller, "updateApplication", key, input)?;
-        for _ in 0..super::ATTEMPTS {
-            if let Some(ids) = self.replayed(caller, idempotency.as_ref()).await? {
-                let outcome = self.application_replayed(caller, &ids).await?;
-                return Ok(Outcome {
-                    value: UpdatedApplication {
-                        application: outcome.value,
-                        changed: Vec::new(),
-                    },
-                    replayed: true,
-                });
-            }
-            let application = self.application_to_change(caller, id).await?;
-            let (commit, updated) =
-                update(&self.mint(), &application, patch).map_err(Fault::Refused)?;
-            let Some(mut commit) = commit.filter(|_| !dry_run) else {
-                return Ok(Outcome::tried(updated));
-            };
-            commit.idempotency = idempotency.clone().map(|record| record.giving(vec![id.0]));
-            match self.commit(commit).await? {
-                Answer::Applied(_) => {
-                    return Ok(Outcome {
+        let settled = self.settle(
+            caller,
+            idempotency.filter(|_| !dry_run),
+            move || async move {
+                let application = self.application_to_change(caller, id).await?;
+                let (commit, updated) =
+                    update(&self.mint(), &application, patch).map_err(Fault::Refused)?;
+                Ok(match commit.filter(|_| !dry_run) {
+                    Some(commit) => Decision::Store {
+                        commit,
+                        gives: vec![id.0],
                         value: updated,
-                        replayed: false,
-                    });
-                }
-                // An equal call came first: the next look finds its record.
-                Answer::Replayed(_) | Answer::Failed(_) => {}
-                Answer::KeyReused => return Err(key_reused()),
-            }
-        }
-        Err(contended().into())
+                    },
+                    None => Decision::Nothing(updated),
+                })
+            },
+            move |ids| async move {
+                Ok(UpdatedApplication {
+                    application: self.application_of(caller, &ids).await?,
+                    changed: Vec::new(),
+                })
+            },
+        );
+        Ok(settled.await?.into())
     }
 
     /// Deletes an application. Scope: `applications.delete`; not for a token bound to endpoints.
@@ -120,27 +104,20 @@ impl App {
     ) -> Result<Outcome<ApplicationId>, Fault> {
         require_whole(caller, Scope::ApplicationsDelete)?;
         let idempotency = self.idempotency(caller, "deleteApplication", key, &[&id.0])?;
-        let done = |replayed| {
-            Ok(Outcome {
-                value: id,
-                replayed,
-            })
-        };
-        for _ in 0..super::ATTEMPTS {
-            if self.replayed(caller, idempotency.as_ref()).await?.is_some() {
-                return done(true);
-            }
-            let application = self.application_to_change(caller, id).await?;
-            let mut commit = delete(&self.mint(), &application);
-            commit.idempotency = idempotency.clone();
-            match self.commit(commit).await? {
-                Answer::Applied(_) => return done(false),
-                Answer::Replayed(_) => return done(true),
-                Answer::KeyReused => return Err(key_reused()),
-                Answer::Failed(_) => {}
-            }
-        }
-        Err(contended().into())
+        let settled = self.settle(
+            caller,
+            idempotency,
+            move || async move {
+                let application = self.application_to_change(caller, id).await?;
+                Ok(Decision::Store {
+                    commit: delete(&self.mint(), &application),
+                    gives: Vec::new(),
+                    value: id,
+                })
+            },
+            move |_| async move { Ok(id) },
+        );
+        Ok(settled.await?.into())
     }
 
     /// Returns an application. Scope: `applications.read`.
@@ -219,18 +196,15 @@ impl App {
             .ok_or_else(|| Problem::not_found("id", "application").into())
     }
 
-    async fn application_replayed(
+    async fn application_of(
         &self,
         caller: &Caller,
         ids: &[[u8; 16]],
-    ) -> Result<Outcome<Application>, Fault> {
+    ) -> Result<Application, Fault> {
         let ids = ids.iter().copied().map(ApplicationId).collect();
         let found = self.store.applications_by_ids(caller.account, ids).await?;
-        let value = found.into_iter().next();
-        Ok(Outcome {
-            value: value.ok_or_else(|| Error::not_found("application"))?,
-            replayed: true,
-        })
+        let application = found.into_iter().next();
+        Ok(application.ok_or_else(|| Error::not_found("application"))?)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Domains.
 
-use super::{App, Outcome, contended, key_reused};
+use super::settle::Decision;
+use super::{App, Outcome};
 use crate::access::{Caller, Scope};
-use crate::commit::Answer;
 use crate::decide::domains::{
     DomainPatch, DomainSnapshot, NewDomain, UpdatedDomain, aliases, create, delete, delete_begin,
     names, not_empty, update,
@@ -29,58 +29,39 @@ impl App {
     ) -> Result<Outcome<Domain>, Fault> {
         require_whole(caller, Scope::DomainsCreate)?;
         let input = format!("{new:?}");
-        let key = key.filter(|_| !dry_run);
         let idempotency = self.idempotency(caller, "createDomain", key, &[input.as_bytes()])?;
-        for _ in 0..super::ATTEMPTS {
-            let snapshot = DomainSnapshot {
-                taken: match names(new) {
-                    Ok(names) => self.store.domain_names_taken(names).await?,
-                    Err(_) => Vec::new(),
-                },
-                count: self.store.domains_count(caller.account).await?,
-            };
-            let (mut commit, domain) = match create(&self.mint(), caller.account, new, &snapshot) {
-                Ok(decided) => decided,
-                Err(problems) => {
-                    let ids = self
-                        .replay_of(caller, idempotency.as_ref(), problems)
-                        .await?;
-                    return self.domain_replayed(caller, &ids).await;
+        let settled = self.settle(
+            caller,
+            idempotency.filter(|_| !dry_run),
+            move || async move {
+                let snapshot = DomainSnapshot {
+                    taken: match names(new) {
+                        Ok(names) => self.store.domain_names_taken(names).await?,
+                        Err(_) => Vec::new(),
+                    },
+                    count: self.store.domains_count(caller.account).await?,
+                };
+                let (commit, domain) =
+                    create(&self.mint(), caller.account, new, &snapshot).map_err(Fault::Refused)?;
+                if dry_run {
+                    return Ok(Decision::Nothing(domain));
                 }
-            };
-            if dry_run {
-                return Ok(Outcome::tried(domain));
-            }
-            commit.idempotency = idempotency
-                .clone()
-                .map(|record| record.giving(vec![domain.id.0]));
-            match self.commit(commit).await? {
-                Answer::Applied(_) => {
-                    return Ok(Outcome {
-                        value: domain,
-                        replayed: false,
-                    });
-                }
-                Answer::Replayed(ids) => return self.domain_replayed(caller, &ids).await,
-                Answer::KeyReused => return Err(key_reused()),
-                Answer::Failed(_) => {}
-            }
-        }
-        Err(contended().into())
+                Ok(Decision::Store {
+                    commit,
+                    gives: vec![domain.id.0],
+                    value: domain,
+                })
+            },
+            move |ids| async move { self.domain_of(caller, &ids).await },
+        );
+        Ok(settled.await?.into())
     }
 
-    async fn domain_replayed(
-        &self,
-        caller: &Caller,
-        ids: &[[u8; 16]],
-    ) -> Result<Outcome<Domain>, Fault> {
+    async fn domain_of(&self, caller: &Caller, ids: &[[u8; 16]]) -> Result<Domain, Fault> {
         let ids = ids.iter().copied().map(DomainId).collect();
         let found = self.store.domains_by_ids(caller.account, ids).await?;
-        let value = found.into_iter().next();
-        Ok(Outcome {
-            value: value.ok_or_else(|| Error::not_found("domain"))?,
-            replayed: true,
-        })
+        let domain = found.into_iter().next();
+        Ok(domain.ok_or_else(|| Error::not_found("domain"))?)
     }
 
     /// Changes a domain, or with `dry_run` only says what would come of it. Scope: `domains.update`; not for a token bound to
@@ -97,59 +78,40 @@ impl App {
         key: Option<&str>,
     ) -> Result<Outcome<UpdatedDomain>, Fault> {
         require_whole(caller, Scope::DomainsUpdate)?;
-        let key = key.filter(|_| !dry_run);
         let input = format!("{patch:?}");
         let idempotency =
             self.idempotency(caller, "updateDomain", key, &[&id.0, input.as_bytes()])?;
-        for _ in 0..super::ATTEMPTS {
-            if let Some(ids) = self.replayed(caller, idempotency.as_ref()).await? {
-                return self.update_replayed(caller, &ids).await;
-            }
-            let domain = self.domain_to_change(caller, id).await?;
-            let taken = match &patch.aliases {
-                Field::Value(given) => match aliases("", given) {
-                    Ok(names) => self.store.domain_names_taken(names).await?,
-                    Err(_) => Vec::new(),
-                },
-                Field::Absent | Field::Null => Vec::new(),
-            };
-            let (commit, updated) =
-                update(&self.mint(), &domain, patch, &taken).map_err(Fault::Refused)?;
-            let Some(mut commit) = commit else {
-                return Ok(Outcome::tried(updated));
-            };
-            if dry_run {
-                return Ok(Outcome::tried(updated));
-            }
-            commit.idempotency = idempotency.clone().map(|record| record.giving(vec![id.0]));
-            match self.commit(commit).await? {
-                Answer::Applied(_) => {
-                    return Ok(Outcome {
+        let settled = self.settle(
+            caller,
+            idempotency.filter(|_| !dry_run),
+            move || async move {
+                let domain = self.domain_to_change(caller, id).await?;
+                let taken = match &patch.aliases {
+                    Field::Value(given) => match aliases("", given) {
+                        Ok(names) => self.store.domain_names_taken(names).await?,
+                        Err(_) => Vec::new(),
+                    },
+                    Field::Absent | Field::Null => Vec::new(),
+                };
+                let (commit, updated) =
+                    update(&self.mint(), &domain, patch, &taken).map_err(Fault::Refused)?;
+                Ok(match commit.filter(|_| !dry_run) {
+                    Some(commit) => Decision::Store {
+                        commit,
+                        gives: vec![id.0],
                         value: updated,
-                        replayed: false,
-                    });
-                }
-                Answer::Replayed(ids) => return self.update_replayed(caller, &ids).await,
-                Answer::KeyReused => return Err(key_reused()),
-                Answer::Failed(_) => {}
-            }
-        }
-        Err(contended().into())
-    }
-
-    async fn update_replayed(
-        &self,
-        caller: &Caller,
-        ids: &[[u8; 16]],
-    ) -> Result<Outcome<UpdatedDomain>, Fault> {
-        let outcome = self.domain_replayed(caller, ids).await?;
-        Ok(Outcome {
-            value: UpdatedDomain {
-                domain: outcome.value,
-                changed: Vec::new(),
+                    },
+                    None => Decision::Nothing(updated),
+                })
             },
-            replayed: true,
-        })
+            move |ids| async move {
+                Ok(UpdatedDomain {
+                    domain: self.domain_of(caller, &ids).await?,
+                    changed: Vec::new(),
+                })
+            },
+        );
+        Ok(settled.await?.into())
     }
 
     /// Adds an alias to a domain and returns the domain; an alias that it has already changes nothing. Scope:
@@ -194,52 +156,45 @@ impl App {
         if cascade {
             caller.require(Scope::EndpointsDelete)?;
         }
-        let key = key.filter(|_| !dry_run);
         let input: &[&[u8]] = &[&id.0, &[u8::from(cascade)]];
         let idempotency = self.idempotency(caller, "deleteDomain", key, input)?;
-        let done = |replayed| {
-            Ok(Outcome {
-                value: id,
-                replayed,
-            })
-        };
-        for _ in 0..super::ATTEMPTS {
-            if self.replayed(caller, idempotency.as_ref()).await?.is_some() {
-                return done(true);
-            }
-            let domain = self.domain_to_change(caller, id).await?;
-            let filter = EndpointFilter {
-                domain: Some(id),
-                ..EndpointFilter::default()
-            };
-            let only_one = Slice {
-                backward: false,
-                limit: 1,
-                after: None,
-                before: None,
-            };
-            let found = self.store.endpoints(caller.account, filter, only_one);
-            let is_empty = found.await?.items.is_empty();
-            if !is_empty && !cascade {
-                return Err(not_empty().into());
-            }
-            if dry_run {
-                return done(false);
-            }
-            let mut commit = if is_empty {
-                delete(&self.mint(), &domain)
-            } else {
-                delete_begin(&self.mint(), &domain)
-            };
-            commit.idempotency = idempotency.clone();
-            match self.commit(commit).await? {
-                Answer::Applied(_) => return done(false),
-                Answer::Replayed(_) => return done(true),
-                Answer::KeyReused => return Err(key_reused()),
-                Answer::Failed(_) => {}
-            }
-        }
-        Err(contended().into())
+        let settled = self.settle(
+            caller,
+            idempotency.filter(|_| !dry_run),
+            move || async move {
+                let domain = self.domain_to_change(caller, id).await?;
+                let filter = EndpointFilter {
+                    domain: Some(id),
+                    ..EndpointFilter::default()
+                };
+                let only_one = Slice {
+                    backward: false,
+                    limit: 1,
+                    after: None,
+                    before: None,
+                };
+                let found = self.store.endpoints(caller.account, filter, only_one);
+                let is_empty = found.await?.items.is_empty();
+                if !is_empty && !cascade {
+                    return Err(not_empty().into());
+                }
+                if dry_run {
+                    return Ok(Decision::Nothing(id));
+                }
+                let commit = if is_empty {
+                    delete(&self.mint(), &domain)
+                } else {
+                    delete_begin(&self.mint(), &domain)
+                };
+                Ok(Decision::Store {
+                    commit,
+                    gives: Vec::new(),
+                    value: id,
+                })
+            },
+            move |_| async move { Ok(id) },
+        );
+        Ok(settled.await?.into())
     }
 
     async fn domain_to_change(&self, caller: &Caller, id: DomainId) -> Result<Domain, Fault> {

@@ -1,5 +1,6 @@
 //! Endpoint tokens: minting and revoking short-lived passwords.
 
+use super::settle::Decision;
 use super::{App, Outcome, contended, key_reused};
 use crate::access::{Caller, Scope};
 use crate::commit::Answer;
@@ -92,45 +93,38 @@ impl App {
     ) -> Result<Outcome<EndpointToken>, Fault> {
         caller.require(Scope::EndpointsUpdate)?;
         let idempotency = self.idempotency(caller, "revokeEndpointToken", key, &[&id.0])?;
-        for _ in 0..super::ATTEMPTS {
-            let token = self.store.endpoint_token(caller.account, id).await?;
-            let visible = token.filter(|token| caller.sees(token.endpoint));
-            let live = visible.clone().filter(|token| token.revoked_at.is_none());
-            let bound = match &live {
-                Some(token) => {
-                    self.store
-                        .endpoint_bindings(caller.account, token.endpoint)
-                        .await?
-                }
-                None => None,
-            };
-            let (Some(token), Some((endpoint, mut bindings))) = (live, bound) else {
-                let unknown = vec![Problem::not_found("id", "endpoint token")];
-                self.replay_of(caller, idempotency.as_ref(), unknown)
+        let settled = self.settle(
+            caller,
+            idempotency,
+            move || async move {
+                let token = self.store.endpoint_token(caller.account, id).await?;
+                let live =
+                    token.filter(|token| caller.sees(token.endpoint) && token.revoked_at.is_none());
+                let unknown = || Fault::from(Problem::not_found("id", "endpoint token"));
+                let token = live.ok_or_else(unknown)?;
+                let bound = self
+                    .store
+                    .endpoint_bindings(caller.account, token.endpoint)
                     .await?;
-                return Ok(Outcome {
-                    value: visible.ok_or_else(|| Error::not_found("endpoint token"))?,
-                    replayed: true,
-                });
-            };
-            self.refreshes.overlay(&mut bindings);
-            let mut commit = revoke(&self.mint(), &endpoint, &bindings, &token);
-            let revoked_at = Some(commit.at);
-            commit.idempotency = idempotency.clone().map(|record| record.giving(vec![id.0]));
-            match self.commit(commit).await? {
-                Answer::Applied(_) => {
-                    return Ok(Outcome {
-                        value: EndpointToken {
-                            revoked_at,
-                            ..token
-                        },
-                        replayed: false,
-                    });
-                }
-                Answer::KeyReused => return Err(key_reused()),
-                Answer::Replayed(_) | Answer::Failed(_) => {}
-            }
-        }
-        Err(contended().into())
+                let (endpoint, mut bindings) = bound.ok_or_else(unknown)?;
+                self.refreshes.overlay(&mut bindings);
+                let commit = revoke(&self.mint(), &endpoint, &bindings, &token);
+                let revoked_at = Some(commit.at);
+                Ok(Decision::Store {
+                    commit,
+                    gives: vec![id.0],
+                    value: EndpointToken {
+                        revoked_at,
+                        ..token
+                    },
+                })
+            },
+            move |_| async move {
+                let token = self.store.endpoint_token(caller.account, id).await?;
+                let visible = token.filter(|token| caller.sees(token.endpoint));
+                Ok(visible.ok_or_else(|| Error::not_found("endpoint token"))?)
+            },
+        );
+        Ok(settled.await?.into())
     }
 }

@@ -16,6 +16,7 @@ pub mod events;
 pub mod messages;
 pub mod presence;
 pub mod registrations;
+mod settle;
 pub mod tokens;
 pub mod transformations;
 
@@ -24,17 +25,16 @@ use crate::commit::{Answer, Applied, Commit, Idempotency};
 use crate::decide::Mint;
 use crate::decide::presence::RegistrationTimes;
 use crate::defence::Limits;
-use crate::error::{Problem, ProblemCode};
+use crate::error::Problem;
 use crate::id::NodeId;
 use crate::keyring::{KeyUse, Keyring};
 use crate::ports::store::Totals;
 use crate::ports::{Bus, Clock, Entropy, Store, Wake};
-use crate::{Error, ErrorKind, Fault, Timestamp};
+use crate::{Error, Fault, Timestamp};
+use settle::{ATTEMPTS, contended, key_reused};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often a use case decides before it gives up: once, and three times again.
-const ATTEMPTS: usize = 4;
 /// The longest idempotency key, in bytes; part of an index.
 const IDEMPOTENCY_KEY_MAX: usize = 255;
 
@@ -109,16 +109,6 @@ pub struct Outcome<T> {
     pub value: T,
     /// Whether an earlier call with the same idempotency key did it.
     pub replayed: bool,
-}
-
-impl<T> Outcome<T> {
-    /// What a call gives that stored nothing: a dry run, or a change of nothing.
-    fn tried(value: T) -> Self {
-        Self {
-            value,
-            replayed: false,
-        }
-    }
 }
 
 impl App {
@@ -264,39 +254,6 @@ impl App {
             result: Vec::new(),
         }))
     }
-
-    /// Says what a call's key already did: the ids of that call, or nothing.
-    async fn replayed(
-        &self,
-        caller: &Caller,
-        idempotency: Option<&Idempotency>,
-    ) -> Result<Option<Vec<[u8; 16]>>, Fault> {
-        let Some(record) = idempotency else {
-            return Ok(None);
-        };
-        let earlier = self
-            .store
-            .idempotent_result(caller.account, record.clone())
-            .await?;
-        match earlier {
-            Some(Answer::Replayed(ids)) => Ok(Some(ids)),
-            Some(Answer::KeyReused) => Err(key_reused()),
-            Some(Answer::Applied(_) | Answer::Failed(_)) | None => Ok(None),
-        }
-    }
-
-    /// Says what a refused call's key already did, so that a call that can't be done twice is still repeatable.
-    async fn replay_of(
-        &self,
-        caller: &Caller,
-        idempotency: Option<&Idempotency>,
-        problems: Vec<Problem>,
-    ) -> Result<Vec<[u8; 16]>, Fault> {
-        match self.replayed(caller, idempotency).await? {
-            Some(ids) => Ok(ids),
-            None => Err(Fault::Refused(problems)),
-        }
-    }
 }
 
 /// Refuses a filter's text that no database takes.
@@ -305,21 +262,4 @@ fn no_nul(text: Option<&String>) -> Result<(), Error> {
         return Err(Error::invalid("A filter can't contain the character NUL."));
     }
     Ok(())
-}
-
-fn key_reused() -> Fault {
-    Problem::new(
-        ProblemCode::IdempotencyKeyReused,
-        "idempotencyKey",
-        "This idempotency key was used with another input.",
-    )
-    .into()
-}
-
-/// The answer when others changed the same thing at each attempt.
-fn contended() -> Error {
-    Error::new(
-        ErrorKind::Overloaded,
-        "Others are changing the same object; try again.",
-    )
 }

@@ -2,7 +2,8 @@
 
 use crate::access::{Caller, Scope};
 use crate::account::Account;
-use crate::app::{ATTEMPTS, App, Outcome, contended, key_reused};
+use crate::app::settle::{Decision, Settled};
+use crate::app::{ATTEMPTS, App, Outcome, contended};
 use crate::commit::Answer;
 use crate::decide::endpoints::{
     CreatedEndpoint, EndpointSettings, EndpointsSnapshot, NewEndpoint, create, create_all, name,
@@ -41,43 +42,33 @@ impl App {
             .map(str::as_bytes)
             .collect();
         let idempotency = self.idempotency(caller, "createEndpoint", key, &parts)?;
-        for _ in 0..ATTEMPTS {
-            let snapshot = self
-                .endpoints_snapshot(caller.account, std::slice::from_ref(new))
-                .await?;
-            let (mut commit, mut created) =
-                match create(&self.mint(), caller.account, new, &snapshot) {
-                    Ok(decided) => decided,
-                    Err(problems) if dry_run => return Err(Fault::Refused(problems)),
-                    Err(problems) => {
-                        let ids = self
-                            .replay_of(caller, idempotency.as_ref(), problems)
-                            .await?;
-                        return self.endpoint_replayed(caller, &ids).await;
-                    }
-                };
-            if dry_run {
-                created.generated_password = None;
-                return Ok(Outcome::tried(created));
-            }
-            commit.idempotency = idempotency
-                .clone()
-                .map(|record| record.giving(vec![created.endpoint.id.0]));
-            match self.commit(commit).await? {
-                Answer::Applied(applied) => {
-                    created.endpoint.external_id =
-                        applied.external_ids.first().copied().unwrap_or_default();
-                    return Ok(Outcome {
-                        value: created,
-                        replayed: false,
-                    });
+        let settled = self.settle(
+            caller,
+            idempotency.filter(|_| !dry_run),
+            move || async move {
+                let snapshot = self
+                    .endpoints_snapshot(caller.account, std::slice::from_ref(new))
+                    .await?;
+                let (commit, mut created) =
+                    create(&self.mint(), caller.account, new, &snapshot).map_err(Fault::Refused)?;
+                if dry_run {
+                    created.generated_password = None;
+                    return Ok(Decision::Nothing(created));
                 }
-                Answer::Replayed(ids) => return self.endpoint_replayed(caller, &ids).await,
-                Answer::KeyReused => return Err(key_reused()),
-                Answer::Failed(_) => {}
-            }
+                Ok(Decision::Store {
+                    commit,
+                    gives: vec![created.endpoint.id.0],
+                    value: created,
+                })
+            },
+            move |ids| async move { self.endpoint_created(caller, &ids).await },
+        );
+        let mut settled = settled.await?;
+        if let Settled::Applied(created, applied) = &mut settled {
+            created.endpoint.external_id =
+                applied.external_ids.first().copied().unwrap_or_default();
         }
-        Err(contended().into())
+        Ok(settled.into())
     }
 
     /// Makes endpoints in one commit: all or none when `atomic`, else those that are well. A dry run is as that of
@@ -104,51 +95,42 @@ impl App {
             .map(str::as_bytes)
             .collect();
         let idempotency = self.idempotency(caller, "createEndpoints", key, &parts)?;
-        for _ in 0..ATTEMPTS {
-            let snapshot = self.endpoints_snapshot(caller.account, new).await?;
-            let (mut commit, results) = create_all(&self.mint(), caller.account, new, &snapshot);
-            let mut created = collected(results);
-            if !created.problems.is_empty() && (atomic || commit.writes.is_empty()) {
-                let problems = created.problems;
+        let settled = self.settle(
+            caller,
+            idempotency.filter(|_| !dry_run),
+            move || async move {
+                let snapshot = self.endpoints_snapshot(caller.account, new).await?;
+                let (commit, results) = create_all(&self.mint(), caller.account, new, &snapshot);
+                let mut created = collected(results);
+                if !created.problems.is_empty() && (atomic || commit.writes.is_empty()) {
+                    return Err(Fault::Refused(created.problems));
+                }
                 if dry_run {
-                    return Err(Fault::Refused(problems));
+                    for made in created.endpoints.iter_mut().flatten() {
+                        made.generated_password = None;
+                    }
+                    return Ok(Decision::Nothing(created));
                 }
-                let ids = self
-                    .replay_of(caller, idempotency.as_ref(), problems)
-                    .await?;
-                return self.endpoints_replayed(caller, &ids).await;
-            }
-            if dry_run {
-                for made in created.endpoints.iter_mut().flatten() {
-                    made.generated_password = None;
-                }
-                return Ok(Outcome::tried(created));
-            }
-            commit.idempotency = idempotency.clone().map(|record| {
                 // A place that was refused is kept as the nil id, which no endpoint has.
                 let ids = created.endpoints.iter();
-                record.giving(
-                    ids.map(|made| made.as_ref().map_or([0; 16], |made| made.endpoint.id.0))
-                        .collect(),
-                )
-            });
-            match self.commit(commit).await? {
-                Answer::Applied(applied) => {
-                    let made = created.endpoints.iter_mut().flatten();
-                    for (made, external_id) in made.zip(applied.external_ids) {
-                        made.endpoint.external_id = external_id;
-                    }
-                    return Ok(Outcome {
-                        value: created,
-                        replayed: false,
-                    });
-                }
-                Answer::Replayed(ids) => return self.endpoints_replayed(caller, &ids).await,
-                Answer::KeyReused => return Err(key_reused()),
-                Answer::Failed(_) => {}
+                let gives =
+                    ids.map(|made| made.as_ref().map_or([0; 16], |made| made.endpoint.id.0));
+                Ok(Decision::Store {
+                    commit,
+                    gives: gives.collect(),
+                    value: created,
+                })
+            },
+            move |ids| async move { self.endpoints_created(caller, &ids).await },
+        );
+        let mut settled = settled.await?;
+        if let Settled::Applied(created, applied) = &mut settled {
+            let made = created.endpoints.iter_mut().flatten();
+            for (made, external_id) in made.zip(&applied.external_ids) {
+                made.endpoint.external_id = *external_id;
             }
         }
-        Err(contended().into())
+        Ok(settled.into())
     }
 
     /// Makes the system gateway of an account, of which there is at most one; for the operator, so there is no caller.
@@ -212,28 +194,25 @@ impl App {
         })
     }
 
-    async fn endpoint_replayed(
+    async fn endpoint_created(
         &self,
         caller: &Caller,
         ids: &[[u8; 16]],
-    ) -> Result<Outcome<CreatedEndpoint>, Fault> {
+    ) -> Result<CreatedEndpoint, Fault> {
         let ids = ids.iter().copied().map(EndpointId).collect();
         let found = self.store.endpoints_by_ids(caller.account, ids).await?;
         let endpoint = found.into_iter().next();
-        Ok(Outcome {
-            value: CreatedEndpoint {
-                endpoint: endpoint.ok_or_else(|| Error::not_found("endpoint"))?,
-                generated_password: None,
-            },
-            replayed: true,
+        Ok(CreatedEndpoint {
+            endpoint: endpoint.ok_or_else(|| Error::not_found("endpoint"))?,
+            generated_password: None,
         })
     }
 
-    async fn endpoints_replayed(
+    async fn endpoints_created(
         &self,
         caller: &Caller,
         ids: &[[u8; 16]],
-    ) -> Result<Outcome<CreatedEndpoints>, Fault> {
+    ) -> Result<CreatedEndpoints, Fault> {
         let ids: Vec<EndpointId> = ids.iter().copied().map(EndpointId).collect();
         let found = self
             .store
@@ -247,12 +226,9 @@ impl App {
                 generated_password: None,
             })
         });
-        Ok(Outcome {
-            value: CreatedEndpoints {
-                endpoints: endpoints.collect(),
-                problems: Vec::new(),
-            },
-            replayed: true,
+        Ok(CreatedEndpoints {
+            endpoints: endpoints.collect(),
+            problems: Vec::new(),
         })
     }
 }

@@ -1,8 +1,8 @@
 //! Deleting endpoints.
 
 use crate::access::{Caller, Scope};
-use crate::app::{ATTEMPTS, App, Outcome, contended, key_reused};
-use crate::commit::Answer;
+use crate::app::settle::Decision;
+use crate::app::{App, Outcome};
 use crate::decide::endpoints::{Waiting, deletable, delete, fail_some};
 use crate::endpoint::Endpoint;
 use crate::error::Problem;
@@ -26,54 +26,35 @@ impl App {
     ) -> Result<Outcome<EndpointId>, Fault> {
         caller.require(Scope::EndpointsDelete)?;
         let idempotency = self.idempotency(caller, "deleteEndpoint", key, &[&id.0])?;
-        let done = |replayed| {
-            Ok(Outcome {
-                value: id,
-                replayed,
-            })
-        };
-        let mut attempts = 0;
-        while attempts < ATTEMPTS {
-            let found = self
-                .store
-                .endpoint(caller.account, EndpointKey::Id(id))
-                .await?;
-            let (Found::One(endpoint), true) = (found, caller.sees(id)) else {
-                let problems = vec![Problem::not_found("id", "endpoint")];
-                self.replay_of(caller, idempotency.as_ref(), problems)
-                    .await?;
-                return done(true);
-            };
-            if let Some(record) = &idempotency {
-                match self
-                    .store
-                    .idempotent_result(caller.account, record.clone())
-                    .await?
-                {
-                    Some(Answer::KeyReused) => return Err(key_reused()),
-                    Some(Answer::Replayed(_)) => return done(true),
-                    Some(Answer::Applied(_) | Answer::Failed(_)) | None => {}
+        let settled = self.settle(
+            caller,
+            idempotency,
+            move || async move {
+                loop {
+                    let found = self
+                        .store
+                        .endpoint(caller.account, EndpointKey::Id(id))
+                        .await?;
+                    let (Found::One(endpoint), true) = (found, caller.sees(id)) else {
+                        return Err(Problem::not_found("id", "endpoint").into());
+                    };
+                    deletable(&endpoint)?;
+                    let waiting = self.waiting_for(&endpoint).await?;
+                    if waiting.len() < WAITING_MAX {
+                        return Ok(Decision::Store {
+                            commit: delete(&self.mint(), &endpoint, &waiting),
+                            gives: Vec::new(),
+                            value: id,
+                        });
+                    }
+                    // Too many for one transaction: a step of them fails first.
+                    self.commit(fail_some(&self.mint(), &endpoint, &waiting))
+                        .await?;
                 }
-            }
-            deletable(&endpoint)?;
-            let waiting = self.waiting_for(&endpoint).await?;
-            if waiting.len() >= WAITING_MAX {
-                // Too many for one transaction: a step of them fails first.
-                self.commit(fail_some(&self.mint(), &endpoint, &waiting))
-                    .await?;
-                continue;
-            }
-            attempts += 1;
-            let mut commit = delete(&self.mint(), &endpoint, &waiting);
-            commit.idempotency = idempotency.clone();
-            match self.commit(commit).await? {
-                Answer::Applied(_) => return done(false),
-                Answer::Replayed(_) => return done(true),
-                Answer::KeyReused => return Err(key_reused()),
-                Answer::Failed(_) => {}
-            }
-        }
-        Err(contended().into())
+            },
+            move |_| async move { Ok(id) },
+        );
+        Ok(settled.await?.into())
     }
 
     /// Returns messages on their way to an endpoint with the sender's copies, at most [`WAITING_MAX`].

@@ -1,8 +1,9 @@
 //! Changing endpoints.
 
 use crate::access::{Caller, Scope};
-use crate::app::{ATTEMPTS, App, Outcome, contended, key_reused};
-use crate::commit::{Answer, Commit};
+use crate::app::settle::Decision;
+use crate::app::{App, Outcome};
+use crate::commit::Commit;
 use crate::decide::Mint;
 use crate::decide::endpoints::{
     EndpointChange, EndpointReplacement, EndpointSettings, UpdateSnapshot, UpdatedEndpoint,
@@ -110,40 +111,28 @@ impl App {
         let parts = change.parts();
         let parts: Vec<&[u8]> = parts.iter().map(String::as_bytes).collect();
         let idempotency = self.idempotency(caller, change.operation(), key, &parts)?;
-        for _ in 0..ATTEMPTS {
-            let decided = match self.update_snapshot(caller, change).await? {
-                Some(snapshot) => change.decide(&self.mint(), &snapshot),
-                None => Err(vec![Problem::not_found("id", "endpoint")]),
-            };
-            let (mut commit, mut updated) = match decided {
-                Ok(decided) => decided,
-                Err(problems) if dry_run => return Err(Fault::Refused(problems)),
-                Err(problems) => {
-                    // The first call may have made this one stale.
-                    self.replay_of(caller, idempotency.as_ref(), problems)
-                        .await?;
-                    return self.change_replayed(caller, change.id()).await;
+        let settled = self.settle(
+            caller,
+            idempotency.filter(|_| !dry_run),
+            move || async move {
+                let snapshot = self.update_snapshot(caller, change).await?;
+                let snapshot = snapshot.ok_or_else(|| Problem::not_found("id", "endpoint"))?;
+                let (commit, mut updated) = change
+                    .decide(&self.mint(), &snapshot)
+                    .map_err(Fault::Refused)?;
+                if dry_run {
+                    updated.generated_password = None;
+                    return Ok(Decision::Nothing(updated));
                 }
-            };
-            if dry_run {
-                updated.generated_password = None;
-                return Ok(Outcome::tried(updated));
-            }
-            let record = idempotency.clone();
-            commit.idempotency = record.map(|record| record.giving(vec![change.id().0]));
-            match self.commit(commit).await? {
-                Answer::Applied(_) => {
-                    return Ok(Outcome {
-                        value: updated,
-                        replayed: false,
-                    });
-                }
-                Answer::Replayed(_) => return self.change_replayed(caller, change.id()).await,
-                Answer::KeyReused => return Err(key_reused()),
-                Answer::Failed(_) => {}
-            }
-        }
-        Err(contended().into())
+                Ok(Decision::Store {
+                    commit,
+                    gives: vec![change.id().0],
+                    value: updated,
+                })
+            },
+            move |_| async move { self.endpoint_changed(caller, change.id()).await },
+        );
+        Ok(settled.await?.into())
     }
 
     /// Reads what a change is decided on; `None` when the caller has no such endpoint.
@@ -182,11 +171,11 @@ impl App {
         }))
     }
 
-    async fn change_replayed(
+    async fn endpoint_changed(
         &self,
         caller: &Caller,
         id: EndpointId,
-    ) -> Result<Outcome<UpdatedEndpoint>, Fault> {
+    ) -> Result<UpdatedEndpoint, Fault> {
         let found = self
             .store
             .endpoint(caller.account, EndpointKey::Id(id))
@@ -194,13 +183,10 @@ impl App {
         let Found::One(endpoint) = found else {
             return Err(Error::not_found("endpoint").into());
         };
-        Ok(Outcome {
-            value: UpdatedEndpoint {
-                endpoint,
-                changed: Vec::new(),
-                generated_password: None,
-            },
-            replayed: true,
+        Ok(UpdatedEndpoint {
+            endpoint,
+            changed: Vec::new(),
+            generated_password: None,
         })
     }
 }
