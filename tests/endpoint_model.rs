@@ -29,8 +29,9 @@ const DEFAULTS: [Default; 10] = [
     ("addresses", || json!([])),
 ];
 /// The other fields that a replacement of a phone or trunk must have, with their defaults.
-const REST: [Default; 9] = [
+const REST: [Default; 10] = [
     ("applicationId", || Value::Null),
+    ("numbers", || Value::Null),
     ("sendAs", || Value::Null),
     ("ciphers", || Value::Null),
     ("digestAlgorithms", || Value::Null),

@@ -51,6 +51,7 @@ fn whole(endpoint: &Value) -> Value {
         "displayName",
         "description",
         "enabled",
+        "numbers",
         "callerId",
         "sendAs",
         "allowOutside",

@@ -21,6 +21,7 @@ mod harness;
 mod hostile;
 mod lists;
 mod messages;
+mod numbers;
 mod presence;
 mod readme;
 mod restart;

@@ -95,6 +95,8 @@ pub enum Precondition {
     ApplicationAt(ApplicationId, i64),
     /// No endpoint of the domain has this canonical name.
     EndpointNameFree(DomainId, String),
+    /// The account has the number, and no other endpoint than this one has it.
+    NumberFor(String, EndpointId),
     /// The endpoint is there, at this version.
     EndpointAt(EndpointId, i64),
     /// The endpoint's set of bindings is at this revision.
@@ -165,6 +167,16 @@ pub enum Write {
     /// for every reader at once, by one mark; their rows go later ([`crate::ports::Store::endpoints_purge`]), because a
     /// million of them would hold up the account.
     EndpointDelete(EndpointId),
+    /// Puts a number of the account on an endpoint, or takes it off the one that has it. The endpoint's own list is
+    /// written with the endpoint.
+    NumberSet {
+        /// The number.
+        number: String,
+        /// The endpoint that has it from now on.
+        endpoint: Option<EndpointId>,
+    },
+    /// Takes a number from the account.
+    NumberRelease(String),
     /// Sets an endpoint's presence.
     EndpointStateSet(EndpointId, EndpointState),
     /// Inserts an empty chat.

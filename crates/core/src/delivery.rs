@@ -1,7 +1,9 @@
 //! Delivery: a message on its way to an endpoint's contacts, and the trace of each attempt.
 
 use crate::binding::Transport;
-use crate::{AccountId, BindingId, DeliveryId, EndpointId, ExchangeId, MessageId, Timestamp};
+use crate::{
+    AccountId, AddressId, BindingId, DeliveryId, EndpointId, ExchangeId, MessageId, Timestamp,
+};
 
 /// A message that waits for, or is on, its way to one endpoint. Deleted when nothing is left to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +40,15 @@ pub struct Dispatch {
     pub lease: i64,
 }
 
+/// Where an attempt goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeliveryTarget {
+    /// A contact of the recipient, over its flow; the binding may be gone meanwhile.
+    Contact(BindingId),
+    /// An address of the trunk that is the recipient; it may be gone meanwhile.
+    Address(AddressId),
+}
+
 /// How one attempt ended, or that it has not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DeliveryOutcome {
@@ -69,7 +80,7 @@ impl DeliveryOutcome {
     }
 }
 
-/// One attempt to deliver one message to one contact. Stored before the first byte leaves.
+/// One attempt to deliver one message to one target. Stored before the first byte leaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     /// Its id.
@@ -78,21 +89,21 @@ pub struct Delivery {
     pub account: AccountId,
     /// The message on its way.
     pub exchange: ExchangeId,
-    /// The binding; it may be gone meanwhile.
-    pub binding: BindingId,
-    /// The contact's URI.
+    /// Where it goes.
+    pub target: DeliveryTarget,
+    /// The contact's URI, or that of the trunk's address.
     pub contact_uri: String,
-    /// The transport of its flow.
+    /// The transport to it.
     pub transport: Transport,
-    /// Call-ID of the MESSAGE; the same for each attempt to this contact.
+    /// Call-ID of the MESSAGE; the same for each attempt to this target.
     pub call_id: String,
-    /// From tag of the MESSAGE; the same for each attempt to this contact.
+    /// From tag of the MESSAGE; the same for each attempt to this target.
     pub from_tag: String,
-    /// CSeq number of the MESSAGE; the same for each attempt to this contact.
+    /// CSeq number of the MESSAGE; the same for each attempt to this target.
     pub cseq: u32,
     /// Via branch of the MESSAGE; new for each later attempt, repeated after an unknown outcome.
     pub branch: String,
-    /// Counts the attempts to this contact, from 1.
+    /// Counts the attempts to this target, from 1.
     pub attempt: i32,
     /// When it was stored.
     pub started_at: Timestamp,

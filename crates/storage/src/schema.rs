@@ -20,6 +20,7 @@ macro_rules! tables {
 diesel::allow_tables_to_appear_in_same_query!(accounts, events);
 diesel::allow_tables_to_appear_in_same_query!(domains, domain_names);
 diesel::allow_tables_to_appear_in_same_query!(endpoint_tokens, endpoint_token_credentials);
+diesel::allow_tables_to_appear_in_same_query!(endpoints, account_numbers);
 
 tables! {
     instance (id) {
@@ -40,6 +41,7 @@ tables! {
     account_numbers (number) {
         number -> Text,
         account_id -> DbId,
+        endpoint_id -> Nullable<DbId>,
     }
     domains (account_id, id) {
         account_id -> DbId,
@@ -109,6 +111,7 @@ tables! {
         nested -> Nullable<Text>,
         out_sip_username -> Nullable<Text>,
         has_out_sip_password -> Bool,
+        numbers -> Nullable<Text>,
     }
     endpoint_secrets (account_id, endpoint_id, kind, item_id) {
         account_id -> DbId,
@@ -242,7 +245,7 @@ tables! {
         account_id -> DbId,
         id -> DbId,
         exchange_id -> DbId,
-        binding_id -> DbId,
+        target_id -> DbId,
         contact_uri -> Text,
         transport -> SmallInt,
         call_id -> Text,
@@ -255,6 +258,7 @@ tables! {
         sip_status -> Nullable<Integer>,
         reason -> Nullable<Text>,
         outcome -> SmallInt,
+        target_kind -> SmallInt,
     }
     events (account_id, seq) {
         account_id -> DbId,

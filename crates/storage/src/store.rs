@@ -253,6 +253,14 @@ impl Store for Storage {
         write!(self, accounts::numbers_assign(account, &numbers))
     }
 
+    fn numbers(
+        &self,
+        account: AccountId,
+        numbers: Option<Vec<String>>,
+    ) -> StoreFuture<'_, Vec<(String, Option<EndpointId>)>> {
+        read!(self, accounts::numbers(account, numbers.clone()))
+    }
+
     fn epoch_raise(&self) -> StoreFuture<'_, ()> {
         write!(self, accounts::epoch_raise())
     }

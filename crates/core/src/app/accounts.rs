@@ -4,8 +4,12 @@ use super::App;
 use crate::access::Caller;
 use crate::account::Account;
 use crate::address::violation;
+use crate::commit::Answer;
+use crate::decide::endpoints::release;
+use crate::endpoint::Endpoint;
 use crate::error::{Problem, ProblemCode};
-use crate::{AccountId, Error, Fault};
+use crate::ports::store::{EndpointKey, Found};
+use crate::{AccountId, EndpointId, Error, Fault};
 
 /// The longest name of an account, in characters.
 const ACCOUNT_NAME_MAX: usize = 128;
@@ -69,33 +73,93 @@ impl App {
         account: AccountId,
         numbers: &[String],
     ) -> Result<(), Fault> {
-        let mut canonical = Vec::new();
-        let mut problems = Vec::new();
-        for (i, text) in numbers.iter().enumerate() {
-            match sip_validate::e164(text) {
-                Ok(number) => canonical.push(number.into_owned()),
-                Err(v) => problems.push(violation(&format!("numbers.{i}"), text, &v)),
-            }
-        }
-        if problems.is_empty() {
-            let taken = self
-                .store
-                .numbers_assign(account, canonical.clone())
-                .await?;
-            problems.extend(taken.iter().map(|number| {
+        let canonical = canonical_numbers(numbers)?;
+        let taken = self
+            .store
+            .numbers_assign(account, canonical.clone())
+            .await?;
+        let problems: Vec<Problem> = taken
+            .iter()
+            .map(|number| {
                 let i = canonical.iter().position(|n| n == number).unwrap_or(0);
                 Problem::new(
                     ProblemCode::Conflict,
                     &format!("numbers.{i}"),
                     format!("The number {number} belongs to another account."),
                 )
-            }));
-        }
+            })
+            .collect();
         if problems.is_empty() {
             Ok(())
         } else {
             Err(Fault::Refused(problems))
         }
+    }
+
+    /// Returns an account's numbers, sorted, each with the endpoint that has it.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn numbers(
+        &self,
+        account: AccountId,
+    ) -> Result<Vec<(String, Option<Endpoint>)>, Error> {
+        let numbers = self.store.numbers(account, None).await?;
+        let ids = numbers.iter().filter_map(|(_, id)| *id).collect();
+        let endpoints = self.store.endpoints_by_ids(account, ids).await?;
+        let find = |id: EndpointId| endpoints.iter().find(|e| e.id == id).cloned();
+        Ok(numbers
+            .into_iter()
+            .map(|(number, id)| (number, id.and_then(find)))
+            .collect())
+    }
+
+    /// Takes telephone numbers from an account, and off the endpoints that have them. Each goes in a commit of its own.
+    ///
+    /// # Errors
+    /// `Validation` for each that is no E.164 number, `NotFound` for each that the account does not have; then none goes.
+    pub async fn numbers_release(
+        &self,
+        account: AccountId,
+        numbers: &[String],
+    ) -> Result<(), Fault> {
+        let canonical = canonical_numbers(numbers)?;
+        let known = self.store.numbers(account, Some(canonical.clone())).await?;
+        let is_known = |number: &String| known.iter().any(|(has, _)| has == number);
+        let missing = canonical.iter().enumerate();
+        let missing: Vec<Problem> = missing
+            .filter(|(_, number)| !is_known(number))
+            .map(|(i, _)| Problem::not_found(&format!("numbers.{i}"), "number of the account"))
+            .collect();
+        if !missing.is_empty() {
+            return Err(Fault::Refused(missing));
+        }
+        for number in canonical {
+            self.number_release(account, &number).await?;
+        }
+        Ok(())
+    }
+
+    async fn number_release(&self, account: AccountId, number: &str) -> Result<(), Fault> {
+        for _ in 0..super::ATTEMPTS {
+            let named = vec![number.to_owned()];
+            let found = self.store.numbers(account, Some(named)).await?;
+            let Some((_, holder)) = found.into_iter().next() else {
+                return Ok(());
+            };
+            let endpoint = match holder {
+                None => None,
+                Some(id) => match self.store.endpoint(account, EndpointKey::Id(id)).await? {
+                    Found::One(endpoint) => Some(endpoint),
+                    Found::None | Found::Ambiguous => continue,
+                },
+            };
+            let commit = release(&self.mint(), account, number, endpoint.as_ref());
+            if matches!(self.commit(commit).await?, Answer::Applied(_)) {
+                return Ok(());
+            }
+        }
+        Err(super::contended().into())
     }
 
     /// Raises the epoch of every log; a restore does it, so that no client goes on silently.
@@ -104,5 +168,22 @@ impl App {
     /// Those of the store.
     pub async fn epoch_raise(&self) -> Result<(), Error> {
         self.store.epoch_raise().await
+    }
+}
+
+/// Reads numbers as the operator writes them.
+fn canonical_numbers(texts: &[String]) -> Result<Vec<String>, Fault> {
+    let mut canonical = Vec::with_capacity(texts.len());
+    let mut problems = Vec::new();
+    for (i, text) in texts.iter().enumerate() {
+        match sip_validate::e164(text) {
+            Ok(number) => canonical.push(number.into_owned()),
+            Err(v) => problems.push(violation(&format!("numbers.{i}"), text, &v)),
+        }
+    }
+    if problems.is_empty() {
+        Ok(canonical)
+    } else {
+        Err(Fault::Refused(problems))
     }
 }

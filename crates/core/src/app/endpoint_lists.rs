@@ -104,6 +104,14 @@ fn resolved(caller: &Caller, filter: EndpointFilter) -> Result<EndpointFilter, E
     let mut filter = narrowed(caller, filter);
     // An empty text is in every name, and so is no filter.
     filter.name_contains.take_if(|text| text.is_empty());
+    filter.number.take_if(|text| text.is_empty());
+    if let Some(text) = &filter.number {
+        match sip_validate::e164(text) {
+            Ok(number) => filter.number = Some(number.into_owned()),
+            // What is no number is on no endpoint.
+            Err(_) => filter.ids = Some(Vec::new()),
+        }
+    }
     if let Some(name) = filter.technology.take() {
         let known = technology(&name).ok_or_else(|| Error::not_found("technology"))?;
         if !known.available {

@@ -3,7 +3,7 @@
 use super::{Mint, printable};
 use crate::binding::Binding;
 use crate::commit::{Commit, Precondition, Write};
-use crate::delivery::{Delivery, DeliveryOutcome, Dispatch};
+use crate::delivery::{Delivery, DeliveryOutcome, DeliveryTarget, Dispatch};
 use crate::endpoint::Endpoint;
 use crate::event::{EventBody, Subjects};
 use crate::id::NodeId;
@@ -67,7 +67,8 @@ pub fn plan(
     let mut attempts = Vec::new();
     let mut unreached = false;
     for binding in bindings {
-        let latest = trace.iter().rev().find(|d| d.binding == binding.id);
+        let target = DeliveryTarget::Contact(binding.id);
+        let latest = trace.iter().rev().find(|d| d.target == target);
         match latest {
             Some(latest) if latest.outcome.is_final() => continue,
             // A device that registers later gets only what no contact has taken.
@@ -117,7 +118,7 @@ fn attempt(
             id: mint.id(DeliveryId::new),
             account: dispatch.account,
             exchange: dispatch.id,
-            binding: binding.id,
+            target: DeliveryTarget::Contact(binding.id),
             contact_uri: binding.contact_uri.clone(),
             transport: binding.flow.transport,
             call_id: latest.map_or_else(token, |d| d.call_id.clone()),

@@ -33,6 +33,7 @@ pub(crate) fn endpoint(name: &str) -> Endpoint {
         enabled: true,
         has_password: true,
         digest_algorithms: vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5],
+        numbers: Vec::new(),
         caller_id: None,
         send_as: None,
         allow_outside: false,

@@ -55,6 +55,8 @@ fields! {
     Application "applicationId";
     /// Whether it may register, send and receive.
     Enabled "enabled";
+    /// The numbers on which it receives and from which it sends.
+    Numbers "numbers";
     /// The name that others see as the caller.
     CallerId "callerId";
     /// The number that it sends from.

@@ -20,6 +20,8 @@ pub const DISPLAY_NAME_MAX: usize = 255;
 pub const DESCRIPTION_MAX: usize = 1024;
 /// What `sendAs` says in place of a number: any of the account's numbers, kept for a chat.
 pub const SEND_AS_RANDOM: &str = "random";
+/// The most numbers of an endpoint; they are read with it.
+pub const NUMBERS_MAX: usize = 100;
 /// The most endpoints that one call makes.
 pub const BULK_MAX: usize = 1000;
 
@@ -72,6 +74,8 @@ pub struct Endpoint {
     pub has_password: bool,
     /// Which digests of its password are kept, and so accepted; the challenge is its domain's.
     pub digest_algorithms: Vec<DigestAlgorithm>,
+    /// The E.164 numbers on which it receives and from which it sends, in the order given.
+    pub numbers: Vec<String>,
     /// The name that others see as the caller.
     pub caller_id: Option<String>,
     /// The E.164 number that it sends from, or [`SEND_AS_RANDOM`]; `None` means as the profile says.

@@ -39,6 +39,8 @@ pub struct EndpointFilter {
     pub domain: Option<DomainId>,
     /// Only in this state.
     pub state: Option<EndpointState>,
+    /// Only the one with this number, in E.164 form.
+    pub number: Option<String>,
     /// Only enabled or only disabled ones.
     pub enabled: Option<bool>,
     /// Made at this time or later.
@@ -243,6 +245,14 @@ pub trait Store: Send + Sync {
         account: AccountId,
         numbers: Vec<String>,
     ) -> StoreFuture<'_, Vec<String>>;
+
+    /// Returns those of these numbers that the account has, or all of its numbers, each with the endpoint that has it;
+    /// sorted.
+    fn numbers(
+        &self,
+        account: AccountId,
+        numbers: Option<Vec<String>>,
+    ) -> StoreFuture<'_, Vec<(String, Option<EndpointId>)>>;
 
     /// Raises the epoch of every account's log; done by a restore.
     fn epoch_raise(&self) -> StoreFuture<'_, ()>;

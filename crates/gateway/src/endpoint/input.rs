@@ -83,6 +83,8 @@ pub(crate) struct EndpointFilterInput {
     domain_id: Option<ID>,
     /// Only in this state.
     state: Option<EndpointState>,
+    /// Only the one with this number, in E.164 form; visual separators do not matter. An empty text does not filter.
+    number: Option<String>,
     /// Only enabled, or only disabled ones.
     enabled: Option<bool>,
     /// Only what was made in this time.
@@ -104,6 +106,7 @@ impl EndpointFilterInput {
             technology: filter.technology,
             domain: filter.domain_id.map(|id| DomainId::of(&id)),
             state: filter.state.map(Into::into),
+            number: filter.number,
             enabled: filter.enabled,
             from: created_at.as_ref().and_then(|t| t.from).map(|at| at.0),
             to: created_at.as_ref().and_then(|t| t.to).map(|at| at.0),
@@ -222,6 +225,9 @@ pub(crate) struct EndpointPatchInput {
     application_id: MaybeUndefined<ID>,
     /// Whether it may register, send and receive; null means true. When it becomes false, its contacts are removed at once.
     enabled: MaybeUndefined<bool>,
+    /// The E.164 numbers on which it receives and from which it sends, at most 100, each assigned to the account and on no
+    /// other endpoint; null means none. The list is taken as a whole, also with MERGE.
+    numbers: MaybeUndefined<Vec<String>>,
     /// The name that others see as the caller, at most 255 characters without control characters.
     caller_id: MaybeUndefined<String>,
     /// The E.164 number that it sends from, or `random`; null means as the profile says.
@@ -275,6 +281,7 @@ impl EndpointPatchInput {
             description: field(&self.description, String::clone),
             application: field(&self.application_id, ApplicationId::of),
             enabled: field(&self.enabled, |value| *value),
+            numbers: field(&self.numbers, Vec::clone),
             caller_id: field(&self.caller_id, String::clone),
             send_as: field(&self.send_as, String::clone),
             allow_outside: field(&self.allow_outside, |value| *value),
@@ -322,6 +329,9 @@ pub(crate) struct CreateEndpointInput {
     /// Whether it may register, send and receive.
     #[graphql(default = true)]
     enabled: bool,
+    /// The E.164 numbers on which it receives and from which it sends, at most 100, each assigned to the account and on no
+    /// other endpoint.
+    numbers: Option<Vec<String>>,
     /// The name that others see as the caller, at most 255 characters without control characters.
     caller_id: Option<String>,
     /// The E.164 number that it sends from, or `random`; absent means as the profile says.
@@ -385,6 +395,7 @@ impl CreateEndpointInput {
             description: given(self.description.as_ref(), String::clone),
             application: given(self.application_id.as_ref(), ApplicationId::of),
             enabled: Field::Value(self.enabled),
+            numbers: given(self.numbers.as_ref(), Vec::clone),
             caller_id: given(self.caller_id.as_ref(), String::clone),
             send_as: given(self.send_as.as_ref(), String::clone),
             allow_outside: Field::Value(self.allow_outside),

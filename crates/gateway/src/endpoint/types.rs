@@ -283,6 +283,12 @@ impl Endpoint {
         SipUri(self.row.sip_uri())
     }
 
+    /// The E.164 numbers on which it receives and from which it sends, in the order given; at most 100. The operator assigns
+    /// numbers to the account (`Account.numbers`), of which each is on one endpoint at most. They can be changed.
+    async fn numbers(&self) -> &[String] {
+        &self.row.numbers
+    }
+
     /// Whether it can be reached.
     async fn state(&self) -> EndpointState {
         self.row.state.into()

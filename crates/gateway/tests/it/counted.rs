@@ -79,6 +79,7 @@ forward! {
     account(id: AccountId) -> Option<Account>;
     account_by_name(name: String) -> Option<Account>;
     numbers_assign(account: AccountId, numbers: Vec<String>) -> Vec<String>;
+    numbers(account: AccountId, numbers: Option<Vec<String>>) -> Vec<(String, Option<EndpointId>)>;
     epoch_raise() -> ();
     token_by_hash(hash: [u8; 32]) -> Option<ApiToken>;
     token(account: AccountId, id: TokenId) -> Option<ApiToken>;

@@ -16,8 +16,8 @@ use sipgraph_core::{
 use super::{AccountState, Conn, FOR_UPDATE, load_over};
 use crate::{
     rows::{
-        AccountKey, CallKey, ChatCounters, ChatKeyRow, NameKey, ObjectKey, ids_from_bytes,
-        status_number,
+        AccountKey, CallKey, ChatCounters, ChatKeyRow, NameKey, NumberKey, ObjectKey,
+        ids_from_bytes, status_number,
     },
     sql::columns,
     types::{DbId, DbTime, Id, Time},
@@ -45,6 +45,8 @@ pub(super) struct Facts {
     applications: HashMap<Place, i64>,
     domains_with_endpoints: HashSet<Place>,
     endpoint_names: HashSet<(Place, String)>,
+    /// The numbers of accounts, each with the endpoint that has it.
+    numbers: HashMap<NumberKey, Option<Id>>,
     /// (version, `bindings_revision`)
     endpoints: HashMap<Place, (i64, i64)>,
     /// How many dispatches are on their way to an endpoint.
@@ -74,6 +76,7 @@ struct Wanted {
     applications: BTreeSet<ObjectKey>,
     domains_with_endpoints: BTreeSet<ObjectKey>,
     endpoint_names: BTreeSet<NameKey>,
+    numbers: BTreeSet<NumberKey>,
     endpoints: BTreeSet<ObjectKey>,
     awaited: BTreeSet<ObjectKey>,
     chat_keys: BTreeSet<ChatKeyRow>,
@@ -169,6 +172,12 @@ impl Wanted {
                     name: name.clone(),
                 });
             }
+            Precondition::NumberFor(number, _) => {
+                self.numbers.insert(NumberKey {
+                    account_id,
+                    number: number.clone(),
+                });
+            }
             Precondition::EndpointAt(id, _) | Precondition::BindingsAt(id, _) => {
                 self.endpoints.insert(object((*id).into()));
             }
@@ -238,6 +247,7 @@ impl Facts {
             .extend(load_over::<_, (DbId, DbId), Place>(c, text, keys).await?);
         self.load_endpoints(c, rows(wanted.endpoint_names), rows(wanted.endpoints))
             .await?;
+        self.load_numbers(c, rows(wanted.numbers)).await?;
         self.load_chats(c, rows(wanted.chat_keys), rows(wanted.chats))
             .await?;
         self.load_deliveries(c, rows(wanted.awaited), rows(wanted.leases))
@@ -406,6 +416,22 @@ impl Facts {
         Ok(())
     }
 
+    async fn load_numbers(&mut self, c: &mut Conn, keys: Vec<NumberKey>) -> QueryResult<()> {
+        for key in &keys {
+            self.numbers.remove(key);
+        }
+        let text = "SELECT t.account_id, t.number, t.endpoint_id FROM {rows} \
+                    JOIN account_numbers t ON t.number = k.number AND t.account_id = k.account_id";
+        type Sql = (DbId, Text, Nullable<DbId>);
+        for (account_id, number, endpoint) in
+            load_over::<_, Sql, (Id, String, Option<Id>)>(c, text, keys).await?
+        {
+            self.numbers
+                .insert(NumberKey { account_id, number }, endpoint);
+        }
+        Ok(())
+    }
+
     async fn load_chats(
         &mut self,
         c: &mut Conn,
@@ -535,6 +561,14 @@ impl Facts {
             Precondition::EndpointNameFree(domain, name) => !self
                 .endpoint_names
                 .contains(&(place((*domain).into()), name.clone())),
+            Precondition::NumberFor(number, endpoint) => {
+                let key = NumberKey {
+                    account_id,
+                    number: number.clone(),
+                };
+                let found = self.numbers.get(&key);
+                found.is_some_and(|has| has.is_none_or(|has| has == Id::from(*endpoint)))
+            }
             Precondition::EndpointAt(id, version) => self
                 .endpoints
                 .get(&place((*id).into()))

@@ -304,6 +304,7 @@ enum Row {
     Application(Id),
     Endpoint(Id),
     EndpointState(Id),
+    Number(String),
     Message(Id),
     Dispatch(Id),
     Delivery(Id),
@@ -348,6 +349,10 @@ fn read_of(account: AccountId, precondition: &Precondition) -> (Option<Row>, Vec
                 Set::EndpointName((*domain).into(), name.clone()),
             ],
         ),
+        // Where an endpoint is deleted, its numbers become free.
+        Precondition::NumberFor(number, _) => {
+            (Some(Row::Number(number.clone())), vec![Set::Endpoints])
+        }
         Precondition::EndpointAt(id, _) => (Some(Row::Endpoint((*id).into())), Vec::new()),
         Precondition::BindingsAt(id, _) => (
             Some(Row::Endpoint((*id).into())),
@@ -407,6 +412,9 @@ fn change_of(account: AccountId, write: &Write) -> (Option<Row>, Vec<Set>) {
             Some(Row::Endpoint((*id).into())),
             vec![Set::Endpoints, Set::BindingsOf((*id).into())],
         ),
+        Write::NumberSet { number, .. } | Write::NumberRelease(number) => {
+            (Some(Row::Number(number.clone())), Vec::new())
+        }
         Write::EndpointStateSet(id, _) => (Some(Row::EndpointState((*id).into())), Vec::new()),
         Write::ChatInsert { .. } => (None, Vec::new()),
         Write::MessageInsert(message) => (Some(Row::Message(message.id.into())), Vec::new()),

@@ -20,9 +20,10 @@ use crate::{
         CredentialRow, DeliveryEnd, DeliveryRow, DispatchReleaseRow, DispatchRow,
         DomainDeletionRow, DomainNameRow, DomainRow, EndpointChangeRow, EndpointDeletionRow,
         EndpointRow, EndpointTokenRow, EventRow, Hurry, IdempotencyRow, MessageRead, MessageRow,
-        MessageStatusChange, NameKey, ObjectKey, Qualified, Refresh, RegistrationFailureRow,
-        RevisionRaise, SecretKey, SecretRow, StateChange, TokenCredentialRow, TokenRevocation,
-        TokenRow, algorithm_number, contact_number, micros, outcome_number, state_number,
+        MessageStatusChange, NameKey, NumberChange, NumberKey, ObjectKey, Qualified, Refresh,
+        RegistrationFailureRow, RevisionRaise, SecretKey, SecretRow, StateChange,
+        TokenCredentialRow, TokenRevocation, TokenRow, algorithm_number, contact_number, micros,
+        outcome_number, state_number,
     },
     seal::Sealing,
     sql::{Columns, columns},
@@ -100,6 +101,8 @@ pub(super) struct Plan {
     credential_deletes: Vec<CredentialKey>,
     secrets: Vec<SecretRow>,
     secret_deletes: Vec<SecretKey>,
+    number_changes: Vec<NumberChange>,
+    number_releases: Vec<NumberKey>,
     states: Vec<StateChange>,
     chats: Vec<ChatRow>,
     message_statuses: Vec<MessageStatusChange>,
@@ -263,6 +266,15 @@ impl Plan {
                 self.application_updates.push(application.clone().into());
             }
             Write::ApplicationDelete(id) => self.application_deletes.push(object((*id).into())),
+            Write::NumberSet { number, endpoint } => self.number_changes.push(NumberChange {
+                account_id,
+                number: number.clone(),
+                endpoint_id: endpoint.map(Into::into),
+            }),
+            Write::NumberRelease(number) => self.number_releases.push(NumberKey {
+                account_id,
+                number: number.clone(),
+            }),
             Write::EndpointStateSet(id, state) => self.states.push(StateChange {
                 account_id,
                 id: (*id).into(),
@@ -463,6 +475,11 @@ impl Plan {
         );
         all.add(&update_text("endpoints", "state = k.state"), self.states);
         all.add(
+            "UPDATE account_numbers AS t SET endpoint_id = k.endpoint_id FROM {rows} \
+             WHERE t.number = k.number AND t.account_id = k.account_id",
+            self.number_changes,
+        );
+        all.add(
             &update_text(
                 "endpoints",
                 "bindings_revision = t.bindings_revision + k.step",
@@ -538,6 +555,9 @@ impl Plan {
         write_bindings(c, self.binding_puts).await?;
         delete(c, "bindings", self.binding_deletes).await?;
         delete(c, "dispatches", self.dispatch_deletes).await?;
+        let text = "DELETE FROM account_numbers WHERE (account_id, number) IN \
+                    (SELECT k.account_id, k.number FROM {rows})";
+        run_over(c, text, self.number_releases).await?;
         delete(c, "applications", self.application_deletes).await?;
         delete_endpoints(c, self.endpoint_deletions).await
     }
@@ -577,7 +597,7 @@ const ENDPOINT_CHANGES: &str = "display_name = k.display_name, description = k.d
     allow_outside = k.allow_outside, ciphers = k.ciphers, codecs = k.codecs, \
     encryption = k.encryption, capacity = k.capacity, cps_limit = k.cps_limit, \
     auth_required = k.auth_required, nested = k.nested, out_sip_username = k.out_sip_username, \
-    has_out_sip_password = k.has_out_sip_password";
+    has_out_sip_password = k.has_out_sip_password, numbers = k.numbers";
 
 /// Removes what others take the place of, or nothing.
 async fn forget_secrets(
@@ -615,7 +635,8 @@ async fn delete(c: &mut Conn, table: &str, keys: Vec<ObjectKey>) -> QueryResult<
     Ok(())
 }
 
-/// Marks what is left of endpoints as hidden, and deletes them with their credentials, tokens, failed registrations and bindings.
+/// Marks what is left of endpoints as hidden, frees their numbers, and deletes them with their credentials, tokens, failed
+/// registrations and bindings.
 async fn delete_endpoints(c: &mut Conn, endpoints: Vec<EndpointDeletionRow>) -> QueryResult<()> {
     let keys: Vec<ObjectKey> = endpoints
         .iter()
@@ -640,6 +661,9 @@ async fn delete_endpoints(c: &mut Conn, endpoints: Vec<EndpointDeletionRow>) -> 
         );
         run_over(c, &text, keys.clone()).await?;
     }
+    let text = "UPDATE account_numbers AS t SET endpoint_id = NULL FROM {rows} \
+                WHERE t.account_id = k.account_id AND t.endpoint_id = k.id";
+    run_over(c, text, keys.clone()).await?;
     delete(c, "endpoints", keys).await
 }
 

@@ -3,12 +3,12 @@
 use diesel::{QueryResult, prelude::*};
 use diesel_async::RunQueryDsl;
 use sipgraph_core::{
-    AccountId, Timestamp,
+    AccountId, EndpointId, Timestamp,
     account::{Account, LogHead},
     commit::{Answer, Idempotency},
 };
 
-use super::Conn;
+use super::{Conn, load};
 use crate::{
     rows::{AccountRow, LogRow, ids_from_bytes},
     schema::{account_numbers, accounts, idempotency},
@@ -110,6 +110,27 @@ pub(crate) async fn numbers_assign(
             .await?;
     }
     Ok(taken)
+}
+
+/// Returns those of these numbers that an account has, or all of its numbers, each with the endpoint that has it.
+pub(crate) async fn numbers(
+    c: &mut Conn,
+    account: AccountId,
+    numbers: Option<Vec<String>>,
+) -> QueryResult<Vec<(String, Option<EndpointId>)>> {
+    let mut query = account_numbers::table
+        .filter(account_numbers::account_id.eq(Id::from(account)))
+        .order(account_numbers::number)
+        .select((account_numbers::number, account_numbers::endpoint_id))
+        .into_boxed();
+    if let Some(numbers) = numbers {
+        query = query.filter(account_numbers::number.eq_any(numbers));
+    }
+    let rows: Vec<(String, Option<Id>)> = load(c, query).await?;
+    Ok(rows
+        .into_iter()
+        .map(|(number, endpoint)| (number, endpoint.map(Into::into)))
+        .collect())
 }
 
 pub(crate) async fn epoch_raise(c: &mut Conn) -> QueryResult<()> {

@@ -26,8 +26,8 @@ use crate::{
         convert, enabled_now, kind_number, state_number,
     },
     schema::{
-        chats, credentials, endpoint_secrets, endpoint_token_credentials, endpoint_tokens,
-        endpoints,
+        account_numbers, chats, credentials, endpoint_secrets, endpoint_token_credentials,
+        endpoint_tokens, endpoints,
     },
     seal::Sealing,
     search::{Plan, SCANS, Search, is_indexed, pattern, places_of, term, time_of},
@@ -51,6 +51,7 @@ fn filtered(account: AccountId, filter: &EndpointFilter) -> endpoints::BoxedQuer
         technology: _,
         domain,
         state,
+        number,
         enabled,
         from,
         to,
@@ -66,6 +67,13 @@ fn filtered(account: AccountId, filter: &EndpointFilter) -> endpoints::BoxedQuer
     }
     if let Some(state) = state {
         query = query.filter(endpoints::state.eq(state_number(*state)));
+    }
+    if let Some(number) = number {
+        let having = account_numbers::table
+            .filter(account_numbers::account_id.eq(Id::from(account)))
+            .filter(account_numbers::number.eq(number.clone()))
+            .select(account_numbers::endpoint_id);
+        query = query.filter(endpoints::id.nullable().eq_any(having));
     }
     if let Some(enabled) = enabled {
         query = query.filter(enabled_now().eq(*enabled));

@@ -4,7 +4,7 @@ use diesel::{
     prelude::*,
     sql_types::{BigInt, Bool, Integer, Nullable, SmallInt, Text},
 };
-use sipgraph_core::delivery::{Delivery, DeliveryOutcome, Dispatch};
+use sipgraph_core::delivery::{Delivery, DeliveryOutcome, DeliveryTarget, Dispatch};
 
 use super::{Corrupt, binding, numbers, sip_status, unsigned};
 use crate::{
@@ -58,7 +58,7 @@ columns! {
         account_id: DbId => Id,
         id: DbId => Id,
         exchange_id: DbId => Id,
-        binding_id: DbId => Id,
+        target_id: DbId => Id,
         contact_uri: Text => String,
         transport: SmallInt => i16,
         call_id: Text => String,
@@ -71,6 +71,7 @@ columns! {
         sip_status: Nullable<Integer> => Option<i32>,
         reason: Nullable<Text> => Option<String>,
         outcome: SmallInt => i16,
+        target_kind: SmallInt => i16,
     }
 
     /// The end of an attempt.
@@ -171,7 +172,7 @@ impl From<Delivery> for DeliveryRow {
             id,
             account,
             exchange,
-            binding: binding_id,
+            target,
             contact_uri,
             transport,
             call_id,
@@ -185,11 +186,15 @@ impl From<Delivery> for DeliveryRow {
             reason,
             outcome,
         } = delivery;
+        let (target_kind, target_id) = match target {
+            DeliveryTarget::Contact(binding) => (0, binding.into()),
+            DeliveryTarget::Address(address) => (1, address.into()),
+        };
         Self {
             account_id: account.into(),
             id: id.into(),
             exchange_id: exchange.into(),
-            binding_id: binding_id.into(),
+            target_id,
             contact_uri,
             transport: binding::transport_number(transport),
             call_id,
@@ -202,6 +207,7 @@ impl From<Delivery> for DeliveryRow {
             sip_status: sip_status.map(Into::into),
             reason,
             outcome: outcome_number(outcome),
+            target_kind,
         }
     }
 }
@@ -214,7 +220,7 @@ impl TryFrom<DeliveryRow> for Delivery {
             account_id,
             id,
             exchange_id,
-            binding_id,
+            target_id,
             contact_uri,
             transport,
             call_id,
@@ -227,12 +233,18 @@ impl TryFrom<DeliveryRow> for Delivery {
             sip_status: status,
             reason,
             outcome: outcome_number,
+            target_kind,
         } = row;
+        let target = match target_kind {
+            0 => DeliveryTarget::Contact(target_id.into()),
+            1 => DeliveryTarget::Address(target_id.into()),
+            _ => return Err(Corrupt::new(format!("delivery target {target_kind}"))),
+        };
         Ok(Self {
             id: id.into(),
             account: account_id.into(),
             exchange: exchange_id.into(),
-            binding: binding_id.into(),
+            target,
             contact_uri,
             transport: binding::transport(transport)?,
             call_id,

@@ -113,6 +113,7 @@ columns! {
         nested: Nullable<Text> => Option<String>,
         out_sip_username: Nullable<Text> => Option<String>,
         has_out_sip_password: Bool => bool,
+        numbers: Nullable<Text> => Option<String>,
     }
 
     /// What a change of an endpoint writes: all but what it is, where it stands and its presence.
@@ -141,6 +142,7 @@ columns! {
         nested: Nullable<Text> => Option<String>,
         out_sip_username: Nullable<Text> => Option<String>,
         has_out_sip_password: Bool => bool,
+        numbers: Nullable<Text> => Option<String>,
     }
 
     /// The HA1 values of one algorithm of an endpoint.
@@ -185,6 +187,16 @@ columns! {
     }
 }
 
+/// The numbers of an endpoint as one text; none for the many that have none.
+fn numbers_text(numbers: &[String]) -> Option<String> {
+    (!numbers.is_empty()).then(|| numbers.join(","))
+}
+
+fn numbers_of(text: Option<&str>) -> Vec<String> {
+    let numbers = text.into_iter().flat_map(|text| text.split(','));
+    numbers.map(str::to_owned).collect()
+}
+
 impl EndpointRow {
     /// Makes the row of an endpoint.
     pub(crate) fn new(endpoint: Endpoint) -> QueryResult<Self> {
@@ -203,6 +215,7 @@ impl EndpointRow {
             enabled,
             has_password,
             digest_algorithms,
+            numbers,
             caller_id,
             send_as,
             allow_outside,
@@ -255,6 +268,7 @@ impl EndpointRow {
             nested: nested::write(nested)?,
             out_sip_username,
             has_out_sip_password,
+            numbers: numbers_text(&numbers),
         })
     }
 }
@@ -295,6 +309,7 @@ impl EndpointChangeRow {
             nested,
             out_sip_username,
             has_out_sip_password,
+            numbers,
         } = EndpointRow::new(endpoint)?;
         Ok(Self {
             account_id,
@@ -320,6 +335,7 @@ impl EndpointChangeRow {
             nested,
             out_sip_username,
             has_out_sip_password,
+            numbers,
         })
     }
 }
@@ -361,6 +377,7 @@ impl TryFrom<EndpointRow> for Endpoint {
             nested,
             out_sip_username,
             has_out_sip_password,
+            numbers,
         } = row;
         Ok(Self {
             id: id.into(),
@@ -377,6 +394,7 @@ impl TryFrom<EndpointRow> for Endpoint {
             enabled,
             has_password,
             digest_algorithms: domain::digest_algorithms(&digest_algorithms)?,
+            numbers: numbers_of(numbers.as_deref()),
             caller_id,
             send_as,
             allow_outside,

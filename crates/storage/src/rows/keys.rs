@@ -84,6 +84,21 @@ columns! {
         state: SmallInt => i16,
     }
 
+    /// Who has a number from now on.
+    #[derive(Debug)]
+    pub(crate) struct NumberChange {
+        account_id: DbId => Id,
+        number: Text => String,
+        endpoint_id: Nullable<DbId> => Option<Id>,
+    }
+
+    /// A number of an account.
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub(crate) struct NumberKey {
+        account_id: DbId => Id,
+        number: Text => String,
+    }
+
     /// By how much an endpoint's `bindings_revision` rises.
     #[derive(Debug)]
     pub(crate) struct RevisionRaise {

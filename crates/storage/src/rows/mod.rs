@@ -33,8 +33,8 @@ pub(crate) use endpoint::{
 pub(crate) use event::{EventRow, contact_number};
 pub(crate) use keys::{
     AccountKey, CallKey, ChatKeyRow, DomainDeletionRow, EndpointDeletionRow, Hurry, IdempotencyRow,
-    NameKey, ObjectKey, Qualified, Refresh, RevisionRaise, StateChange, TokenRevocation,
-    ids_from_bytes, ids_to_bytes,
+    NameKey, NumberChange, NumberKey, ObjectKey, Qualified, Refresh, RevisionRaise, StateChange,
+    TokenRevocation, ids_from_bytes, ids_to_bytes,
 };
 pub(crate) use message::{
     MessageRead, MessageRow, MessageStatusChange, direction_number, status_number,

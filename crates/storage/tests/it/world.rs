@@ -160,6 +160,7 @@ impl World {
             enabled: true,
             has_password: false,
             digest_algorithms: vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5],
+            numbers: Vec::new(),
             caller_id: None,
             send_as: None,
             allow_outside: false,

@@ -187,9 +187,12 @@ impl App {
             .filter_map(|new| Some((new.domain, name(&new.name).ok()?)))
             .collect();
         let taken = self.store.endpoint_names_taken(account, names).await?;
+        let given = new.iter().filter_map(|new| new.settings.numbers.value());
+        let numbers = self.numbers_named(account, given).await?;
         Ok(EndpointsSnapshot {
             domains,
             taken: taken.into_iter().collect(),
+            numbers,
             ..EndpointsSnapshot::default()
         })
     }

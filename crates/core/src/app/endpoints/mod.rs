@@ -9,12 +9,12 @@ pub(super) use delete::WAITING_MAX;
 use super::App;
 use crate::access::{Caller, Scope};
 use crate::binding::Binding;
-use crate::decide::endpoints::{name, name_problems, name_taken};
+use crate::decide::endpoints::{Numbers, name, name_problems, name_taken};
 use crate::endpoint::Endpoint;
 use crate::error::Problem;
 use crate::keyring::Secret;
 use crate::ports::store::{EndpointKey, Found};
-use crate::{DomainId, EndpointId, Error, ErrorKind};
+use crate::{AccountId, DomainId, EndpointId, Error, ErrorKind};
 
 /// What `createEndpoint` would say to a name, of which it tells the first violation alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +64,25 @@ impl App {
             canonical,
             problems,
         })
+    }
+
+    /// Returns those of some numbers, as callers write them, that the account has.
+    async fn numbers_named<'n>(
+        &self,
+        account: AccountId,
+        given: impl IntoIterator<Item = &'n Vec<String>>,
+    ) -> Result<Numbers, Error> {
+        let numbers: Vec<String> = given
+            .into_iter()
+            .flatten()
+            .filter_map(|text| sip_validate::e164(text).ok())
+            .map(std::borrow::Cow::into_owned)
+            .collect();
+        if numbers.is_empty() {
+            return Ok(Numbers::new());
+        }
+        let found = self.store.numbers(account, Some(numbers)).await?;
+        Ok(found.into_iter().collect())
     }
 
     /// Finds an endpoint. Scope: `endpoints.read`.

@@ -161,11 +161,14 @@ impl App {
             }
             Change::Part(_) | Change::Whole(_) => None,
         };
+        let given = change.settings().numbers.value();
+        let numbers = self.numbers_named(caller.account, given).await?;
         Ok(Some(UpdateSnapshot {
             endpoint,
             domain,
             bindings,
             applications: BTreeSet::new(),
+            numbers,
             voip_token,
             profile_encrypts: false,
         }))

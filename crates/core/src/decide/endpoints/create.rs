@@ -1,5 +1,6 @@
 //! Making endpoints, one or many in one commit.
 
+use super::numbers::{Numbers, put, taken};
 use super::settings::{Applied, EndpointSettings, apply, default_algorithms};
 use super::{name, name_taken};
 use crate::commit::{Commit, EndpointSecret, Precondition, Write};
@@ -35,6 +36,8 @@ pub struct EndpointsSnapshot {
     pub taken: BTreeSet<(DomainId, String)>,
     /// Those of their applications that are there.
     pub applications: BTreeSet<ApplicationId>,
+    /// Those of their numbers that the account has.
+    pub numbers: Numbers,
     /// Whether the account has a system gateway. Looked at only for another one.
     pub has_system_gateway: bool,
     /// Whether the operator makes them, who alone may make a system gateway.
@@ -85,6 +88,8 @@ struct Batch<'s> {
     commit: Commit,
     /// Names that endpoints of the batch itself have.
     names: BTreeSet<(DomainId, String)>,
+    /// Numbers that endpoints of the batch itself have.
+    numbers: BTreeSet<String>,
     /// Domains that the commit looks at already.
     domains: BTreeSet<DomainId>,
     /// Whether the account has a system gateway, or gets one by the batch.
@@ -105,6 +110,7 @@ impl<'s> Batch<'s> {
                 events: Vec::new(),
             },
             names: BTreeSet::new(),
+            numbers: BTreeSet::new(),
             domains: BTreeSet::new(),
             has_system_gateway: snapshot.has_system_gateway,
         }
@@ -147,6 +153,12 @@ impl<'s> Batch<'s> {
             problems: found,
         } = applied;
         problems.extend(found);
+        problems.extend(taken(
+            endpoint.id,
+            &endpoint.numbers,
+            &snapshot.numbers,
+            &self.numbers,
+        ));
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -181,6 +193,8 @@ impl<'s> Batch<'s> {
             credentials,
             secrets,
         });
+        put(&mut self.commit, endpoint.id, &[], &endpoint.numbers);
+        self.numbers.extend(endpoint.numbers.iter().cloned());
         self.commit
             .events
             .push(mint.event(Subjects::of(&endpoint), EventBody::EndpointCreated));
@@ -230,6 +244,7 @@ fn blank(mint: &Mint<'_>, domain: &Domain, new: &NewEndpoint, canonical: String)
         enabled: true,
         has_password: false,
         digest_algorithms: default_algorithms(domain),
+        numbers: Vec::new(),
         caller_id: None,
         send_as: None,
         allow_outside: false,

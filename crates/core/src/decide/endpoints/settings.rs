@@ -1,6 +1,7 @@
 //! What a caller may give of an endpoint, and what becomes of an endpoint by it: the rules of every field, once for
 //! create, update and replace.
 
+use super::numbers::numbers;
 use crate::address::violation;
 use crate::binding::Transport;
 use crate::commit::EndpointSecret;
@@ -112,6 +113,8 @@ pub struct EndpointSettings {
     pub application: Field<ApplicationId>,
     /// Whether it may register, send and receive; by default it may.
     pub enabled: Field<bool>,
+    /// The numbers on which it receives and from which it sends; none by default.
+    pub numbers: Field<Vec<String>>,
     /// The name that others see as the caller.
     pub caller_id: Field<String>,
     /// The number that it sends from.
@@ -156,6 +159,7 @@ impl EndpointSettings {
             EndpointField::Description => self.description.is_given(),
             EndpointField::Application => self.application.is_given(),
             EndpointField::Enabled => self.enabled.is_given(),
+            EndpointField::Numbers => self.numbers.is_given(),
             EndpointField::CallerId => self.caller_id.is_given(),
             EndpointField::SendAs => self.send_as.is_given(),
             EndpointField::AllowOutside => self.allow_outside.is_given(),
@@ -215,6 +219,7 @@ impl Applied {
             EndpointField::Description => after.description != before.description,
             EndpointField::Application => after.application != before.application,
             EndpointField::Enabled => after.enabled != before.enabled,
+            EndpointField::Numbers => after.numbers != before.numbers,
             EndpointField::CallerId => after.caller_id != before.caller_id,
             EndpointField::SendAs => after.send_as != before.send_as,
             EndpointField::AllowOutside => after.allow_outside != before.allow_outside,
@@ -304,6 +309,10 @@ fn plain(applied: &mut Applied, before: &Endpoint, domain: &Domain, settings: &E
     endpoint.description = settings.description.over(&before.description);
     endpoint.application = settings.application.over(&before.application);
     endpoint.enabled = settings.enabled.over_default(&before.enabled, true);
+    match numbers(&settings.numbers, &before.numbers) {
+        Ok(numbers) => endpoint.numbers = numbers,
+        Err(found) => problems.extend(found),
+    }
     if let Some(text) = settings.caller_id.value() {
         problems.extend(line("callerId", text, DISPLAY_NAME_MAX));
     }

@@ -1,5 +1,6 @@
 //! Changing an endpoint: in part (PATCH) or as a whole (PUT).
 
+use super::numbers::{Numbers, put, taken};
 use super::settings::{Applied, EndpointSettings, apply, not_updatable};
 use super::system_gateway;
 use crate::binding::Binding;
@@ -69,6 +70,8 @@ pub struct UpdateSnapshot {
     pub bindings: Vec<Binding>,
     /// Those of the applications named that are there.
     pub applications: BTreeSet<ApplicationId>,
+    /// Those of the numbers named that the account has.
+    pub numbers: Numbers,
     /// Its token for VoIP clients; read only when the caller gives one.
     pub voip_token: Option<Secret>,
     /// Whether the account's profile demands encrypted transports.
@@ -242,6 +245,7 @@ fn finish(
         domain,
         bindings,
         applications,
+        numbers,
         voip_token: _,
         profile_encrypts,
     } = snapshot;
@@ -268,6 +272,10 @@ fn finish(
         && !applications.contains(id)
     {
         found.push(Problem::not_found("applicationId", "application"));
+    }
+    if changed.contains(&EndpointField::Numbers) {
+        let nobody = BTreeSet::new();
+        found.extend(taken(before.id, &endpoint.numbers, numbers, &nobody));
     }
     problems.extend(found.into_iter().map(|problem| problem.under(below)));
     if !problems.is_empty() {
@@ -301,6 +309,7 @@ fn finish(
             credentials,
             secrets,
         });
+        put(&mut commit, endpoint.id, &before.numbers, &endpoint.numbers);
         let changed_fields = changed.iter().map(|field| field.as_str().to_owned());
         commit.events.push(mint.event(
             Subjects::of(&endpoint),
@@ -380,6 +389,7 @@ mod tests {
             },
             bindings: Vec::new(),
             applications: BTreeSet::new(),
+            numbers: Numbers::new(),
             voip_token: None,
             profile_encrypts: false,
         }
