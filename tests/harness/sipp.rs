@@ -71,6 +71,22 @@ impl Sipp {
         )
     }
 
+    /// Stands for a carrier at a port, over `u1` (UDP) or `t1` (TCP): challenges as many messages as are named, and takes those of
+    /// the user `acme`.
+    pub(crate) fn trunk(server: &Server, port: u16, transport: &str, calls: u32) -> Self {
+        let scenario = include_str!("sipp/trunk.xml");
+        Self::start_over(
+            transport,
+            server,
+            "trunk",
+            scenario,
+            "",
+            "",
+            port,
+            (calls, 10),
+        )
+    }
+
     /// Runs a scenario for so many calls, so many a second.
     pub(crate) fn load(
         server: &Server,
@@ -92,6 +108,20 @@ impl Sipp {
     }
 
     fn start(
+        server: &Server,
+        name: &'static str,
+        scenario: &str,
+        realm: &str,
+        data: &str,
+        port: u16,
+        pace: (u32, u32),
+    ) -> Self {
+        Self::start_over("u1", server, name, scenario, realm, data, port, pace)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is an argument of SIPp")]
+    fn start_over(
+        transport: &str,
         server: &Server,
         name: &'static str,
         scenario: &str,
@@ -120,7 +150,7 @@ impl Sipp {
             .args(["-sf", "scenario.xml", "-nostdin"])
             .args(["-m", &calls.to_string(), "-r", &calls_per_s.to_string()])
             .args(["-i", "127.0.0.1", "-p", &port.to_string()])
-            .args(["-key", "realm", realm, "-timeout", "30"])
+            .args(["-t", transport, "-key", "realm", realm, "-timeout", "30"])
             .arg(server.udp.to_string())
             .env("TERM", "dumb")
             .stdin(Stdio::null())

@@ -103,7 +103,7 @@ async fn fill(
         .map(async |number| {
             let id = endpoint_make(app, &world.caller, domain, &format!("doomed{number}")).await?;
             let (from, _) = world.pair(number);
-            app.message_send(&world.caller, &message(from, id), None)
+            app.message_send(&world.caller, &message(from, id), false, None)
                 .await
                 .map_err(refused)?;
             Ok::<_, Failure>(())
@@ -127,7 +127,7 @@ async fn latencies(
             let (from, to) = world.pair(sender);
             while still.load(Ordering::Relaxed) {
                 let start = Instant::now();
-                app.message_send(&world.caller, &message(from, to), None)
+                app.message_send(&world.caller, &message(from, to), false, None)
                     .await
                     .map_err(refused)?;
                 took.push(start.elapsed());

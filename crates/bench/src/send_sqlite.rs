@@ -65,7 +65,7 @@ impl Bench {
             async move {
                 let (from, to) = world.pair(sender);
                 for _ in 0..each {
-                    app.message_send(&world.caller, &message(from, to), None)
+                    app.message_send(&world.caller, &message(from, to), false, None)
                         .await
                         .map_err(refused)?;
                 }

@@ -8,11 +8,13 @@ use sipgraph_core::commit::{Answer, Commit};
 use sipgraph_core::decide::Mint;
 use sipgraph_core::decide::domains::NewDomain;
 use sipgraph_core::decide::endpoints::{EndpointSettings, NewCredentials, NewEndpoint};
-use sipgraph_core::decide::messages::{Outgoing, parties, send};
+use sipgraph_core::decide::messages::{Outgoing, Parties, Side, send};
 use sipgraph_core::decide::tokens::NewToken;
+use sipgraph_core::delivery::Way;
 use sipgraph_core::endpoint::EndpointType;
-use sipgraph_core::message::MessageOrigin;
-use sipgraph_core::ports::store::{EndpointKey, SendSnapshot};
+use sipgraph_core::json::JsonObject;
+use sipgraph_core::message::{MessageOrigin, Variables};
+use sipgraph_core::ports::store::{EndpointKey, Found, SendSnapshot};
 use sipgraph_core::ports::{Clock as _, Store};
 use sipgraph_core::{App, DomainId, EndpointId, Fault};
 use std::sync::Arc;
@@ -64,14 +66,18 @@ impl World {
         }
         let mut snapshots = Vec::with_capacity(endpoints);
         for (from, to) in neighbours(&ids) {
-            app.message_send(&caller, &message(from, to), None)
+            app.message_send(&caller, &message(from, to), false, None)
                 .await
                 .map_err(refused)?;
         }
         for (from, to) in neighbours(&ids) {
             let snapshot = instance
                 .store
-                .send_snapshot(caller.account, EndpointKey::Id(from), EndpointKey::Id(to))
+                .send_snapshot(
+                    caller.account,
+                    EndpointKey::Id(from),
+                    Some(EndpointKey::Id(to)),
+                )
                 .await?;
             snapshots.push(snapshot);
         }
@@ -94,15 +100,29 @@ impl World {
     /// Decides on a send from an endpoint to the next, as `sendMessage` does.
     pub(crate) fn decide(&self, number: usize) -> Result<Commit, Failure> {
         let snapshot = &self.snapshots[number % self.snapshots.len()];
-        let (sender, recipient) = parties(snapshot).map_err(|problems| format!("{problems:?}"))?;
+        let (Found::One(sender), Found::One(recipient)) = (&snapshot.sender, &snapshot.recipient)
+        else {
+            return Err("an endpoint is gone".into());
+        };
+        let parties = Parties {
+            sender,
+            from: Side::of(sender),
+            recipient,
+            to: Side::of(recipient),
+            way: Way::Contacts,
+            sender_chat: snapshot.sender_chat,
+            recipient_chat: snapshot.recipient_chat,
+            record_internal: snapshot.record_internal,
+        };
         let mint = Mint::new(System.now(), &System);
         let outgoing = Outgoing {
             origin: MessageOrigin::Api,
             body: BODY.to_owned(),
             content_type: "text/plain".to_owned(),
+            variables: Variables::new(),
             expires_at: mint.now.plus(Duration::from_secs(3 * 24 * 3600)),
         };
-        Ok(send(&mint, snapshot, sender, recipient, &outgoing).0)
+        Ok(send(&mint, &parties, &outgoing).0)
     }
 }
 
@@ -171,9 +191,10 @@ pub(crate) async fn commit_each(
 pub(crate) fn message(from: EndpointId, to: EndpointId) -> NewMessage {
     NewMessage {
         from: Some(EndpointKey::Id(from)),
-        to: EndpointKey::Id(to),
+        to: EndpointKey::Id(to).into(),
         body: Some(BODY.to_owned()),
         content_type: "text/plain".to_owned(),
+        variables: JsonObject::new(),
         expires_in_s: None,
     }
 }

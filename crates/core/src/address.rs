@@ -72,6 +72,133 @@ pub fn endpoint_uri(field: &str, text: &str) -> Result<EndpointKey, Problem> {
     }
 }
 
+/// Whom a message is to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Call {
+    /// An endpoint of the account.
+    Endpoint {
+        /// Which.
+        key: EndpointKey,
+        /// The user part of its address as it was written, which may be a number.
+        user: Option<String>,
+    },
+    /// A number, or digits that a transformation makes one.
+    Number(String),
+    /// Somebody behind an endpoint of the account, which is a trunk.
+    Through {
+        /// The trunk.
+        trunk: EndpointKey,
+        /// Whom it leads to.
+        through: Through,
+    },
+}
+
+/// Whom a trunk leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Through {
+    /// A user or number of the system behind it.
+    User(String),
+    /// A SIP address.
+    Uri(String),
+}
+
+impl From<EndpointKey> for Call {
+    fn from(key: EndpointKey) -> Self {
+        Call::Endpoint { key, user: None }
+    }
+}
+
+impl Call {
+    /// Returns the endpoint that is named, if one is.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&EndpointKey> {
+        match self {
+            Call::Endpoint { key, .. } => Some(key),
+            Call::Through { trunk, .. } => Some(trunk),
+            Call::Number(_) => None,
+        }
+    }
+}
+
+/// Reads whom a message is to: the forms of [`endpoint_uri`] and those of ARI that name a way: `pjsip:endpoint/aor`,
+/// `pjsip:endpoint/user@host`, `pjsip:endpoint/sip:user@host`, `pjsip:sip:user@host` and `pjsip:PJSIP/user@endpoint`. An endpoint's
+/// name may have a slash: of several readings the first that leads somewhere counts, so all are given, never none.
+///
+/// # Errors
+/// As [`endpoint_uri`].
+pub fn calls(field: &str, text: &str) -> Result<Vec<Call>, Problem> {
+    let Some((scheme, rest)) = text.split_once(':') else {
+        return Err(endpoint_uri(field, text)
+            .err()
+            .unwrap_or_else(|| Problem::not_found(field, "endpoint")));
+    };
+    let is_sip =
+        |scheme: &str| scheme.eq_ignore_ascii_case("sip") || scheme.eq_ignore_ascii_case("sips");
+    if text.is_empty() || is_sip(scheme) {
+        return sip_call(field, text).map(|call| vec![call]);
+    }
+    require_technology(field, scheme)?;
+    if rest
+        .split_once(':')
+        .is_some_and(|(scheme, _)| is_sip(scheme))
+    {
+        return sip_call(field, rest).map(|call| vec![call]);
+    }
+    let Some((before, behind)) = rest.split_once('/') else {
+        return endpoint_uri(field, text).map(|key| vec![key.into()]);
+    };
+    if behind
+        .split_once(':')
+        .is_some_and(|(scheme, _)| is_sip(scheme))
+    {
+        return through_uri(field, before, behind).map(|call| vec![call]);
+    }
+    let mut calls = Vec::new();
+    calls.extend(endpoint_uri(field, text).ok().map(Call::from));
+    let user_and_place = behind.rsplit_once('@');
+    if let Some((user, endpoint)) = user_and_place
+        && technology(before).is_some_and(|known| known.available)
+    {
+        calls.extend(through_user(field, endpoint, user).ok());
+    }
+    match user_and_place {
+        Some(_) => calls.extend(through_uri(field, before, &format!("sip:{behind}")).ok()),
+        None => calls.extend(through_user(field, before, behind).ok()),
+    }
+    if calls.is_empty() {
+        return Err(Problem::not_found(field, "endpoint"));
+    }
+    Ok(calls)
+}
+
+fn sip_call(field: &str, text: &str) -> Result<Call, Problem> {
+    let key = endpoint_uri(field, text)?;
+    let user = SipUri::parse(text).ok().and_then(|uri| uri.user);
+    Ok(Call::Endpoint {
+        user: user.map(str::to_owned),
+        key,
+    })
+}
+
+fn through_uri(field: &str, endpoint: &str, uri: &str) -> Result<Call, Problem> {
+    let parsed = SipUri::parse(uri).map_err(|v| violation(field, uri, &v))?;
+    if parsed.user.is_none() {
+        return Err(Problem::not_found(field, "endpoint"));
+    }
+    Ok(Call::Through {
+        trunk: resource_key(field, endpoint, None)?,
+        through: Through::Uri(uri.to_owned()),
+    })
+}
+
+fn through_user(field: &str, endpoint: &str, user: &str) -> Result<Call, Problem> {
+    sip_validate::aor_user(user).map_err(|_| Problem::not_found(field, "endpoint"))?;
+    Ok(Call::Through {
+        trunk: resource_key(field, endpoint, None)?,
+        through: Through::User(user.to_owned()),
+    })
+}
+
 /// Reads a (technology, resource) pair of ARI, with the domain that makes the resource unique.
 ///
 /// # Errors
@@ -114,6 +241,29 @@ fn resource_key(field: &str, resource: &str, domain: Option<&str>) -> Result<End
     Ok(EndpointKey::Name { domain, canonical })
 }
 
+/// Reads a number of the account, by which an endpoint is named.
+///
+/// # Errors
+/// `Validation` for what is no E.164 number.
+pub fn own_number(field: &str, text: &str) -> Result<EndpointKey, Problem> {
+    match sip_validate::e164(text) {
+        Ok(number) => Ok(EndpointKey::Number(number.into_owned())),
+        Err(v) => Err(violation(field, text, &v)),
+    }
+}
+
+/// Reads a number as a caller writes it: in E.164 form, visual separators dropped, or digits as they are dialled.
+///
+/// # Errors
+/// `Validation` for what can be no number.
+pub fn dialled(field: &str, text: &str) -> Result<String, Problem> {
+    if let Ok(number) = sip_validate::e164(text) {
+        return Ok(number.into_owned());
+    }
+    crate::transformation::number(field, text)?;
+    Ok(text.to_owned())
+}
+
 /// Turns a broken rule of SIP's grammar into a problem at a field, with the place in UTF-16 code units.
 #[must_use]
 pub fn violation(field: &str, text: &str, violation: &Violation) -> Problem {
@@ -151,6 +301,64 @@ mod tests {
             ),
         ] {
             assert_eq!(endpoint_uri("to", text), Ok(key), "{text}");
+        }
+    }
+
+    fn through(trunk: &str, through: Through) -> Call {
+        Call::Through {
+            trunk: name(None, trunk),
+            through,
+        }
+    }
+
+    #[test]
+    fn e104_forms_that_name_a_way() {
+        let uri = |text: &str| Through::Uri(text.to_owned());
+        let user = |text: &str| Through::User(text.to_owned());
+        let plain = |domain: Option<&str>, canonical: &str| Call::from(name(domain, canonical));
+        let dialled = Call::Endpoint {
+            key: name(Some("example.com"), "+12125550100"),
+            user: Some("+12125550100".to_owned()),
+        };
+        for (text, expected) in [
+            ("sip:+12125550100@example.com", vec![dialled.clone()]),
+            ("pjsip:sip:+12125550100@example.com", vec![dialled]),
+            ("pjsip:bob", vec![plain(None, "bob")]),
+            (
+                "pjsip:gw/sip:zoe@host.test;transport=tcp",
+                vec![through("gw", uri("sip:zoe@host.test;transport=tcp"))],
+            ),
+            (
+                "pjsip:gw/zoe@host.test",
+                vec![
+                    plain(Some("host.test"), "gw/zoe"),
+                    through("gw", uri("sip:zoe@host.test")),
+                ],
+            ),
+            (
+                "pjsip:gw/zoe",
+                vec![plain(None, "gw/zoe"), through("gw", user("zoe"))],
+            ),
+            (
+                "pjsip:PJSIP/+1212@gw",
+                vec![
+                    through("gw", user("+1212")),
+                    through("PJSIP", uri("sip:+1212@gw")),
+                ],
+            ),
+        ] {
+            let mut found = calls("to", text).unwrap();
+            found.retain(|call| expected.contains(call));
+            assert_eq!(found, expected, "{text}");
+        }
+        for (text, code) in [
+            ("", ProblemCode::Validation),
+            ("bob", ProblemCode::Validation),
+            ("foo:x/y", ProblemCode::NotFound),
+            ("xmpp:a/b@c", ProblemCode::TechnologyUnavailable),
+            ("pjsip:gw/sip:a b@c", ProblemCode::Validation),
+        ] {
+            assert_eq!(calls("to", text).unwrap_err().code, code, "{text}");
         }
     }
 

@@ -29,7 +29,7 @@ use crate::endpoint::{Endpoint, EndpointState};
 use crate::endpoint_token::EndpointToken;
 use crate::event::{ContactStatus, EventBody, Subjects};
 use crate::keyring::Secret;
-use crate::message::{Failure, MessageDirection, MessageOrigin, MessageStatus};
+use crate::message::{Failure, MessageDirection, MessageOrigin, MessageStatus, Variables};
 use crate::registration_failure::RegistrationFailure;
 use crate::token::ApiToken;
 use crate::{
@@ -330,12 +330,18 @@ pub struct NewMessage {
     pub from: String,
     /// The recipient's SIP URI.
     pub to: String,
+    /// The E.164 number that it comes from, if it comes from one.
+    pub from_number: Option<String>,
+    /// The E.164 number that was called, if one was.
+    pub to_number: Option<String>,
     /// The other side as in the chat's key, for filters.
     pub peer: String,
     /// The text.
     pub body: String,
     /// Its media type.
     pub content_type: String,
+    /// What goes with it as header fields.
+    pub variables: Variables,
     /// `Accepted` or `Received`.
     pub status: MessageStatus,
     /// Whether it counts as read.

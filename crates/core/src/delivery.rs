@@ -1,9 +1,21 @@
 //! Delivery: a message on its way to an endpoint's contacts, and the trace of each attempt.
 
 use crate::binding::Transport;
+use crate::message::Variables;
 use crate::{
     AccountId, AddressId, BindingId, DeliveryId, EndpointId, ExchangeId, MessageId, Timestamp,
 };
+
+/// How a message on its way leaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// To the contacts of its recipient.
+    Contacts,
+    /// Through its recipient, a trunk, to a number, as the trunk wants it written.
+    Number(String),
+    /// Through its recipient, a trunk, to a SIP URI.
+    Uri(String),
+}
 
 /// A message that waits for, or is on, its way to one endpoint. Deleted when nothing is left to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,18 +26,24 @@ pub struct Dispatch {
     pub account: AccountId,
     /// The endpoint that sent it.
     pub sender: EndpointId,
-    /// The endpoint whose contacts get it.
+    /// The endpoint whose contacts get it, or the trunk that it goes out by.
     pub recipient: EndpointId,
+    /// How it leaves.
+    pub way: Way,
     /// The sender's copy; `None` when the domain keeps no internal messages.
     pub out_message: Option<MessageId>,
     /// The From URI.
     pub from: String,
+    /// The display name of From: the sender's caller id.
+    pub from_name: Option<String>,
     /// The To URI.
     pub to: String,
     /// The body.
     pub body: String,
     /// The media type of the body.
     pub content_type: String,
+    /// What goes with it as header fields.
+    pub variables: Variables,
     /// Whether a contact has taken it; later contacts then do not get it.
     pub taken: bool,
     /// How many rounds of attempts ended without a contact taking it.

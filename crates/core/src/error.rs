@@ -133,6 +133,8 @@ pub enum ProblemCode {
     TechnologyUnavailable,
     /// Nothing here can carry the message to its target.
     NoRoute,
+    /// There is no number that the message can come from.
+    NoSenderNumber,
 }
 
 /// Details of a [`Problem`] that a program can use.

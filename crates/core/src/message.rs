@@ -1,6 +1,11 @@
 //! Messages as an endpoint keeps them.
 
 use crate::{AccountId, ChatId, EndpointId, ExchangeId, MessageId, Timestamp};
+use std::collections::BTreeMap;
+
+/// What goes with a message as header fields of its MESSAGE: names and texts, checked by
+/// [`crate::decide::variables::variables`].
+pub type Variables = BTreeMap<String, String>;
 
 /// The most bytes of a message's text: what a stream transport accepts (64 KiB), less room for the head.
 pub const BODY_BYTES_MAX: usize = 60 * 1024;
@@ -21,6 +26,8 @@ pub enum MessageOrigin {
     Api,
     /// A device, by SIP.
     Sip,
+    /// A trunk, by SIP.
+    Trunk,
 }
 
 /// Where a message is on its way. OUT: `Accepted`, then once `Sent` or `Failed`. IN: `Received`.
@@ -47,6 +54,10 @@ pub enum FailureCode {
     EndpointDisabled,
     /// The recipient was deleted.
     EndpointDeleted,
+    /// The trunk did not accept our digest.
+    AuthFailed,
+    /// The trunk has no address left to send to.
+    NoRoute,
 }
 
 /// Why and how a message failed.
@@ -85,10 +96,16 @@ pub struct Message {
     pub from: String,
     /// The recipient's SIP URI.
     pub to: String,
+    /// The E.164 number that it comes from, if it comes from one.
+    pub from_number: Option<String>,
+    /// The E.164 number that was called, if one was.
+    pub to_number: Option<String>,
     /// The text; empty for an empty MESSAGE.
     pub body: String,
     /// The media type of the body.
     pub content_type: String,
+    /// What goes with it as header fields.
+    pub variables: Variables,
     /// Where it is on its way.
     pub status: MessageStatus,
     /// Why it failed.

@@ -78,7 +78,8 @@ pub(crate) fn problem_error(problem: Problem) -> CoreError {
         | ProblemCode::LimitReached
         | ProblemCode::IdempotencyKeyReused
         | ProblemCode::TechnologyUnavailable
-        | ProblemCode::NoRoute => ErrorKind::Invalid,
+        | ProblemCode::NoRoute
+        | ProblemCode::NoSenderNumber => ErrorKind::Invalid,
     };
     CoreError::new(kind, problem.message)
 }
@@ -134,6 +135,8 @@ pub(crate) enum UserErrorCode {
     TechnologyUnavailable,
     /// Nothing here can carry the message to its target.
     NoRoute,
+    /// A message to an outside number needs a number that it comes from, and there is none.
+    NoSenderNumber,
 }
 
 /// Something in the input that the caller can mend. Nothing was stored.
@@ -193,6 +196,7 @@ impl From<Problem> for UserError {
                 ProblemCode::IdempotencyKeyReused => UserErrorCode::IdempotencyKeyReused,
                 ProblemCode::TechnologyUnavailable => UserErrorCode::TechnologyUnavailable,
                 ProblemCode::NoRoute => UserErrorCode::NoRoute,
+                ProblemCode::NoSenderNumber => UserErrorCode::NoSenderNumber,
             },
             message,
             field,

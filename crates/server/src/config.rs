@@ -13,6 +13,7 @@ use serde::{Deserialize, de};
 use sip_validate::Host;
 use sipgraph_core::defence::Source;
 use sipgraph_gateway::Origins;
+use sipgraph_sip_edge::Network;
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
@@ -137,6 +138,9 @@ pub(crate) struct Sip {
     /// Sources that are neither limited nor banned.
     #[serde(deserialize_with = "sources")]
     pub(crate) trusted_sources: Vec<Source>,
+    /// Inner networks in which addresses of trunks may lie.
+    #[serde(deserialize_with = "networks")]
+    pub(crate) trunk_networks: Vec<Network>,
     /// Whether requests for other domains get no answer.
     pub(crate) strict_domain: bool,
 }
@@ -750,6 +754,10 @@ impl FromStr for Trusted {
         let source = Source::parse(text);
         source.map(Self).ok_or("write an IP address")
     }
+}
+
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Network>, D::Error> {
+    deserializer.deserialize_any(List(PhantomData))
 }
 
 fn sources<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Source>, D::Error> {

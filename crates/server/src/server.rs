@@ -371,6 +371,8 @@ fn sip_config(config: &Config, tls: Option<Tls>) -> sipgraph_sip_edge::Config {
         idle_timeout: sip.idle_timeout,
         qualify: sip.qualify,
         websocket_ping: sip.websocket_ping,
+        trunk_networks: sip.trunk_networks.clone(),
+        tls_client: Some(crate::tls::client()),
         strict_domain: sip.strict_domain,
     }
 }

@@ -4,10 +4,10 @@
 //! It must not know what is served: it makes the server's side of TLS for whoever listens.
 
 use crate::failure::Failure;
-use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -26,6 +26,21 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// What the HTTP listeners speak, for clients that ask (RFC 7301). Phones are not held to any name.
 const HTTP: &[u8] = b"http/1.1";
+
+/// Returns the client's side of TLS, towards trunks: certificates of the authorities that the system trusts (or those of
+/// `SSL_CERT_FILE`), which must have the host of the address.
+///
+/// # Panics
+/// Never: the provider knows the versions that it is built with.
+pub(crate) fn client() -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let builder = builder
+        .with_safe_default_protocol_versions()
+        .expect("the provider has suites for the versions of rustls");
+    Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+}
 
 /// Where a certificate chain and its key are, in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]

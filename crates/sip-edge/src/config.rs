@@ -1,6 +1,7 @@
 //! What the operator can choose.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,8 +30,61 @@ pub struct Config {
     pub qualify: Option<Duration>,
     /// How often a WebSocket is pinged; one that says nothing for twice as long is closed.
     pub websocket_ping: Duration,
+    /// Networks of this machine or its neighbours in which addresses of trunks may lie; none by default.
+    pub trunk_networks: Vec<Network>,
+    /// The client's side of TLS towards trunks; without it none is reached over TLS.
+    pub tls_client: Option<Arc<rustls::ClientConfig>>,
     /// Whether requests for a domain that is not here get no answer, rather than 404.
     pub strict_domain: bool,
+}
+
+/// A network: an address and how many of its first bits count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl Network {
+    /// Whether an address lies in it.
+    #[must_use]
+    pub fn has(&self, ip: IpAddr) -> bool {
+        let prefix = u32::from(self.prefix);
+        match (self.address, ip) {
+            (IpAddr::V4(own), IpAddr::V4(ip)) => {
+                let mask = u32::MAX.checked_shl(32 - prefix).unwrap_or(0);
+                own.to_bits() & mask == ip.to_bits() & mask
+            }
+            (IpAddr::V6(own), IpAddr::V6(ip)) => {
+                let mask = u128::MAX.checked_shl(128 - prefix).unwrap_or(0);
+                own.to_bits() & mask == ip.to_bits() & mask
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+}
+
+impl FromStr for Network {
+    type Err = String;
+
+    /// Reads `10.0.0.0/8`, `fd00::/8`, or an address alone.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text} is no network, such as 10.0.0.0/8");
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = match prefix {
+            None => longest,
+            Some(prefix) => prefix.parse().map_err(|_| wrong())?,
+        };
+        if prefix > longest {
+            return Err(wrong());
+        }
+        Ok(Self { address, prefix })
+    }
 }
 
 /// The TLS listeners.
@@ -57,7 +111,27 @@ impl Default for Config {
             idle_timeout: Duration::from_secs(900),
             qualify: None,
             websocket_ping: Duration::from_secs(30),
+            trunk_networks: Vec::new(),
+            tls_client: None,
             strict_domain: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_have_their_addresses() {
+        let has =
+            |network: &str, ip: &str| network.parse::<Network>().unwrap().has(ip.parse().unwrap());
+        assert!(has("10.0.0.0/8", "10.255.0.1") && !has("10.0.0.0/8", "11.0.0.1"));
+        assert!(has("127.0.0.1", "127.0.0.1") && !has("127.0.0.1", "127.0.0.2"));
+        assert!(has("0.0.0.0/0", "192.0.2.1") && !has("0.0.0.0/0", "::1"));
+        assert!(has("fd00::/8", "fd12::1") && !has("fd00::/8", "fe80::1") && has("::/0", "::1"));
+        for wrong in ["", "10.0.0.0/33", "::/129", "10/8", "10.0.0.0/x", "host"] {
+            assert!(wrong.parse::<Network>().is_err(), "{wrong}");
         }
     }
 }

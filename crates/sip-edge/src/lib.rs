@@ -8,7 +8,7 @@
 //! 2. `transport`: sockets and flows. Nothing is sent but over a flow, and never to a host that a message names.
 //! 3. `transaction`: retransmissions and timers, as pure state machines.
 //! 4. `edge`: the way of a message through the parts, and the checks that each request gets.
-//! 5. `authenticate`, `digest` and `defend`, `registrar`, `message_in`, `message_out`, `qualify`: what a request means.
+//! 5. `authenticate`, `digest` and `defend`, `registrar`, `message_in`, `message_out`, `trunk`, `qualify`: what a request means.
 //!
 //! # Invariants
 //! - Every queue, table, buffer and wait has a bound, named beside it.
@@ -28,6 +28,7 @@ mod registrar;
 mod reply;
 mod transaction;
 mod transport;
+mod trunk;
 
 use std::fmt;
 use std::io;
@@ -40,7 +41,7 @@ use sipgraph_core::App;
 use sipgraph_core::ports::Technology;
 use tokio_util::sync::CancellationToken;
 
-pub use config::{Config, Tls};
+pub use config::{Config, Network, Tls};
 pub use sipgraph_core::binding::Transport;
 pub use transport::HttpPeer;
 

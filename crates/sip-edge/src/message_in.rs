@@ -52,13 +52,13 @@ pub(crate) async fn receive(edge: &Edge, flow: &Flow, request: &Message) -> Resu
     let (cseq, _) = request
         .cseq()
         .map_err(|invalid| Reply::bad(invalid.fault.text()))?;
-    let Some(to_user) = to.user.and_then(|user| aor_user(user).ok()) else {
+    let Some(to_user) = to.user else {
         return Err(Reply::new(404));
     };
     let message = DeviceMessage {
         sender,
         to_domain: realm_of_to.name,
-        to_user: to_user.into_owned(),
+        to_user: to_user.to_owned(),
         body: body.into_owned(),
         content_type: TEXT.to_owned(),
         call_id: request.call_id().to_owned(),
@@ -79,9 +79,9 @@ fn refused(problems: &[Problem]) -> Reply {
             .iter()
             .any(|p| p.code == code && p.field.first().is_some_and(|f| f == field))
     };
-    if problems.iter().any(is_about_sender) || about("from", ProblemCode::NotFound) {
+    if problems.iter().any(is_about_sender) {
         Reply::new(403)
-    } else if about("to", ProblemCode::NotFound) {
+    } else if about("to", ProblemCode::NotFound) || about("to", ProblemCode::NoRoute) {
         Reply::new(404)
     } else if about("to", ProblemCode::EndpointDisabled) {
         Reply::new(480)

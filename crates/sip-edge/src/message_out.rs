@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sip_validate::message::{Message, Name, Request, list};
-use sip_validate::{Scheme, SipUri};
-use sipgraph_core::BindingId;
+use sip_validate::{DisplayName, Scheme, SipUri};
 use sipgraph_core::binding::Binding;
-use sipgraph_core::ports::{Attempt, AttemptResult, PortFuture, Technology};
+use sipgraph_core::ports::{Attempt, AttemptResult, AttemptTarget, PortFuture, Technology};
+use sipgraph_core::{AddressId, BindingId};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -35,30 +35,67 @@ const REASON_MAX: usize = 128;
 /// What names a client transaction: the branch of its Via, which no two requests of ours share.
 pub(crate) type ClientKey = String;
 
+/// How a request of ours ended.
+pub(crate) struct Answer {
+    pub(crate) result: AttemptResult,
+    /// The challenges of a 401 or 407.
+    pub(crate) challenges: Vec<String>,
+}
+
+impl From<AttemptResult> for Answer {
+    fn from(result: AttemptResult) -> Self {
+        Self {
+            result,
+            challenges: Vec::new(),
+        }
+    }
+}
+
+/// A MESSAGE as it goes to one target.
+pub(crate) struct Outbound<'a> {
+    /// The Request-URI.
+    pub(crate) uri: &'a str,
+    /// The URI of To.
+    pub(crate) to: &'a str,
+    /// The proxies on the way.
+    pub(crate) route: Option<&'a str>,
+    pub(crate) branch: String,
+    pub(crate) cseq: u32,
+    /// The name and value of the field that answers a challenge.
+    pub(crate) authorization: Option<(&'static str, String)>,
+}
+
 /// A request of ours that waits for its answer.
 pub(crate) struct Sent {
     pub(crate) flow: Flow,
     pub(crate) octets: Bytes,
-    answer: oneshot::Sender<AttemptResult>,
+    answer: oneshot::Sender<Answer>,
 }
 
 impl Sent {
     /// Timer F has fired.
     pub(crate) fn timed_out(self) {
         // The receiver may have been dropped with the round that waited.
-        let _ = self.answer.send(AttemptResult::Timeout);
+        let _ = self.answer.send(AttemptResult::Timeout.into());
     }
 }
 
-/// Who waits for which contact: a contact has an entry while a message is outstanding at it.
+/// Whom messages wait for, one at a time: a contact, or whom an address of a trunk leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Place {
+    Contact(BindingId),
+    Called(AddressId, String),
+}
+
+/// Who waits for which place: a place has an entry while a message is outstanding at it.
 #[derive(Default, Clone)]
-pub(crate) struct Outbox(Arc<Mutex<HashMap<BindingId, VecDeque<oneshot::Sender<()>>>>>);
+pub(crate) struct Outbox(Arc<Mutex<HashMap<Place, VecDeque<oneshot::Sender<()>>>>>);
 
 impl Outbox {
-    /// Takes the next place in the queue of a contact, at once; `None` when too many wait.
-    fn enqueue(&self, binding: BindingId) -> Option<Turn> {
+    /// Takes the next turn at a place, at once; `None` when too many wait.
+    fn enqueue(&self, place: Place) -> Option<Turn> {
         let mut contacts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let granted = match contacts.entry(binding) {
+        let granted = match contacts.entry(place.clone()) {
             Entry::Vacant(vacant) => {
                 vacant.insert(VecDeque::new());
                 None
@@ -77,15 +114,15 @@ impl Outbox {
         };
         Some(Turn {
             outbox: self.clone(),
-            binding,
+            place,
             granted,
         })
     }
 
     /// Gives the turn to the next that waits.
-    fn next(&self, binding: BindingId) {
+    fn next(&self, place: &Place) {
         let mut contacts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(waiting) = contacts.get_mut(&binding) else {
+        let Some(waiting) = contacts.get_mut(place) else {
             return;
         };
         while let Some(sender) = waiting.pop_front() {
@@ -93,14 +130,14 @@ impl Outbox {
                 return;
             }
         }
-        contacts.remove(&binding);
+        contacts.remove(place);
     }
 }
 
-/// A place in the queue of a contact, given up when dropped.
+/// A turn at a place, given up when dropped.
 struct Turn {
     outbox: Outbox,
-    binding: BindingId,
+    place: Place,
     /// Fires when it is our turn; `None` when it is already.
     granted: Option<oneshot::Receiver<()>>,
 }
@@ -131,7 +168,7 @@ impl Drop for Turn {
             }
         };
         if is_ours {
-            self.outbox.next(self.binding);
+            self.outbox.next(&self.place);
         }
     }
 }
@@ -154,16 +191,22 @@ pub(crate) struct Sip(pub(crate) Arc<Edge>);
 impl Technology for Sip {
     fn deliver(&self, attempt: Attempt) -> PortFuture<'static, AttemptResult> {
         let edge = Arc::clone(&self.0);
-        let turn = edge.outbox.enqueue(attempt.binding.id);
+        let place = match &attempt.target {
+            AttemptTarget::Contact(binding) => Place::Contact(binding.id),
+            AttemptTarget::Address(address) => {
+                Place::Called(address.id, address.request_uri.clone())
+            }
+        };
+        let turn = edge.outbox.enqueue(place);
         Box::pin(async move {
             // The turn is ours until the attempt has ended.
             let result = match turn {
-                None => failed("too many messages wait for the contact"),
+                None => failed("too many messages wait for the target"),
                 Some(mut turn) => {
                     if turn.wait(WAIT).await {
                         edge.send(&attempt).await
                     } else {
-                        failed("the contact was busy with earlier messages")
+                        failed("the target was busy with earlier messages")
                     }
                 }
             };
@@ -173,32 +216,43 @@ impl Technology for Sip {
     }
 }
 
-fn failed(text: impl Into<String>) -> AttemptResult {
+pub(crate) fn failed(text: impl Into<String>) -> AttemptResult {
     AttemptResult::TransportError(text.into())
 }
 
 impl Edge {
     /// Sends a MESSAGE and waits for its final answer or timer F.
     async fn send(&self, attempt: &Attempt) -> AttemptResult {
-        let Some(flow) = Flow::from_core(&attempt.binding.flow, self.app.node()) else {
+        match &attempt.target {
+            AttemptTarget::Contact(binding) => self.send_to_contact(attempt, binding).await,
+            AttemptTarget::Address(address) => self.send_by_trunk(attempt, address).await,
+        }
+    }
+
+    async fn send_to_contact(&self, attempt: &Attempt, binding: &Binding) -> AttemptResult {
+        let Some(flow) = Flow::from_core(&binding.flow, self.app.node()) else {
             return failed("the connection is not open here");
         };
-        let Some(octets) = self.request(attempt, &flow) else {
+        let Some(uri) = request_uri(&binding.contact_uri) else {
             return failed("the contact is no SIP URI");
         };
-        if !flow.transport.is_stream() && octets.len() > UDP_BYTES_MAX {
-            // What the next hop would have to answer; another contact may be on TCP.
-            return AttemptResult::Answered {
-                status: 513,
-                reason: format!("More than {UDP_BYTES_MAX} octets over UDP"),
-                retry_after_s: None,
-            };
+        let outbound = Outbound {
+            uri: &uri,
+            to: &attempt.to,
+            route: binding.path.as_deref(),
+            branch: attempt.branch.clone(),
+            cseq: attempt.cseq,
+            authorization: None,
+        };
+        let octets = self.request(attempt, &flow, &outbound);
+        if !flow.transport.is_stream() && too_large(&octets) {
+            return local_513();
         }
-        self.exchange(attempt.branch.clone(), flow, octets).await
+        self.exchange(outbound.branch, flow, octets).await.result
     }
 
     /// Sends a request and waits for its final answer or timer F; when the wait is given up, so is the transaction.
-    async fn exchange(&self, key: ClientKey, flow: Flow, octets: Bytes) -> AttemptResult {
+    pub(crate) async fn exchange(&self, key: ClientKey, flow: Flow, octets: Bytes) -> Answer {
         let (answer, answered) = oneshot::channel();
         let sent = Sent {
             flow,
@@ -212,15 +266,15 @@ impl Edge {
             Instant::now(),
         );
         if started.is_err() {
-            return failed("too many requests are on their way, or this one is already");
+            return failed("too many requests are on their way, or this one is already").into();
         }
         let _ending = Ending { edge: self, key };
         if let Err(error) = self.transports.send(&flow, octets).await {
-            return failed(error.to_string());
+            return failed(error.to_string()).into();
         }
         answered
             .await
-            .unwrap_or_else(|_| failed("the attempt was given up"))
+            .unwrap_or_else(|_| failed("the attempt was given up").into())
     }
 
     /// Asks a device whether it is there: OPTIONS outside of any dialog (RFC 3261 section 11). Gives how long it took to
@@ -230,63 +284,76 @@ impl Edge {
         let name = self.probe_name();
         let branch = format!("z9hG4bK{name}");
         let host = self.our_host(&flow);
+        let uri = request_uri(&binding.contact_uri)?;
         let octets = self
-            .begun("OPTIONS", binding, &flow, &branch)?
+            .begun("OPTIONS", &uri, binding.path.as_deref(), &flow, &branch)
             .field("From", format_args!("<sip:{host}>;tag={name}"))
-            .field(
-                "To",
-                format_args!("<{}>", request_uri(&binding.contact_uri)?),
-            )
+            .field("To", format_args!("<{uri}>"))
             .field("Call-ID", &name)
             .field("CSeq", "1 OPTIONS")
             .field("Accept", ACCEPT)
             .finish(&[]);
         let asked = Instant::now();
-        match timeout(limit, self.exchange(branch, flow, octets)).await {
+        let answer = timeout(limit, self.exchange(branch, flow, octets)).await;
+        match answer.map(|answer| answer.result) {
             Ok(AttemptResult::Answered { .. }) => Some(asked.elapsed()),
             Ok(AttemptResult::Timeout | AttemptResult::TransportError(_)) | Err(_) => None,
         }
     }
 
-    /// Begins a request to a contact: it goes to its URI, by the proxies that its REGISTER came by (RFC 3327).
-    fn begun(&self, method: &str, binding: &Binding, flow: &Flow, branch: &str) -> Option<Request> {
-        let uri = request_uri(&binding.contact_uri)?;
+    /// Begins a request: it goes to a URI, by the proxies between, which for a contact are those that its REGISTER came
+    /// by (RFC 3327).
+    fn begun(
+        &self,
+        method: &str,
+        uri: &str,
+        route: Option<&str>,
+        flow: &Flow,
+        branch: &str,
+    ) -> Request {
         let transport = flow.transport.as_str();
         let sent_by = self.sent_by(flow);
         let via = format_args!("SIP/2.0/{transport} {sent_by};branch={branch};rport");
-        let request = Request::new(method, &uri)
+        let request = Request::new(method, uri)
             .field("Via", via)
             .field("Max-Forwards", 70);
-        Some(match &binding.path {
-            Some(path) => request.field("Route", path),
+        match route {
+            Some(route) => request.field("Route", route),
             None => request,
-        })
+        }
     }
 
-    fn request(&self, attempt: &Attempt, flow: &Flow) -> Option<Bytes> {
+    /// Writes a MESSAGE.
+    pub(crate) fn request(&self, attempt: &Attempt, flow: &Flow, outbound: &Outbound<'_>) -> Bytes {
+        let Outbound {
+            uri,
+            to,
+            route,
+            branch,
+            cseq,
+            authorization,
+        } = outbound;
+        let peer = flow.remote.ip();
+        let from = answerable(&attempt.from, peer, || self.our_host(flow));
+        let to = answerable(to, peer, || self.our_host(flow));
+        let name = display_name(attempt.from_name.as_deref());
+        let tag = &attempt.from_tag;
         let request = self
-            .begun("MESSAGE", &attempt.binding, flow, &attempt.branch)?
-            .field(
-                "From",
-                format_args!(
-                    "<{}>;tag={}",
-                    answerable(&attempt.from, flow.remote.ip(), || self.our_host(flow)),
-                    attempt.from_tag
-                ),
-            )
-            .field(
-                "To",
-                format_args!(
-                    "<{}>",
-                    answerable(&attempt.to, flow.remote.ip(), || self.our_host(flow))
-                ),
-            )
+            .begun("MESSAGE", uri, *route, flow, branch)
+            .field("From", format_args!("{name}<{from}>;tag={tag}"))
+            .field("To", format_args!("<{to}>"))
             .field("Call-ID", &attempt.call_id)
-            .field("CSeq", format_args!("{} MESSAGE", attempt.cseq))
+            .field("CSeq", format_args!("{cseq} MESSAGE"))
             .field("Date", date(self.app.now()))
-            .field("Expires", attempt.expires_s)
-            .field("Content-Type", &attempt.content_type);
-        Some(request.finish(attempt.body.as_bytes()))
+            .field("Expires", attempt.expires_s);
+        let answer = authorization.iter();
+        let request = answer.fold(request, |request, (field, value)| {
+            request.field(field, value)
+        });
+        let variables = attempt.variables.iter();
+        let request = variables.fold(request, |request, (field, text)| request.field(field, text));
+        let request = request.field("Content-Type", &attempt.content_type);
+        request.finish(attempt.body.as_bytes())
     }
 
     fn sent_by(&self, flow: &Flow) -> String {
@@ -340,20 +407,50 @@ impl Edge {
         }
         if let Some(sent) = clients.response(&key, status, Instant::now()) {
             let reason = reason.chars().take(REASON_MAX).collect();
+            let challenge = match status {
+                401 => Some(Name::WwwAuthenticate),
+                407 => Some(Name::ProxyAuthenticate),
+                _ => None,
+            };
+            let challenges = challenge.into_iter().flat_map(|name| response.all(name));
+            let answer = Answer {
+                result: AttemptResult::Answered {
+                    status,
+                    reason,
+                    retry_after_s,
+                },
+                challenges: challenges.map(str::to_owned).collect(),
+            };
             // The receiver may have been dropped with the round that waited.
-            let _ = sent.answer.send(AttemptResult::Answered {
-                status,
-                reason,
-                retry_after_s,
-            });
+            let _ = sent.answer.send(answer);
         }
     }
 
     /// Ends what waits for an answer over a connection that has ended.
     pub(crate) fn outbox_closed(&self, flow: &Flow) {
         for sent in self.clients().cancel_where(|sent| sent.flow == *flow) {
-            let _ = sent.answer.send(failed("the connection was closed"));
+            let _ = sent.answer.send(failed("the connection was closed").into());
         }
+    }
+}
+
+/// A display name with the space behind it; nothing for one that cannot be written.
+fn display_name(name: Option<&str>) -> String {
+    name.and_then(|name| DisplayName::quote(name).ok())
+        .map_or_else(String::new, |quoted| format!("{quoted} "))
+}
+
+/// Whether a request is too long for UDP.
+pub(crate) fn too_large(octets: &Bytes) -> bool {
+    octets.len() > UDP_BYTES_MAX
+}
+
+/// What the next hop would have to answer to one that is too large; another target may be on TCP.
+pub(crate) fn local_513() -> AttemptResult {
+    AttemptResult::Answered {
+        status: 513,
+        reason: format!("More than {UDP_BYTES_MAX} octets over UDP"),
+        retry_after_s: None,
     }
 }
 
@@ -459,8 +556,8 @@ mod tests {
         );
     }
 
-    fn binding(n: u8) -> BindingId {
-        BindingId::new(Timestamp(0), [n; 10])
+    fn binding(n: u8) -> Place {
+        Place::Contact(BindingId::new(Timestamp(0), [n; 10]))
     }
 
     #[tokio::test]

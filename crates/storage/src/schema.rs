@@ -222,6 +222,9 @@ tables! {
         created_at -> DbTime,
         status_at -> DbTime,
         expires_at -> Nullable<DbTime>,
+        sender_number -> Nullable<Text>,
+        recipient_number -> Nullable<Text>,
+        variables -> Nullable<Text>,
     }
     dispatches (account_id, id) {
         account_id -> DbId,
@@ -240,6 +243,10 @@ tables! {
         due_at -> DbTime,
         lease -> BigInt,
         leased_until -> Nullable<DbTime>,
+        way -> SmallInt,
+        called -> Nullable<Text>,
+        sender_name -> Nullable<Text>,
+        variables -> Nullable<Text>,
     }
     deliveries (account_id, id) {
         account_id -> DbId,

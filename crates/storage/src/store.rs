@@ -9,7 +9,7 @@ use sipgraph_core::{
     application::Application,
     binding::Binding,
     chat::{Chat, ChatKey},
-    commit::{Answer, Commit, Idempotency},
+    commit::{Answer, Commit, EndpointSecret, Idempotency},
     delivery::{Delivery, Dispatch},
     domain::Domain,
     endpoint::Endpoint,
@@ -522,9 +522,33 @@ impl Store for Storage {
         &self,
         account: AccountId,
         sender: EndpointKey,
-        recipient: EndpointKey,
+        recipient: Option<EndpointKey>,
     ) -> StoreFuture<'_, SendSnapshot> {
-        snapshot!(self, chats::send_snapshot(account, &sender, &recipient))
+        snapshot!(
+            self,
+            chats::send_snapshot(account, &sender, recipient.as_ref())
+        )
+    }
+
+    fn chats_by_keys(
+        &self,
+        account: AccountId,
+        keys: Vec<ChatKey>,
+    ) -> StoreFuture<'_, Vec<(ChatKey, ChatId)>> {
+        read!(self, chats::chats_by_keys(account, keys.clone()))
+    }
+
+    fn trunk_passwords(
+        &self,
+        account: AccountId,
+        trunk: EndpointId,
+    ) -> StoreFuture<'_, Vec<(EndpointSecret, Secret)>> {
+        let sealing = self.sealing.clone();
+        read!(self, endpoints::trunk_passwords(&sealing, account, trunk))
+    }
+
+    fn trunks(&self, account: AccountId) -> StoreFuture<'_, Vec<Endpoint>> {
+        read!(self, endpoints::trunks(account))
     }
 
     fn messages_by_ids(

@@ -5,15 +5,16 @@
 //! task of its own, so that a slow contact holds up nothing else.
 
 use super::App;
+use super::trunks::TrunkRound;
 use crate::binding::Binding;
 use crate::commit::Answer;
 use crate::decide::delivery::{
     Plan, PlannedAttempt, close, finish, next_round_at, plan, release, start,
 };
-use crate::delivery::{Delivery, DeliveryOutcome, Dispatch};
+use crate::delivery::{Delivery, DeliveryOutcome, Dispatch, Way};
 use crate::endpoint::Simulation;
 use crate::message::{Failure, FailureCode};
-use crate::ports::{Attempt, AttemptResult, PortFuture, Technology};
+use crate::ports::{Attempt, AttemptResult, AttemptTarget, PortFuture, Technology};
 use crate::{Error, Fault, Timestamp};
 use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -85,6 +86,10 @@ impl App {
                         self.clone().round_finish(dispatch, seen, attempts),
                     ));
                 }
+                Ok(Some(Begun::Trunk(round))) => {
+                    let answer = technology.deliver(round.attempt());
+                    rounds.push(Box::pin(self.clone().trunk_finish(*round, answer)));
+                }
                 Ok(Some(Begun::Echo(dispatch))) => {
                     rounds.push(Box::pin(self.clone().round_echo(*dispatch)));
                 }
@@ -111,6 +116,10 @@ impl App {
             self.close_with_message(&dispatch, Some(failure)).await?;
             return Ok(None);
         };
+        if dispatch.way != Way::Contacts {
+            let round = self.trunk_begin(dispatch, &recipient).await?;
+            return Ok(round.map(|round| Begun::Trunk(Box::new(round))));
+        }
         if recipient.simulation == Some(Simulation::Echo) && recipient.enabled {
             return Ok(Some(Begun::Echo(Box::new(dispatch))));
         }
@@ -183,7 +192,7 @@ impl App {
     }
 
     /// Ends a dispatch; when its message was marked meanwhile, reads it again.
-    async fn close_with_message(
+    pub(super) async fn close_with_message(
         &self,
         dispatch: &Dispatch,
         failure: Option<Failure>,
@@ -260,7 +269,7 @@ impl App {
         }
     }
 
-    async fn attempt_finish(
+    pub(super) async fn attempt_finish(
         &self,
         dispatch: &Dispatch,
         delivery: &Delivery,
@@ -305,6 +314,7 @@ impl App {
 
 enum Begun {
     Attempts(Box<Attempts>),
+    Trunk(Box<TrunkRound>),
     Echo(Box<Dispatch>),
 }
 
@@ -330,18 +340,31 @@ fn hand_over(
     let PlannedAttempt {
         binding, delivery, ..
     } = planned;
+    let target = AttemptTarget::Contact(Box::new(binding));
+    let result = technology.deliver(attempt_of(now, dispatch, &delivery, target));
+    Box::pin(async move { (delivery, result.await) })
+}
+
+/// Makes the MESSAGE of an attempt.
+pub(super) fn attempt_of(
+    now: Timestamp,
+    dispatch: &Dispatch,
+    delivery: &Delivery,
+    target: AttemptTarget,
+) -> Attempt {
     let left = dispatch.expires_at.since(now).as_secs();
-    let result = technology.deliver(Attempt {
-        binding,
+    Attempt {
+        target,
         from: dispatch.from.clone(),
+        from_name: dispatch.from_name.clone(),
         to: dispatch.to.clone(),
         body: dispatch.body.clone(),
         content_type: dispatch.content_type.clone(),
+        variables: dispatch.variables.clone(),
         call_id: delivery.call_id.clone(),
         from_tag: delivery.from_tag.clone(),
         cseq: delivery.cseq,
         branch: delivery.branch.clone(),
         expires_s: u32::try_from(left).unwrap_or(u32::MAX),
-    });
-    Box::pin(async move { (delivery, result.await) })
+    }
 }

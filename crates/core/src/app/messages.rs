@@ -3,31 +3,66 @@
 use super::tokens::visible;
 use super::{App, Outcome, contended, key_reused, no_nul};
 use crate::access::{Caller, Scope};
+use crate::address::Call;
+use crate::chat::{Chat, ChatKey};
 use crate::commit::{Answer, Commit, Idempotency, Write};
-use crate::decide::messages::{Outgoing, SentIds, body_problems, mark, parties, send};
-use crate::delivery::{Delivery, Dispatch};
+use crate::decide::Mint;
+use crate::decide::delivery::canonical_address;
+use crate::decide::messages::{
+    Outgoing, Parties, SentIds, Side, ambiguous, body_problems, mark, send, sender,
+};
+use crate::decide::routing::{
+    Destination, RouteFacts, Routed, SenderNumbers, is_dialable, is_e164, route, sender_number,
+    transformed,
+};
+use crate::decide::variables::variables;
+use crate::delivery::{Delivery, Dispatch, Way};
 use crate::endpoint::Endpoint;
 use crate::error::{Problem, ProblemCode, ProblemDetail};
+use crate::json::JsonObject;
 use crate::keyring::KeyUse;
-use crate::message::{BODY_BYTES_MAX, Message, MessageDirection, MessageOrigin};
-use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest};
-use crate::ports::store::{EndpointKey, Found, MessageFilter, SendSnapshot};
-use crate::{ChatId, EndpointId, Error, ExchangeId, Fault, MessageId, Timestamp};
+use crate::message::{BODY_BYTES_MAX, Message, MessageDirection, MessageOrigin, Variables};
+use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest, Slice};
+use crate::ports::store::{ChatFilter, EndpointKey, Found, MessageFilter, SendSnapshot};
+use crate::{AccountId, ChatId, EndpointId, Error, ExchangeId, Fault, MessageId, Timestamp};
 use std::time::Duration;
 
 /// A message to send through the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewMessage {
-    /// The sender; the caller may speak only as its own endpoints. `None` only with a chat as target.
+    /// The sender; the caller may speak only as its own endpoints and numbers. `None` only with a chat as target.
     pub from: Option<EndpointKey>,
     /// The recipient.
-    pub to: EndpointKey,
+    pub to: Recipient,
     /// The text; `None` for an empty MESSAGE.
     pub body: Option<String>,
     /// Its media type.
     pub content_type: String,
+    /// What goes with it as header fields; texts only, and none that a MESSAGE has of its own.
+    pub variables: JsonObject,
     /// How long delivery is tried, in seconds.
     pub expires_in_s: Option<i64>,
+}
+
+/// Whom a message through the API is to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recipient {
+    /// The first of these readings of one address that leads somewhere; there is one at least.
+    Call(Vec<Call>),
+    /// The other side of a chat.
+    Chat(ChatId),
+}
+
+impl From<Call> for Recipient {
+    fn from(call: Call) -> Self {
+        Recipient::Call(vec![call])
+    }
+}
+
+impl From<EndpointKey> for Recipient {
+    fn from(key: EndpointKey) -> Self {
+        Call::from(key).into()
+    }
 }
 
 /// A MESSAGE that a device sent and that was authenticated as its endpoint.
@@ -37,7 +72,7 @@ pub struct DeviceMessage {
     pub sender: Endpoint,
     /// The domain of the request-URI, in lower case.
     pub to_domain: String,
-    /// The canonical user of the request-URI.
+    /// The user of the request-URI as it was written.
     pub to_user: String,
     /// The text.
     pub body: String,
@@ -53,8 +88,49 @@ pub struct DeviceMessage {
     pub expires_s: Option<u32>,
 }
 
+/// How a message was routed, or would be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageRoute {
+    /// The endpoint of the account that gets it, or the trunk that it goes out by.
+    pub target: RouteTarget,
+    /// The E.164 number that was called, if one was.
+    pub number: Option<String>,
+    /// What was looked at, in order, in words for people.
+    pub steps: Vec<String>,
+}
+
+/// Where a route ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RouteTarget {
+    /// At the contacts of an endpoint.
+    Endpoint(EndpointId),
+    /// At the addresses of a trunk.
+    Trunk(EndpointId),
+}
+
+/// What a send gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentMessage {
+    /// The sender's copy; `None` in a dry run.
+    pub message: Option<Message>,
+    /// How it was or would be routed; `None` in a replay.
+    pub route: Option<MessageRoute>,
+}
+
+/// What was read to decide on one message.
+struct Gathered {
+    snapshot: SendSnapshot,
+    call: Call,
+    dialled: Option<String>,
+    owner: Option<Endpoint>,
+    trunks: Vec<Endpoint>,
+}
+
+/// Parties with the way between them.
+type Planned<'g> = (Parties<'g>, MessageRoute);
+
 impl App {
-    /// Sends a message. Scope: `messages.create`.
+    /// Sends a message, or, in a dry run, says how it would be routed. Scope: `messages.create`.
     ///
     /// # Errors
     /// All that is wrong with it.
@@ -62,35 +138,42 @@ impl App {
         &self,
         caller: &Caller,
         new: &NewMessage,
+        dry_run: bool,
         key: Option<&str>,
-    ) -> Result<Outcome<Message>, Fault> {
+    ) -> Result<Outcome<SentMessage>, Fault> {
         caller.require(Scope::MessagesCreate)?;
         let input = format!("{new:?}");
         let idempotency = self.idempotency(caller, "sendMessage", key, &[input.as_bytes()])?;
-        let chat_owner = match &new.to {
-            EndpointKey::ChatPeer(chat) => Some(self.chat_owner(caller, *chat).await?),
-            EndpointKey::Id(_) | EndpointKey::Name { .. } | EndpointKey::ChatOwner(_) => None,
+        let chat = match new.to {
+            Recipient::Chat(chat) => Some(self.chat_to(caller, chat).await?),
+            Recipient::Call(_) => None,
         };
-        let sender_key = match (&new.from, &new.to) {
-            (Some(from), _) => from.clone(),
-            (None, EndpointKey::ChatPeer(chat)) => EndpointKey::ChatOwner(*chat),
-            (None, _) => {
-                return Err(Problem::validation(
-                    "from",
-                    "Say who sends it; only a message to a chat can leave this out.",
-                )
-                .into());
+        let (calls, chat_key) = match (&new.to, &chat) {
+            (Recipient::Call(calls), _) => (calls.clone(), None),
+            (Recipient::Chat(_), chat) => {
+                let key = chat.as_ref().map(|chat| &chat.key);
+                (key.map(call_of_peer).into_iter().collect(), key)
             }
+        };
+        let Some(from) = new.from.clone().or_else(|| chat_key.map(owner_of)) else {
+            return Err(Problem::validation(
+                "from",
+                "Say who sends it; only a message to a chat can leave this out.",
+            )
+            .into());
+        };
+        let given = match &from {
+            EndpointKey::Number(number) => Some(number.clone()),
+            _ => chat_key
+                .map(|key| key.own_number.clone())
+                .filter(|own| is_e164(own)),
         };
         for _ in 0..super::ATTEMPTS {
             let mint = self.mint();
-            let mut snapshot = self
-                .store
-                .send_snapshot(caller.account, sender_key.clone(), new.to.clone())
-                .await?;
-            hide_foreign(caller, &mut snapshot);
-            if let (Some(owner), Found::One(sender)) = (chat_owner, &snapshot.sender)
-                && sender.id != owner
+            let mut gathered = self.message_gather(caller.account, &from, &calls).await?;
+            hide_foreign(caller, &mut gathered.snapshot);
+            if let (Some(key), Found::One(sender)) = (chat_key, &gathered.snapshot.sender)
+                && sender.id != key.endpoint
             {
                 return Err(Problem::validation(
                     "from",
@@ -99,18 +182,20 @@ impl App {
                 .into());
             }
             let outgoing = self.outgoing(mint.now, new);
-            let decided = match (parties(&snapshot), outgoing) {
-                (Ok((sender, recipient)), Ok(outgoing)) => {
-                    Ok(send(&mint, &snapshot, sender, recipient, &outgoing))
-                }
-                (parties, outgoing) => {
-                    let mut problems = parties.err().unwrap_or_default();
+            let planned = self
+                .message_plan(&mint, &gathered, given.as_deref())
+                .await?;
+            let decided = match (planned, outgoing) {
+                (Ok(planned), Ok(outgoing)) => Ok((planned, outgoing)),
+                (planned, outgoing) => {
+                    let mut problems = planned.err().unwrap_or_default();
                     problems.extend(outgoing.err().unwrap_or_default());
                     Err(problems)
                 }
             };
-            let (mut commit, ids) = match decided {
+            let ((parties, route), outgoing) = match decided {
                 Ok(decided) => decided,
+                Err(problems) if dry_run => return Err(Fault::Refused(problems)),
                 Err(problems) => {
                     let ids = self
                         .replay_of(caller, idempotency.as_ref(), problems)
@@ -118,6 +203,16 @@ impl App {
                     return self.message_replayed(caller, &ids).await;
                 }
             };
+            if dry_run {
+                return Ok(Outcome {
+                    value: SentMessage {
+                        message: None,
+                        route: Some(route),
+                    },
+                    replayed: false,
+                });
+            }
+            let (mut commit, ids) = send(&mint, &parties, &outgoing);
             commit.idempotency = idempotency
                 .clone()
                 .map(|record| record.giving(ids.out_message.iter().map(|id| id.0).collect()));
@@ -131,7 +226,10 @@ impl App {
                     (message.seq, message.log_seq) =
                         applied.message_seqs.first().copied().unwrap_or_default();
                     return Ok(Outcome {
-                        value: message,
+                        value: SentMessage {
+                            message: Some(message),
+                            route: Some(route),
+                        },
                         replayed: false,
                     });
                 }
@@ -143,19 +241,224 @@ impl App {
         Err(contended().into())
     }
 
-    /// Returns the endpoint that has a chat which the caller sees.
-    async fn chat_owner(&self, caller: &Caller, chat: ChatId) -> Result<EndpointId, Fault> {
-        self.store
-            .chats_by_ids(caller.account, vec![chat])
-            .await?
-            .first()
-            .map(|chat| chat.key.endpoint)
-            .filter(|owner| caller.sees(*owner))
+    /// Returns a chat that the caller sees.
+    async fn chat_to(&self, caller: &Caller, chat: ChatId) -> Result<Chat, Fault> {
+        let found = self.store.chats_by_ids(caller.account, vec![chat]).await?;
+        found
+            .into_iter()
+            .next()
+            .filter(|chat| caller.sees(chat.key.endpoint))
             .ok_or_else(|| Problem::not_found("to.chatId", "chat").into())
+    }
+
+    /// Reads what a message is decided on, for the first of these calls that leads to an endpoint, or else for the first.
+    async fn message_gather(
+        &self,
+        account: AccountId,
+        sender: &EndpointKey,
+        calls: &[Call],
+    ) -> Result<Gathered, Error> {
+        let mut first = None;
+        for call in calls {
+            let key = call.endpoint().cloned();
+            let snapshot = self
+                .store
+                .send_snapshot(account, sender.clone(), key)
+                .await?;
+            let leads = matches!(snapshot.recipient, Found::One(_) | Found::Ambiguous);
+            if leads || first.is_none() {
+                first = Some((snapshot, call.clone()));
+            }
+            if leads {
+                break;
+            }
+        }
+        let (snapshot, call) =
+            first.ok_or_else(|| Error::internal("a message has no recipient"))?;
+        let dialled = match &call {
+            Call::Number(text) => Some(text.clone()),
+            Call::Endpoint {
+                user: Some(user), ..
+            } if snapshot.is_own_domain && is_dialable(user) => Some(user.clone()),
+            Call::Endpoint { .. } | Call::Through { .. } => None,
+        };
+        let mut gathered = Gathered {
+            snapshot,
+            call,
+            dialled,
+            owner: None,
+            trunks: Vec::new(),
+        };
+        if let (Found::One(sender), Found::None, Some(text)) = (
+            &gathered.snapshot.sender,
+            &gathered.snapshot.recipient,
+            &gathered.dialled,
+        ) && let Some(number) = transformed(sender, text).number
+        {
+            if is_e164(&number) {
+                let key = EndpointKey::Number(number);
+                if let Found::One(owner) = self.store.endpoint(account, key).await? {
+                    gathered.owner = Some(owner);
+                }
+            }
+            if gathered.owner.is_none() {
+                gathered.trunks = self.store.trunks(account).await?;
+            }
+        }
+        Ok(gathered)
+    }
+
+    /// Decides who is who, and where it goes.
+    async fn message_plan<'g>(
+        &self,
+        mint: &Mint<'_>,
+        gathered: &'g Gathered,
+        given: Option<&str>,
+    ) -> Result<Result<Planned<'g>, Vec<Problem>>, Error> {
+        let snapshot = &gathered.snapshot;
+        let from = sender(&snapshot.sender);
+        let named = match &snapshot.recipient {
+            Found::One(endpoint) => Some(endpoint),
+            Found::Ambiguous => {
+                let problems = from.err().into_iter().chain([ambiguous("to")]);
+                return Ok(Err(problems.collect()));
+            }
+            Found::None => None,
+        };
+        let sender = match from {
+            Ok(sender) => sender,
+            Err(problem) => {
+                // Without a sender a named recipient can still be looked at, so that all that is wrong comes at once.
+                let mut problems = vec![problem];
+                if let Some(Err(problem)) = named_problem(&gathered.call, named) {
+                    problems.push(problem);
+                }
+                return Ok(Err(problems));
+            }
+        };
+        let facts = RouteFacts {
+            sender,
+            named,
+            dialled: gathered.dialled.as_deref(),
+            owner: gathered.owner.as_ref(),
+            trunks: &gathered.trunks,
+        };
+        let Routed {
+            destination,
+            number,
+            steps,
+        } = match route(&gathered.call, &facts) {
+            Ok(routed) => routed,
+            Err((problem, _)) => return Ok(Err(vec![problem])),
+        };
+        let (recipient, way, target) = match destination {
+            Destination::Endpoint(endpoint) => {
+                let target = RouteTarget::Endpoint(endpoint.id);
+                (endpoint, Way::Contacts, target)
+            }
+            Destination::Trunk(trunk, way) => (trunk, way, RouteTarget::Trunk(trunk.id)),
+        };
+        let to = match (&number, &way) {
+            (Some(number), _) => Side::of_number(number, &sender.domain_name),
+            (None, Way::Contacts) => Side::of(recipient),
+            (None, Way::Number(user)) => Side {
+                address: format!("{user}@{}", recipient.domain_name),
+                uri: format!("sip:{user}@{}", recipient.domain_name),
+                number: None,
+            },
+            (None, Way::Uri(uri)) => Side {
+                address: canonical_address(uri),
+                uri: uri.clone(),
+                number: None,
+            },
+        };
+        let from = if way != Way::Contacts && to.number.is_some() {
+            let account = self.store.numbers(sender.account, None).await?;
+            let account: Vec<String> = account.into_iter().map(|(number, _)| number).collect();
+            let latest = self.latest_own_number(sender, &to.address).await?;
+            let numbers = SenderNumbers {
+                given,
+                account: &account,
+                default_send_as: None,
+                latest: latest.as_deref(),
+            };
+            match sender_number(mint, sender, &numbers) {
+                Ok(number) => Side::of_number(&number, &sender.domain_name),
+                Err(problem) => return Ok(Err(vec![problem])),
+            }
+        } else {
+            given.map_or_else(
+                || Side::of(sender),
+                |number| Side::of_number(number, &sender.domain_name),
+            )
+        };
+        let mut parties = Parties {
+            sender,
+            from,
+            recipient,
+            to,
+            way,
+            sender_chat: snapshot.sender_chat,
+            recipient_chat: snapshot.recipient_chat,
+            record_internal: snapshot.record_internal,
+        };
+        if parties.from.number.is_some()
+            || parties.to.number.is_some()
+            || parties.way != Way::Contacts
+        {
+            let keys = parties.chat_keys();
+            let [sender_chat, recipient_chat] = self.chats_with(sender.account, keys).await?;
+            parties.sender_chat = sender_chat;
+            parties.recipient_chat = recipient_chat;
+        }
+        let route = MessageRoute {
+            target,
+            number,
+            steps,
+        };
+        Ok(Ok((parties, route)))
+    }
+
+    async fn chats_with(
+        &self,
+        account: AccountId,
+        keys: [ChatKey; 2],
+    ) -> Result<[Option<ChatId>; 2], Error> {
+        let found = self.store.chats_by_keys(account, keys.to_vec()).await?;
+        Ok(keys.map(|key| {
+            let chat = found.iter().find(|(known, _)| *known == key);
+            chat.map(|(_, id)| *id)
+        }))
+    }
+
+    /// Returns the own number of an endpoint's latest chat with a peer.
+    async fn latest_own_number(
+        &self,
+        endpoint: &Endpoint,
+        peer: &str,
+    ) -> Result<Option<String>, Error> {
+        let filter = ChatFilter {
+            endpoint: Some(endpoint.id),
+            peer: Some(peer.to_owned()),
+            ..ChatFilter::default()
+        };
+        let slice = Slice {
+            after: None,
+            before: None,
+            limit: 1,
+            backward: false,
+        };
+        let page = self.store.chats(endpoint.account, filter, slice).await?;
+        let latest = page.items.into_iter().next();
+        Ok(latest.map(|chat| chat.key.own_number))
     }
 
     fn outgoing(&self, now: Timestamp, new: &NewMessage) -> Result<Outgoing, Vec<Problem>> {
         let mut problems = body_problems(new.body.as_deref(), &new.content_type);
+        let variables = variables(&new.variables).unwrap_or_else(|found| {
+            problems.extend(found);
+            Variables::new()
+        });
         let lifetime = match new.expires_in_s {
             None => self.policy.message_expiry,
             Some(seconds) => {
@@ -186,6 +489,7 @@ impl App {
             origin: MessageOrigin::Api,
             body: new.body.clone().unwrap_or_default(),
             content_type: new.content_type.clone(),
+            variables,
             expires_at: now.plus(lifetime),
         })
     }
@@ -194,12 +498,15 @@ impl App {
         &self,
         caller: &Caller,
         ids: &[[u8; 16]],
-    ) -> Result<Outcome<Message>, Fault> {
+    ) -> Result<Outcome<SentMessage>, Fault> {
         let ids = ids.iter().copied().map(MessageId).collect();
         let found = self.store.messages_by_ids(caller.account, ids).await?;
-        let value = found.into_iter().next();
+        let message = found.into_iter().next();
         Ok(Outcome {
-            value: value.ok_or_else(|| Error::not_found("message"))?,
+            value: SentMessage {
+                message: Some(message.ok_or_else(|| Error::not_found("message"))?),
+                route: None,
+            },
             replayed: true,
         })
     }
@@ -208,8 +515,8 @@ impl App {
     /// again is the same message.
     ///
     /// # Errors
-    /// Problems on `to`: `NotFound` (404), `EndpointDisabled` (480). On `from`: `EndpointDisabled` (403). On `body`:
-    /// `Validation` (413). An [`Error`] is answered 503 with Retry-After, or 500.
+    /// Problems on `to`: `NotFound` and `NoRoute` (404), `EndpointDisabled` (480). On `from`: `EndpointDisabled`, `NoRoute`
+    /// and `NoSenderNumber` (403). On `body`: `Validation` (413). An [`Error`] is answered 503 with Retry-After, or 500.
     pub async fn message_receive(&self, message: &DeviceMessage) -> Result<ExchangeId, Fault> {
         if message.body.len() > BODY_BYTES_MAX {
             return Err(Problem::validation("body", "The body is too large.").into());
@@ -230,22 +537,22 @@ impl App {
             input: [0; 32],
             result: Vec::new(),
         };
-        let recipient = EndpointKey::Name {
-            domain: Some(message.to_domain.clone()),
-            canonical: message.to_user.clone(),
+        let Ok(canonical) = sip_validate::aor_user(&message.to_user) else {
+            return Err(Problem::not_found("to", "endpoint").into());
         };
+        let calls = [Call::Endpoint {
+            key: EndpointKey::Name {
+                domain: Some(message.to_domain.clone()),
+                canonical: canonical.into_owned(),
+            },
+            user: Some(message.to_user.clone()),
+        }];
+        let from = EndpointKey::Id(sender.id);
         for _ in 0..super::ATTEMPTS {
             let mint = self.mint();
-            let snapshot = self
-                .store
-                .send_snapshot(
-                    sender.account,
-                    EndpointKey::Id(sender.id),
-                    recipient.clone(),
-                )
-                .await?;
-            let (sender, recipient) = match parties(&snapshot) {
-                Ok(parties) => parties,
+            let gathered = self.message_gather(sender.account, &from, &calls).await?;
+            let (parties, _) = match self.message_plan(&mint, &gathered, None).await? {
+                Ok(planned) => planned,
                 Err(problems) => {
                     // What was taken once is taken, though its recipient is gone meanwhile.
                     let taken = self
@@ -268,9 +575,10 @@ impl App {
                 origin: MessageOrigin::Sip,
                 body: message.body.clone(),
                 content_type: message.content_type.clone(),
+                variables: Variables::new(),
                 expires_at: mint.now.plus(lifetime),
             };
-            let (mut commit, ids) = send(&mint, &snapshot, sender, recipient, &outgoing);
+            let (mut commit, ids) = send(&mint, &parties, &outgoing);
             commit.idempotency = Some(Idempotency {
                 result: vec![ids.exchange.0],
                 ..idempotency.clone()
@@ -296,18 +604,14 @@ impl App {
         from: EndpointId,
         dispatch: &Dispatch,
     ) -> Result<(), Fault> {
+        let calls = [Call::from(EndpointKey::Id(dispatch.sender))];
+        let from = EndpointKey::Id(from);
         for _ in 0..super::ATTEMPTS {
             let mint = self.mint();
-            let snapshot = self
-                .store
-                .send_snapshot(
-                    dispatch.account,
-                    EndpointKey::Id(from),
-                    EndpointKey::Id(dispatch.sender),
-                )
-                .await?;
-            let (sender, recipient) = parties(&snapshot).map_err(Fault::Refused)?;
-            if recipient.simulation.is_some() {
+            let gathered = self.message_gather(dispatch.account, &from, &calls).await?;
+            let planned = self.message_plan(&mint, &gathered, None).await?;
+            let (parties, _) = planned.map_err(Fault::Refused)?;
+            if parties.recipient.simulation.is_some() {
                 // Two echoes would answer each other for ever.
                 return Ok(());
             }
@@ -319,12 +623,12 @@ impl App {
                 },
                 body: dispatch.body.clone(),
                 content_type: dispatch.content_type.clone(),
+                variables: Variables::new(),
                 expires_at: mint.now.plus(self.policy.message_expiry),
             };
-            let (mut commit, SentIds { exchange, .. }) =
-                send(&mint, &snapshot, sender, recipient, &outgoing);
+            let (mut commit, SentIds { exchange, .. }) = send(&mint, &parties, &outgoing);
             commit.idempotency = Some(Idempotency {
-                actor: from.0,
+                actor: parties.sender.id.0,
                 operation: "echo",
                 key: dispatch.id.to_string(),
                 input: [0; 32],
@@ -540,6 +844,38 @@ impl App {
     }
 }
 
+/// Returns whom a chat is with: an endpoint by its address, or a number.
+fn call_of_peer(key: &ChatKey) -> Call {
+    match key.peer.rsplit_once('@') {
+        Some((canonical, domain)) => Call::Endpoint {
+            key: EndpointKey::Name {
+                domain: Some(domain.to_owned()),
+                canonical: canonical.to_owned(),
+            },
+            user: None,
+        },
+        None => Call::Number(key.peer.clone()),
+    }
+}
+
+fn owner_of(key: &ChatKey) -> EndpointKey {
+    EndpointKey::Id(key.endpoint)
+}
+
+/// What is wrong with a named recipient, whoever sends; nothing when none is named.
+fn named_problem(call: &Call, named: Option<&Endpoint>) -> Option<Result<(), Problem>> {
+    match (call, named) {
+        (Call::Number(_), _) | (Call::Endpoint { user: Some(_), .. }, None) => None,
+        (_, Some(endpoint)) if endpoint.enabled => Some(Ok(())),
+        (_, Some(endpoint)) => Some(Err(Problem::new(
+            ProblemCode::EndpointDisabled,
+            "to",
+            format!("The endpoint {} is disabled.", endpoint.address()),
+        ))),
+        (_, None) => Some(Err(Problem::not_found("to", "endpoint"))),
+    }
+}
+
 /// A bound token speaks only as its endpoints; another sender reads as not there. It may write to anyone.
 fn hide_foreign(caller: &Caller, snapshot: &mut SendSnapshot) {
     let hidden = match &snapshot.sender {
@@ -570,8 +906,11 @@ fn stored_message(commit: &Commit) -> Option<Message> {
         origin: new.origin,
         from: new.from.clone(),
         to: new.to.clone(),
+        from_number: new.from_number.clone(),
+        to_number: new.to_number.clone(),
         body: new.body.clone(),
         content_type: new.content_type.clone(),
+        variables: new.variables.clone(),
         status: new.status,
         failure: None,
         read: new.read,
@@ -585,9 +924,8 @@ fn exchange_of(ids: &[[u8; 16]]) -> ExchangeId {
     ExchangeId(ids.first().copied().unwrap_or_default())
 }
 
-/// Returns the problem codes of a refused device message that name its sender rather than its recipient.
+/// Returns whether a problem of a refused device message is its sender's rather than its recipient's.
 #[must_use]
 pub fn is_about_sender(problem: &Problem) -> bool {
-    problem.code == ProblemCode::EndpointDisabled
-        && problem.field.first().is_some_and(|f| f == "from")
+    problem.field.first().is_some_and(|f| f == "from")
 }

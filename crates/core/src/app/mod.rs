@@ -19,6 +19,7 @@ pub mod registrations;
 mod settle;
 pub mod tokens;
 pub mod transformations;
+mod trunks;
 
 use crate::access::Caller;
 use crate::commit::{Answer, Applied, Commit, Idempotency};
@@ -99,6 +100,7 @@ pub struct App {
     sessions: tokens::Sessions,
     refreshes: presence::Refreshes,
     failures: registrations::Failures,
+    paces: trunks::Paces,
     due: event_listener::Event,
 }
 
@@ -139,6 +141,7 @@ impl App {
             sessions: tokens::Sessions::new(started_at),
             refreshes: presence::Refreshes::default(),
             failures,
+            paces: trunks::Paces::default(),
             due: event_listener::Event::new(),
         })
     }

@@ -296,7 +296,8 @@ pub fn close_taken(
 }
 
 /// Returns a SIP URI as chats name its endpoint: canonical user and domain.
-fn canonical_address(uri: &str) -> String {
+#[must_use]
+pub fn canonical_address(uri: &str) -> String {
     let Ok(aor) = SipUri::parse_received(uri).map(|parsed| parsed.aor()) else {
         return uri.to_owned();
     };
@@ -356,7 +357,9 @@ mod tests {
     use super::*;
     use crate::binding::{Flow, Transport};
     use crate::decide::testing::{Seeded, endpoint};
+    use crate::delivery::Way;
     use crate::event::ContactStatus;
+    use crate::message::Variables;
     use crate::{AccountId, BindingId, EndpointId, ExchangeId};
 
     const NODE: NodeId = NodeId([1; 16]);
@@ -367,11 +370,14 @@ mod tests {
             account: AccountId([1; 16]),
             sender: EndpointId([2; 16]),
             recipient: EndpointId([3; 16]),
+            way: Way::Contacts,
             out_message: None,
             from: "sip:bob@example.com".into(),
+            from_name: None,
             to: "sip:alice@example.com".into(),
             body: "hi".into(),
             content_type: "text/plain".into(),
+            variables: Variables::new(),
             taken: false,
             rounds: 0,
             created_at: Timestamp(0),

@@ -3,25 +3,117 @@
 use super::Mint;
 use crate::chat::ChatKey;
 use crate::commit::{Commit, NewEvent, NewMessage, Precondition, Write};
-use crate::delivery::Dispatch;
+use crate::delivery::{Dispatch, Way};
 use crate::endpoint::Endpoint;
 use crate::error::{Problem, ProblemCode, ProblemDetail};
 use crate::event::{EventBody, Subjects};
-use crate::message::{BODY_BYTES_MAX, Message, MessageDirection, MessageOrigin, MessageStatus};
-use crate::ports::store::{Found, SendSnapshot};
+use crate::message::{
+    BODY_BYTES_MAX, Message, MessageDirection, MessageOrigin, MessageStatus, Variables,
+};
+use crate::ports::store::Found;
 use crate::{ChatId, ExchangeId, MessageId, Timestamp};
 
 /// A message to send, whose parties are found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outgoing {
-    /// API or SIP.
+    /// API, SIP or a trunk.
     pub origin: MessageOrigin,
     /// The text; empty for an empty MESSAGE.
     pub body: String,
     /// Its media type.
     pub content_type: String,
+    /// What goes with it as header fields.
+    pub variables: Variables,
     /// Until when delivery is tried.
     pub expires_at: Timestamp,
+}
+
+/// One side of a message, as chats and MESSAGEs name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Side {
+    /// The E.164 number that it is known by, else `user@domain`.
+    pub address: String,
+    /// Its SIP URI.
+    pub uri: String,
+    /// Its E.164 number, if it is known by one.
+    pub number: Option<String>,
+}
+
+impl Side {
+    /// Returns an endpoint by its address-of-record.
+    #[must_use]
+    pub fn of(endpoint: &Endpoint) -> Self {
+        Self {
+            address: endpoint.address(),
+            uri: endpoint.sip_uri(),
+            number: None,
+        }
+    }
+
+    /// Returns a number, in a domain in which it can be called.
+    #[must_use]
+    pub fn of_number(number: &str, domain: &str) -> Self {
+        Self {
+            address: number.to_owned(),
+            uri: format!("sip:{number}@{domain}"),
+            number: Some(number.to_owned()),
+        }
+    }
+}
+
+/// Who sends, who gets it, and the chats that they have with each other.
+#[derive(Debug, Clone)]
+pub struct Parties<'e> {
+    /// The endpoint that sends, or the trunk by which the message came in.
+    pub sender: &'e Endpoint,
+    /// The sender as the recipient sees it.
+    pub from: Side,
+    /// The endpoint that gets it, or the trunk by which it goes out.
+    pub recipient: &'e Endpoint,
+    /// The recipient as the sender called it.
+    pub to: Side,
+    /// How it leaves.
+    pub way: Way,
+    /// The sender's chat with the recipient.
+    pub sender_chat: Option<ChatId>,
+    /// The recipient's chat with the sender.
+    pub recipient_chat: Option<ChatId>,
+    /// Whether the sender's domain keeps what its devices say to each other.
+    pub record_internal: bool,
+}
+
+impl Parties<'_> {
+    /// Whether the sender keeps a copy: not one that came in by a trunk.
+    fn is_sent(&self, outgoing: &Outgoing) -> bool {
+        match outgoing.origin {
+            MessageOrigin::Api => true,
+            MessageOrigin::Sip => self.record_internal || self.way != Way::Contacts,
+            MessageOrigin::Trunk => false,
+        }
+    }
+
+    /// Whether the recipient keeps a copy: not one that goes out by a trunk.
+    fn is_received(&self, outgoing: &Outgoing) -> bool {
+        self.way == Way::Contacts
+            && match outgoing.origin {
+                MessageOrigin::Api | MessageOrigin::Trunk => true,
+                MessageOrigin::Sip => self.record_internal,
+            }
+    }
+
+    /// Returns the keys of the chats, the sender's first.
+    #[must_use]
+    pub fn chat_keys(&self) -> [ChatKey; 2] {
+        let key = |endpoint: &Endpoint, own: &Side, peer: &Side| ChatKey {
+            endpoint: endpoint.id,
+            own_number: own.address.clone(),
+            peer: peer.address.clone(),
+        };
+        [
+            key(self.sender, &self.from, &self.to),
+            key(self.recipient, &self.to, &self.from),
+        ]
+    }
 }
 
 /// What a send made.
@@ -29,43 +121,34 @@ pub struct Outgoing {
 pub struct SentIds {
     /// The message on its way.
     pub exchange: ExchangeId,
-    /// The sender's copy, unless the domain keeps no internal messages.
+    /// The sender's copy, unless nobody keeps one.
     pub out_message: Option<MessageId>,
 }
 
-/// Finds the parties of a send and refuses what can't go.
+/// Finds the sender of a message and refuses one that can't send.
 ///
 /// # Errors
-/// `NotFound`, `Validation` (ambiguous) or `EndpointDisabled` for each party.
-pub fn parties(snapshot: &SendSnapshot) -> Result<(&Endpoint, &Endpoint), Vec<Problem>> {
-    let mut problems = Vec::new();
-    let sender = party("from", &snapshot.sender, &mut problems);
-    let recipient = party("to", &snapshot.recipient, &mut problems);
-    match (sender, recipient) {
-        (Some(sender), Some(recipient)) => Ok((sender, recipient)),
-        _ => Err(problems),
+/// `NotFound`, `Validation` (ambiguous) or `EndpointDisabled`, at `from`.
+pub fn sender(found: &Found<Endpoint>) -> Result<&Endpoint, Problem> {
+    match found {
+        Found::One(endpoint) if endpoint.enabled => Ok(endpoint),
+        Found::One(endpoint) => Err(Problem::new(
+            ProblemCode::EndpointDisabled,
+            "from",
+            format!("The endpoint {} is disabled.", endpoint.address()),
+        )),
+        Found::None => Err(Problem::not_found("from", "endpoint")),
+        Found::Ambiguous => Err(ambiguous("from")),
     }
 }
 
-fn party<'s>(
-    field: &str,
-    found: &'s Found<Endpoint>,
-    problems: &mut Vec<Problem>,
-) -> Option<&'s Endpoint> {
-    match found {
-        Found::One(endpoint) if endpoint.enabled => return Some(endpoint),
-        Found::One(endpoint) => problems.push(Problem::new(
-            ProblemCode::EndpointDisabled,
-            field,
-            format!("The endpoint {} is disabled.", endpoint.address()),
-        )),
-        Found::None => problems.push(Problem::not_found(field, "endpoint")),
-        Found::Ambiguous => problems.push(Problem::validation(
-            field,
-            "Several domains have an endpoint with this name; name the domain.",
-        )),
-    }
-    None
+/// Returns the problem of a name that stands in several domains.
+#[must_use]
+pub fn ambiguous(field: &str) -> Problem {
+    Problem::validation(
+        field,
+        "Several domains have an endpoint with this name; name the domain.",
+    )
 }
 
 /// Checks the text of a message from the API.
@@ -104,17 +187,11 @@ pub fn body_problems(body: Option<&str>, content_type: &str) -> Vec<Problem> {
     problems
 }
 
-/// Decides on a send between two endpoints of one account.
+/// Decides on a message between two endpoints of one account, of which one may be a trunk.
 #[must_use]
-pub fn send(
-    mint: &Mint<'_>,
-    snapshot: &SendSnapshot,
-    sender: &Endpoint,
-    recipient: &Endpoint,
-    outgoing: &Outgoing,
-) -> (Commit, SentIds) {
+pub fn send(mint: &Mint<'_>, parties: &Parties<'_>, outgoing: &Outgoing) -> (Commit, SentIds) {
+    let (sender, recipient) = (parties.sender, parties.recipient);
     let exchange = mint.id(ExchangeId::new);
-    let recorded = outgoing.origin == MessageOrigin::Api || snapshot.record_internal;
     let mut commit = Commit {
         account: sender.account,
         at: mint.now,
@@ -126,34 +203,28 @@ pub fn send(
         writes: Vec::new(),
         events: Vec::new(),
     };
-    if outgoing.origin == MessageOrigin::Sip {
+    if outgoing.origin != MessageOrigin::Api {
         let body = EventBody::TextMessageReceived {
-            from: sender.sip_uri(),
-            to: recipient.sip_uri(),
+            from: parties.from.uri.clone(),
+            to: parties.to.uri.clone(),
             body: Some(outgoing.body.clone()),
         };
         commit.events.push(mint.event(Subjects::of(sender), body));
     }
-    let out_message = recorded.then(|| {
-        record(
-            mint,
-            snapshot,
-            (sender, recipient),
-            outgoing,
-            exchange,
-            &mut commit,
-        )
-    });
+    let out_message = record(mint, parties, outgoing, exchange, &mut commit);
     commit.writes.push(Write::DispatchInsert(Dispatch {
         id: exchange,
         account: sender.account,
         sender: sender.id,
         recipient: recipient.id,
+        way: parties.way.clone(),
         out_message,
-        from: sender.sip_uri(),
-        to: recipient.sip_uri(),
+        from: parties.from.uri.clone(),
+        from_name: sender.caller_id.clone(),
+        to: parties.to.uri.clone(),
         body: outgoing.body.clone(),
         content_type: outgoing.content_type.clone(),
+        variables: outgoing.variables.clone(),
         taken: false,
         rounds: 0,
         created_at: mint.now,
@@ -161,115 +232,115 @@ pub fn send(
         due_at: mint.now,
         lease: 0,
     }));
-    (
-        commit,
-        SentIds {
-            exchange,
-            out_message,
-        },
-    )
+    let ids = SentIds {
+        exchange,
+        out_message,
+    };
+    (commit, ids)
 }
 
-/// Adds both copies, their chats and their events; returns the id of the sender's copy.
+/// Adds the copies that are kept, their chats and their events; returns the id of the sender's copy.
 fn record(
     mint: &Mint<'_>,
-    snapshot: &SendSnapshot,
-    (sender, recipient): (&Endpoint, &Endpoint),
+    parties: &Parties<'_>,
     outgoing: &Outgoing,
     exchange: ExchangeId,
     commit: &mut Commit,
-) -> MessageId {
-    let sender_chat = chat(mint, sender, recipient, snapshot.sender_chat, commit);
-    let recipient_chat = if sender.id == recipient.id {
-        sender_chat
-    } else {
-        chat(mint, recipient, sender, snapshot.recipient_chat, commit)
-    };
-    let (out_id, in_id) = (mint.id(MessageId::new), mint.id(MessageId::new));
+) -> Option<MessageId> {
+    let [sender_key, recipient_key] = parties.chat_keys();
+    let is_same = sender_key == recipient_key;
+    let sent = parties.is_sent(outgoing).then(|| {
+        let chat = chat(mint, sender_key, parties.sender_chat, commit);
+        (chat, mint.id(MessageId::new))
+    });
+    let received = parties.is_received(outgoing).then(|| {
+        let chat = match sent {
+            Some((chat, _)) if is_same => chat,
+            _ => chat(mint, recipient_key, parties.recipient_chat, commit),
+        };
+        (chat, mint.id(MessageId::new))
+    });
+    let (sender, recipient) = (parties.sender, parties.recipient);
+    let (from, to) = (&parties.from, &parties.to);
     let text = Some(outgoing.body.clone());
-    let out_event = commit.events.len();
-    commit.events.push(mint.event(
-        message_subjects(sender, sender_chat, out_id),
-        EventBody::MessageOut {
+    let first_event = commit.events.len();
+    if let Some((chat, id)) = sent {
+        let body = EventBody::MessageOut {
             endpoint_name: sender.address(),
-            src_number: sender.address(),
-            dst_number: recipient.address(),
+            src_number: from.address.clone(),
+            dst_number: to.address.clone(),
             text: text.clone(),
-        },
-    ));
-    commit.events.push(mint.event(
-        message_subjects(recipient, recipient_chat, in_id),
-        EventBody::MessageIn {
-            endpoint_name: recipient.address(),
-            own_number: recipient.address(),
-            src_number: sender.address(),
-            text,
-        },
-    ));
-    commit.events.push(chat_updated(mint, sender, sender_chat));
-    if recipient_chat != sender_chat {
-        commit
-            .events
-            .push(chat_updated(mint, recipient, recipient_chat));
+        };
+        let subjects = message_subjects(sender, chat, id);
+        commit.events.push(mint.event(subjects, body));
     }
-    let last_event = commit.events.len() - 1;
-    commit.writes.push(Write::MessageInsert(NewMessage {
-        id: out_id,
+    if let Some((chat, id)) = received {
+        let body = EventBody::MessageIn {
+            endpoint_name: recipient.address(),
+            own_number: to.address.clone(),
+            src_number: from.address.clone(),
+            text,
+        };
+        let subjects = message_subjects(recipient, chat, id);
+        commit.events.push(mint.event(subjects, body));
+    }
+    let sent_activity = commit.events.len();
+    if let Some((chat, _)) = sent {
+        commit.events.push(chat_updated(mint, sender, chat));
+    }
+    if let Some((chat, _)) = received
+        && sent.is_none_or(|(sent_chat, _)| sent_chat != chat)
+    {
+        commit.events.push(chat_updated(mint, recipient, chat));
+    }
+    let last_event = commit.events.len().saturating_sub(1);
+    let copy = |id, chat, endpoint: &Endpoint, direction, activity_event, first_event| NewMessage {
+        id,
         exchange,
-        endpoint: sender.id,
-        chat: sender_chat,
-        direction: MessageDirection::Out,
+        endpoint: endpoint.id,
+        chat,
+        direction,
         origin: outgoing.origin,
-        from: sender.sip_uri(),
-        to: recipient.sip_uri(),
-        peer: recipient.address(),
+        from: from.uri.clone(),
+        to: to.uri.clone(),
+        from_number: from.number.clone(),
+        to_number: to.number.clone(),
+        peer: match direction {
+            MessageDirection::Out => to.address.clone(),
+            MessageDirection::In => from.address.clone(),
+        },
         body: outgoing.body.clone(),
         content_type: outgoing.content_type.clone(),
-        status: MessageStatus::Accepted,
-        read: true,
-        expires_at: Some(outgoing.expires_at),
-        first_event: out_event,
-        activity_event: out_event + 2,
-    }));
-    commit.writes.push(Write::MessageInsert(NewMessage {
-        id: in_id,
-        exchange,
-        endpoint: recipient.id,
-        chat: recipient_chat,
-        direction: MessageDirection::In,
-        origin: outgoing.origin,
-        from: sender.sip_uri(),
-        to: recipient.sip_uri(),
-        peer: sender.address(),
-        body: outgoing.body.clone(),
-        content_type: outgoing.content_type.clone(),
-        status: MessageStatus::Received,
-        read: false,
-        expires_at: None,
-        first_event: out_event + 1,
-        activity_event: last_event,
-    }));
-    out_id
+        variables: outgoing.variables.clone(),
+        status: match direction {
+            MessageDirection::Out => MessageStatus::Accepted,
+            MessageDirection::In => MessageStatus::Received,
+        },
+        read: direction == MessageDirection::Out,
+        expires_at: (direction == MessageDirection::Out).then_some(outgoing.expires_at),
+        first_event,
+        activity_event,
+    };
+    if let Some((chat, id)) = sent {
+        let out = MessageDirection::Out;
+        let new = copy(id, chat, sender, out, sent_activity, first_event);
+        commit.writes.push(Write::MessageInsert(new));
+    }
+    if let Some((chat, id)) = received {
+        let event = first_event + usize::from(sent.is_some());
+        let new = copy(id, chat, recipient, MessageDirection::In, last_event, event);
+        commit.writes.push(Write::MessageInsert(new));
+    }
+    sent.map(|(_, id)| id)
 }
 
-/// Returns the owner's chat with the peer, adding it to the commit when it is new.
-fn chat(
-    mint: &Mint<'_>,
-    owner: &Endpoint,
-    peer: &Endpoint,
-    known: Option<ChatId>,
-    commit: &mut Commit,
-) -> ChatId {
+/// Returns the chat with a key, adding it to the commit when it is new.
+fn chat(mint: &Mint<'_>, key: ChatKey, known: Option<ChatId>, commit: &mut Commit) -> ChatId {
     if let Some(id) = known {
         commit.preconditions.push(Precondition::ChatThere(id));
         return id;
     }
     let id = mint.id(ChatId::new);
-    let key = ChatKey {
-        endpoint: owner.id,
-        own_number: owner.address(),
-        peer: peer.address(),
-    };
     commit
         .preconditions
         .push(Precondition::ChatKeyFree(key.clone()));

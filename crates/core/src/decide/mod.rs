@@ -9,9 +9,12 @@ pub mod endpoints;
 pub mod messages;
 pub mod mint;
 pub mod presence;
+pub mod routing;
 #[cfg(test)]
 mod testing;
 pub mod tokens;
+pub mod trunks;
+pub mod variables;
 
 pub use mint::Mint;
 

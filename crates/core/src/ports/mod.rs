@@ -9,7 +9,9 @@ pub mod technology;
 pub use bus::{Bus, Wake};
 pub use clock::{Clock, Entropy};
 pub use store::Store;
-pub use technology::{Attempt, AttemptResult, Technology};
+pub use technology::{
+    Attempt, AttemptResult, AttemptTarget, TRUNK_WAIT_MAX, Technology, TrunkAddress,
+};
 
 /// A boxed future that a port returns.
 pub type PortFuture<'a, T> = futures_util::future::BoxFuture<'a, T>;

@@ -5,7 +5,7 @@ use crate::account::{Account, LogHead};
 use crate::application::Application;
 use crate::binding::Binding;
 use crate::chat::{Chat, ChatKey};
-use crate::commit::{Answer, Commit};
+use crate::commit::{Answer, Commit, EndpointSecret};
 use crate::defence::Source;
 use crate::delivery::{Delivery, Dispatch};
 use crate::digest::{DigestAlgorithm, Ha1};
@@ -27,6 +27,9 @@ use std::time::Duration;
 
 /// What a port's call gives.
 pub type StoreFuture<'a, T> = PortFuture<'a, Result<T, Error>>;
+
+/// The most trunks of an account that messages are routed by: each is looked at for a number outside.
+pub const TRUNKS_MAX: u32 = 100;
 
 /// Which endpoints a list has. Fields combine with AND; `None` does not filter; an empty list matches nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -110,10 +113,8 @@ pub enum EndpointKey {
         /// The canonical user part.
         canonical: String,
     },
-    /// The peer of a chat, where that is an endpoint of the account.
-    ChatPeer(ChatId),
-    /// The endpoint that has a chat.
-    ChatOwner(ChatId),
+    /// The endpoint that has a number, in E.164 form.
+    Number(String),
 }
 
 /// What a look-up by [`EndpointKey`] gives.
@@ -140,8 +141,8 @@ pub struct SendSnapshot {
     pub sender_chat: Option<ChatId>,
     /// The recipient's chat with the sender.
     pub recipient_chat: Option<ChatId>,
-    /// Whether a domain or alias of the instance has the name in the recipient's key (`false` when it names none).
-    pub recipient_domain_known: bool,
+    /// Whether a domain of the account has the name or alias in the recipient's key; `false` when it names none.
+    pub is_own_domain: bool,
 }
 
 /// A domain whose deletion has begun.
@@ -373,6 +374,16 @@ pub trait Store: Send + Sync {
         names: Vec<(DomainId, String)>,
     ) -> StoreFuture<'_, Vec<(DomainId, String)>>;
 
+    /// Returns the trunks of an account (type `THIRD_PARTY`), the oldest first, at most [`TRUNKS_MAX`].
+    fn trunks(&self, account: AccountId) -> StoreFuture<'_, Vec<Endpoint>>;
+
+    /// Returns the passwords of a trunk for digest challenges: its own, and those of its addresses.
+    fn trunk_passwords(
+        &self,
+        account: AccountId,
+        trunk: EndpointId,
+    ) -> StoreFuture<'_, Vec<(EndpointSecret, Secret)>>;
+
     /// Answers whether an account has its system gateway.
     fn has_system_gateway(&self, account: AccountId) -> StoreFuture<'_, bool>;
 
@@ -473,8 +484,15 @@ pub trait Store: Send + Sync {
         &self,
         account: AccountId,
         sender: EndpointKey,
-        recipient: EndpointKey,
+        recipient: Option<EndpointKey>,
     ) -> StoreFuture<'_, SendSnapshot>;
+
+    /// Returns those of the chats with these keys that are there.
+    fn chats_by_keys(
+        &self,
+        account: AccountId,
+        keys: Vec<ChatKey>,
+    ) -> StoreFuture<'_, Vec<(ChatKey, ChatId)>>;
 
     /// Returns the account's messages with these ids, in any order; unknown ones are left out.
     fn messages_by_ids(

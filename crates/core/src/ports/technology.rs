@@ -1,21 +1,60 @@
 //! A technology carries messages to contacts: SIP, or a simulation.
 
 use super::PortFuture;
-use crate::binding::Binding;
+use crate::AddressId;
+use crate::binding::{Binding, Transport};
+use crate::keyring::Secret;
+use crate::message::Variables;
+use std::time::Duration;
 
-/// One MESSAGE to one contact. All that identifies it is fixed, so that a repeated attempt is recognised.
+/// Where an attempt goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AttemptTarget {
+    /// To a contact, over its flow.
+    Contact(Box<Binding>),
+    /// To an address of a trunk.
+    Address(Box<TrunkAddress>),
+}
+
+/// An address of a trunk, with what is needed to send to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrunkAddress {
+    /// Its id.
+    pub id: AddressId,
+    /// An IP address or a host name.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// UDP, TCP or TLS.
+    pub transport: Transport,
+    /// The Request-URI.
+    pub request_uri: String,
+    /// The user name and password for its digest challenge.
+    pub credentials: Option<(String, Secret)>,
+    /// How long to wait before it is sent, so that the trunk's `cpsLimit` is held; at most [`TRUNK_WAIT_MAX`].
+    pub wait: Duration,
+}
+
+/// The longest wait for the turn at a trunk: a lease must outlast it and the attempt.
+pub const TRUNK_WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// One MESSAGE to one target. All that identifies it is fixed, so that a repeated attempt is recognised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
-    /// The contact and its flow; nothing is ever sent elsewhere.
-    pub binding: Binding,
+    /// Where it goes; nothing is ever sent elsewhere.
+    pub target: AttemptTarget,
     /// The From URI.
     pub from: String,
+    /// The display name of From.
+    pub from_name: Option<String>,
     /// The To URI.
     pub to: String,
     /// The body.
     pub body: String,
     /// The media type of the body.
     pub content_type: String,
+    /// Header fields that go with it; none is one that a MESSAGE has of its own.
+    pub variables: Variables,
     /// Call-ID.
     pub call_id: String,
     /// From tag.
@@ -48,9 +87,9 @@ pub enum AttemptResult {
 
 /// Carries messages of one technology.
 pub trait Technology: Send + Sync {
-    /// Queues a MESSAGE for its contact and returns its final answer. The place in the queue is taken by the call
+    /// Queues a MESSAGE for its target and returns its final answer. The place in the queue is taken by the call
     /// itself, not by the first poll; one MESSAGE at a time is outstanding at each contact. An answer comes within 64
-    /// seconds, the wait in the queue included: what can't be sent by then is a [`AttemptResult::TransportError`]. An
+    /// seconds, the wait in the queue included and that for a trunk's turn not: what can't be sent by then is a [`AttemptResult::TransportError`]. An
     /// unreachable contact never delays another.
     fn deliver(&self, attempt: Attempt) -> PortFuture<'static, AttemptResult>;
 }

@@ -3,13 +3,17 @@
 use async_graphql::{ID, InputObject, OneofObject};
 use sipgraph_core::{
     ChatId, EndpointId, Problem,
-    address::endpoint_uri,
-    app::messages::NewMessage,
+    address::{Call, calls, dialled, endpoint_uri, own_number},
+    app::messages::{NewMessage, Recipient},
     ports::store::{EndpointKey, MessageFilter},
 };
 
 use super::types::{MessageDirection, MessageStatus};
-use crate::{endpoint::EndpointResourceInput, id::NodeId, scalars::DateTime};
+use crate::{
+    endpoint::EndpointResourceInput,
+    id::NodeId,
+    scalars::{DateTime, JSONObject},
+};
 
 /// A span of time.
 #[derive(InputObject)]
@@ -87,17 +91,23 @@ pub(crate) enum MessageParty {
     EndpointId(ID),
     /// An endpoint by technology and resource.
     Resource(EndpointResourceInput),
+    /// The endpoint that has this number, in E.164 form; the message comes from the number.
+    Number(String),
 }
 
 /// Who receives: exactly one of these.
 #[derive(OneofObject)]
 pub(crate) enum MessageTarget {
-    /// An address: `sip:bob@example.com`, `pjsip:bob`.
+    /// An address: `sip:bob@example.com`, `pjsip:bob`, `pjsip:bob@example.com`; a number in a domain of the account,
+    /// `sip:+12125550100@example.com`; or somebody behind a trunk, `pjsip:trunk/sip:zoe@elsewhere.example`,
+    /// `pjsip:trunk/zoe@elsewhere.example`, `pjsip:PJSIP/12125550100@trunk`.
     Uri(String),
     /// An endpoint by its opaque id.
     EndpointId(ID),
     /// An endpoint by technology and resource.
     Resource(EndpointResourceInput),
+    /// A number in E.164 form, or digits that a transformation makes one.
+    Number(String),
     /// The other side of a chat by its opaque id.
     ChatId(ID),
 }
@@ -114,8 +124,14 @@ pub(crate) struct SendMessageInput {
     /// The media type of the text.
     #[graphql(default = "text/plain")]
     content_type: String,
+    /// Header fields that go with it, at most 32 with 4 KiB together: names that are tokens, values that are strings. Those that
+    /// every MESSAGE has, or that say who sends, are refused. Source: ARI.
+    variables: Option<JSONObject>,
     /// How long delivery is tried, in seconds; what the instance is configured with when absent.
     expires_in_seconds: Option<i32>,
+    /// Only says how it would be routed; nothing is stored and no key is used up.
+    #[graphql(default)]
+    pub(super) dry_run: bool,
     /// Makes the call safe to repeat: with the same key and input it is done once. Kept for 24 hours.
     pub(super) idempotency_key: Option<String>,
 }
@@ -127,12 +143,18 @@ impl SendMessageInput {
             MessageParty::Uri(uri) => endpoint_uri("from.uri", uri),
             MessageParty::EndpointId(id) => Ok(EndpointKey::Id(EndpointId::of(id))),
             MessageParty::Resource(resource) => resource.to_key("from.resource"),
+            MessageParty::Number(text) => own_number("from.number", text),
         });
         let to = match &self.to {
-            MessageTarget::Uri(uri) => endpoint_uri("to.uri", uri),
-            MessageTarget::EndpointId(id) => Ok(EndpointKey::Id(EndpointId::of(id))),
-            MessageTarget::Resource(resource) => resource.to_key("to.resource"),
-            MessageTarget::ChatId(id) => Ok(EndpointKey::ChatPeer(ChatId::of(id))),
+            MessageTarget::Uri(uri) => calls("to.uri", uri).map(Recipient::Call),
+            MessageTarget::EndpointId(id) => Ok(EndpointKey::Id(EndpointId::of(id)).into()),
+            MessageTarget::Resource(resource) => {
+                resource.to_key("to.resource").map(Recipient::from)
+            }
+            MessageTarget::Number(text) => {
+                dialled("to.number", text).map(|text| Call::Number(text).into())
+            }
+            MessageTarget::ChatId(id) => Ok(Recipient::Chat(ChatId::of(id))),
         };
         match (from.transpose(), to) {
             (Ok(from), Ok(to)) => Ok(NewMessage {
@@ -140,6 +162,7 @@ impl SendMessageInput {
                 to,
                 body: self.body.clone(),
                 content_type: self.content_type.clone(),
+                variables: self.variables.clone().map(|map| map.0).unwrap_or_default(),
                 expires_in_s: self.expires_in_seconds.map(i64::from),
             }),
             (from, to) => Err(from.err().into_iter().chain(to.err()).collect()),

@@ -5,7 +5,7 @@ use sipgraph_core::{Fault, MessageId};
 
 use super::{
     input::{MarkMessageInput, SendMessageInput},
-    types::{MarkMessagePayload, Message, SendMessagePayload},
+    types::{MarkMessagePayload, Message, MessageRoute, SendMessagePayload},
 };
 use crate::{
     errors::{Answer, Nullable},
@@ -19,7 +19,8 @@ pub(crate) struct MessageMutation;
 
 #[Object]
 impl MessageMutation {
-    /// Sends a message. It is stored and synced when this answers; delivery goes on afterwards. Needs the scope
+    /// Sends a message. It is stored and synced when this answers; delivery goes on afterwards. It goes to an endpoint of the
+    /// account that is named, to the one that has the number, or out through a trunk of the account. Needs the scope
     /// messages.create.
     async fn send_message(
         &self,
@@ -28,14 +29,26 @@ impl MessageMutation {
     ) -> Nullable<SendMessagePayload> {
         let view = View::of(ctx).fresh();
         let key = input.idempotency_key.as_deref();
+        let dry_run = input.dry_run;
         let outcome = match input.to_core() {
-            Ok(new) => view.app().message_send(view.caller(), &new, key).await,
+            Ok(new) => {
+                let (app, caller) = (view.app(), view.caller());
+                app.message_send(caller, &new, dry_run, key).await
+            }
             Err(problems) => Err(Fault::Refused(problems)),
         };
-        Some(Answer::of(outcome).map(|answer| SendMessagePayload {
-            message: answer.value.map(|row| Message::new(row, view)),
-            replayed: answer.replayed,
-            user_errors: answer.user_errors,
+        let unroutable = MessageRoute::of_refusal(&outcome);
+        Some(Answer::of(outcome).map(|answer| {
+            let (message, route) = answer
+                .value
+                .map_or((None, None), |sent| (sent.message, sent.route));
+            SendMessagePayload {
+                message: message.map(|row| Message::new(row, view)),
+                route: route.map(MessageRoute::from).or(unroutable),
+                dry_run,
+                replayed: answer.replayed,
+                user_errors: answer.user_errors,
+            }
         }))
     }
 

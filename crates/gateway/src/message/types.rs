@@ -1,7 +1,14 @@
 //! What clients see of messages.
 
 use async_graphql::{Enum, ID, Object, SimpleObject};
-use sipgraph_core::{access::Scope, delivery, message};
+use sipgraph_core::{
+    Fault, ProblemCode,
+    access::Scope,
+    app::{Outcome, messages},
+    delivery,
+    json::Json,
+    message,
+};
 
 use crate::{
     chat::Chat,
@@ -9,7 +16,7 @@ use crate::{
     endpoint::{Endpoint, Transport},
     errors::{Nullable, UserError, nullable, optional},
     id::NodeId,
-    scalars::{DateTime, SipUri, int},
+    scalars::{DateTime, JSONObject, SipUri, int},
     view::View,
 };
 
@@ -31,6 +38,8 @@ pub(crate) enum MessageOrigin {
     Api,
     /// A phone, by SIP.
     Sip,
+    /// A trunk, by SIP.
+    Trunk,
 }
 
 /// Where a message is on its way. One that was sent is ACCEPTED, then once SENT or FAILED; one that came in is RECEIVED.
@@ -59,6 +68,10 @@ pub(crate) enum DeliveryFailureCode {
     EndpointDisabled,
     /// The recipient was deleted.
     EndpointDeleted,
+    /// The trunk that it went out by did not accept the password.
+    AuthFailed,
+    /// The trunk that it was to go out by has no address to send to.
+    NoRoute,
 }
 
 /// How an attempt to deliver ended, or that it has not.
@@ -156,6 +169,16 @@ impl Message {
         &self.row.to
     }
 
+    /// The E.164 number that it comes from; null when it comes from none.
+    async fn from_number(&self) -> Option<&str> {
+        self.row.from_number.as_deref()
+    }
+
+    /// The E.164 number that was called; null when none was.
+    async fn to_number(&self) -> Option<&str> {
+        self.row.to_number.as_deref()
+    }
+
     /// The text; empty for an empty MESSAGE.
     async fn body(&self) -> &str {
         &self.row.body
@@ -164,6 +187,13 @@ impl Message {
     /// The media type of the text.
     async fn content_type(&self) -> &str {
         &self.row.content_type
+    }
+
+    /// Header fields that go with it, strings by their names; empty when there are none.
+    async fn variables(&self) -> JSONObject {
+        let variables = self.row.variables.iter();
+        let text = |(name, text): (&String, &String)| (name.clone(), Json::String(text.clone()));
+        JSONObject(variables.map(text).collect())
     }
 
     /// Where it is on its way.
@@ -290,11 +320,91 @@ connection!(
     Message
 );
 
+/// Where a message goes.
+#[derive(Clone, Copy, Debug, Enum, PartialEq, Eq)]
+pub(crate) enum RouteKind {
+    /// To an endpoint of the account.
+    Endpoint,
+    /// Out through a trunk of the account.
+    Trunk,
+    /// Nowhere.
+    None,
+}
+
+/// How a message was or would be routed.
+#[derive(SimpleObject)]
+pub(crate) struct MessageRoute {
+    /// Where it goes.
+    kind: RouteKind,
+    /// The endpoint that gets it; null unless it is ENDPOINT.
+    endpoint_id: Option<ID>,
+    /// The trunk that it goes out by; null unless it is TRUNK.
+    trunk_id: Option<ID>,
+    /// The E.164 number that was called; null when none was.
+    number: Option<String>,
+    /// What was looked at, in order, in words for people.
+    steps: Vec<String>,
+}
+
+impl From<messages::MessageRoute> for MessageRoute {
+    fn from(route: messages::MessageRoute) -> Self {
+        let messages::MessageRoute {
+            target,
+            number,
+            steps,
+        } = route;
+        let (kind, endpoint_id, trunk_id) = match target {
+            messages::RouteTarget::Endpoint(id) => (RouteKind::Endpoint, Some(id.to_id()), None),
+            messages::RouteTarget::Trunk(id) => (RouteKind::Trunk, None, Some(id.to_id())),
+        };
+        Self {
+            kind,
+            endpoint_id,
+            trunk_id,
+            number,
+            steps,
+        }
+    }
+}
+
+impl MessageRoute {
+    /// Makes one that leads nowhere of the refusals that say so.
+    pub(super) fn of_refusal<T>(result: &Result<Outcome<T>, Fault>) -> Option<Self> {
+        let Err(Fault::Refused(problems)) = result else {
+            return None;
+        };
+        let leads_nowhere = |code: ProblemCode| {
+            matches!(
+                code,
+                ProblemCode::NotFound
+                    | ProblemCode::NoRoute
+                    | ProblemCode::NoSenderNumber
+                    | ProblemCode::TechnologyUnavailable
+            )
+        };
+        let reasons = problems
+            .iter()
+            .filter(|problem| leads_nowhere(problem.code));
+        let steps: Vec<String> = reasons.map(|problem| problem.message.clone()).collect();
+        (!steps.is_empty()).then_some(Self {
+            kind: RouteKind::None,
+            endpoint_id: None,
+            trunk_id: None,
+            number: None,
+            steps,
+        })
+    }
+}
+
 /// The answer to `sendMessage`.
 #[derive(SimpleObject)]
 pub(crate) struct SendMessagePayload {
-    /// The sender's copy, stored and on its way; null when it was refused.
+    /// The sender's copy, stored and on its way; null when it was refused, and in a dry run.
     pub(crate) message: Option<Message>,
+    /// How it was routed, or would be; null in a replay, and when it was refused for another reason.
+    pub(crate) route: Option<MessageRoute>,
+    /// Whether it was a dry run: nothing was stored.
+    pub(crate) dry_run: bool,
     /// True when an earlier call with the same idempotency key sent it.
     pub(crate) replayed: bool,
     /// What the caller can mend; empty when the message was accepted.

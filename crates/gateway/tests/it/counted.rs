@@ -13,7 +13,7 @@ use sipgraph_core::{
     application::Application,
     binding::Binding,
     chat::{Chat, ChatKey},
-    commit::{Answer, Commit, Idempotency},
+    commit::{Answer, Commit, EndpointSecret, Idempotency},
     delivery::{Delivery, Dispatch},
     domain::Domain,
     endpoint::Endpoint,
@@ -120,7 +120,10 @@ forward! {
     bindings_of_connection(node: NodeId, connection: i64) -> Vec<Binding>;
     bindings_to_qualify(node: NodeId, asked_before: Timestamp, now: Timestamp, limit: u32) -> Vec<Binding>;
     bindings_suspend_streams(node: NodeId, until: Timestamp) -> ();
-    send_snapshot(account: AccountId, sender: EndpointKey, recipient: EndpointKey) -> SendSnapshot;
+    send_snapshot(account: AccountId, sender: EndpointKey, recipient: Option<EndpointKey>) -> SendSnapshot;
+    chats_by_keys(account: AccountId, keys: Vec<ChatKey>) -> Vec<(ChatKey, ChatId)>;
+    trunks(account: AccountId) -> Vec<Endpoint>;
+    trunk_passwords(account: AccountId, trunk: EndpointId) -> Vec<(EndpointSecret, Secret)>;
     messages_by_ids(account: AccountId, ids: Vec<MessageId>) -> Vec<Message>;
     messages(account: AccountId, filter: MessageFilter, slice: Slice) -> Page<Message>;
     messages_count(account: AccountId, filter: MessageFilter) -> i64;

@@ -12,6 +12,7 @@ use sipgraph_core::{
         endpoints::{EndpointSettings, NewCredentials, NewEndpoint},
     },
     endpoint::EndpointType,
+    json::JsonObject,
     ports::store::EndpointKey,
 };
 
@@ -49,12 +50,13 @@ async fn chats(app: &App, caller: &Caller, peers: usize) {
     for peer in &ids[1..] {
         let new = NewMessage {
             from: Some(EndpointKey::Id(ids[0])),
-            to: EndpointKey::Id(*peer),
+            to: EndpointKey::Id(*peer).into(),
             body: Some("hi".into()),
             content_type: "text/plain".into(),
+            variables: JsonObject::new(),
             expires_in_s: None,
         };
-        app.message_send(caller, &new, None).await.unwrap();
+        app.message_send(caller, &new, false, None).await.unwrap();
     }
 }
 
@@ -118,12 +120,17 @@ async fn messages(gateway: &Gateway, count: usize) -> (String, String) {
     for _ in 0..count {
         let new = NewMessage {
             from: Some(key("sip:alice@example.com")),
-            to: key("sip:bob@example.com"),
+            to: key("sip:bob@example.com").into(),
             body: Some("hi".into()),
             content_type: "text/plain".into(),
+            variables: JsonObject::new(),
             expires_in_s: None,
         };
-        gateway.app.message_send(&caller, &new, None).await.unwrap();
+        gateway
+            .app
+            .message_send(&caller, &new, false, None)
+            .await
+            .unwrap();
     }
     (alice, bob)
 }

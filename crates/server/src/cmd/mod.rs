@@ -5,6 +5,7 @@ mod backup;
 mod check;
 mod config;
 mod demo;
+mod endpoint;
 mod migrate;
 mod number;
 mod restore;
@@ -38,6 +39,9 @@ pub(crate) enum Command {
     /// Manages accounts, the tenants.
     #[command(subcommand)]
     Account(account::Command),
+    /// Manages what the operator alone sets of endpoints.
+    #[command(subcommand)]
+    Endpoint(endpoint::Command),
     /// Manages telephone numbers.
     #[command(subcommand)]
     Number(number::Command),
@@ -77,6 +81,7 @@ pub(crate) fn run(command: Command, file: Option<&Path>) -> Result<(), Failure> 
             Command::Migrate => migrate::run(&config).await,
             Command::Check => check::run(&config).await,
             Command::Account(command) => account::run(command, &config).await,
+            Command::Endpoint(command) => endpoint::run(command, &config).await,
             Command::Number(command) => number::run(command, &config).await,
             Command::SystemGateway(command) => system_gateway::run(command, &config).await,
             Command::Token(command) => token::run(command, &config).await,

@@ -8,6 +8,7 @@ mod stream;
 mod udp;
 mod websocket;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -130,11 +131,20 @@ impl fmt::Display for SendError {
     }
 }
 
+/// Where a connection that we open leads: with the name that its certificate has.
+type Destination = (Transport, SocketAddr, String);
+/// A connection that we open, locked while it is made.
+type Opened = Arc<tokio::sync::Mutex<Option<Flow>>>;
+
 /// All sockets of the edge.
 pub(crate) struct Transports {
     udp: Vec<UdpListener>,
     streams: Vec<StreamListener>,
     connections: Arc<Connections>,
+    /// The connections that we opened, by where they lead.
+    opened: Mutex<HashMap<Destination, Opened>>,
+    /// The client's side of TLS.
+    tls_client: Option<Arc<rustls::ClientConfig>>,
     /// How often a WebSocket is pinged.
     websocket_ping: Duration,
     /// What a new WebSocket is served with; none before the start and after the end.
@@ -174,6 +184,8 @@ impl Transports {
             udp,
             streams,
             connections: Arc::new(Connections::new(config)),
+            opened: Mutex::default(),
+            tls_client: config.tls_client.clone(),
             websocket_ping: config.websocket_ping,
             shared: Mutex::default(),
         })
@@ -231,6 +243,59 @@ impl Transports {
             .ok_or(SendError::Gone)?
             .send(&octets, flow.remote)
             .await
+    }
+
+    /// The way to an address that is not ours: over the socket of a listener on UDP; on TCP and TLS over the connection
+    /// that was opened to it, or a new one. `host` is the name that a certificate must have.
+    pub(crate) async fn connect(
+        &self,
+        transport: Transport,
+        remote: SocketAddr,
+        host: &str,
+    ) -> Result<Flow, SendError> {
+        if !transport.is_stream() {
+            let fits = |l: &&UdpListener| l.local.is_ipv4() == remote.is_ipv4() || l.is_dual();
+            let listener = self.udp.iter().find(fits).ok_or(SendError::Gone)?;
+            return Ok(Flow::udp(listener.local, remote));
+        }
+        let place = self.opened_to((transport, remote, host.to_owned()));
+        // Held over the connecting, so that messages that come together share one connection; each step has its limit.
+        let mut opened = place.lock().await;
+        if let Some(flow) = opened.filter(|flow| self.connections.is_open(flow.connection)) {
+            return Ok(flow);
+        }
+        let shared = self.shared().ok_or(SendError::Gone)?;
+        let client = stream::Client {
+            tls: self.tls_client.clone(),
+            transport,
+            remote,
+        };
+        let flow = client.connect(host, shared).await?;
+        *opened = Some(flow);
+        Ok(flow)
+    }
+
+    /// The place of a connection that we open; those of closed ones are given up.
+    fn opened_to(&self, key: Destination) -> Opened {
+        let mut places = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        places.retain(|_, place| {
+            // One that is being connected is locked.
+            place.try_lock().map_or(true, |opened| {
+                opened.is_some_and(|flow| self.connections.is_open(flow.connection))
+            })
+        });
+        Arc::clone(places.entry(key).or_default())
+    }
+
+    /// Whether an address is that of a listener.
+    pub(crate) fn is_ours(&self, address: SocketAddr) -> bool {
+        let is_here = |bound: IpAddr| {
+            bound == address.ip()
+                || bound.is_unspecified()
+                    && (address.ip().is_loopback() || local_towards(address) == Some(address.ip()))
+        };
+        self.addresses()
+            .any(|(_, bound)| bound.port() == address.port() && is_here(bound.ip()))
     }
 
     /// Closes a connection once what is queued has been sent.

@@ -8,22 +8,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use rustls::pki_types::ServerName;
 use sip_validate::message::frame::{Frame, StreamDecoder};
 use sipgraph_core::binding::Transport;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::sync::CancellationToken;
 
 use super::connections::{Ended, Ends, Reading, Shared, WRITE_S_MAX, serve};
-use super::{Flow, Inbound};
+use super::{Flow, Inbound, SendError};
 
 /// The octets to read at once.
 const READ_BYTES: usize = 4 * 1024;
 /// How long a TLS handshake may take: many times what a slow phone on a slow network needs.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How long connecting may take: a lost SYN is sent again after 1 s and 3 s.
+const CONNECT: Duration = Duration::from_secs(8);
 
 /// A listening socket.
 #[derive(Clone)]
@@ -93,6 +97,49 @@ impl StreamListener {
                 }
             });
         }
+    }
+}
+
+/// A connection that we open.
+pub(super) struct Client {
+    pub(super) tls: Option<Arc<rustls::ClientConfig>>,
+    pub(super) transport: Transport,
+    pub(super) remote: SocketAddr,
+}
+
+impl Client {
+    /// Connects and serves the connection in a task of its own; `host` is the name that a certificate must have.
+    pub(super) async fn connect(self, host: &str, shared: Shared) -> Result<Flow, SendError> {
+        let failed = |error: io::Error| SendError::Io(error.to_string());
+        let slow = || SendError::Io("the connection was not made in time".to_owned());
+        let connected = timeout(CONNECT, TcpStream::connect(self.remote)).await;
+        let stream = connected.map_err(|_| slow())?.map_err(failed)?;
+        let _ = stream.set_nodelay(true);
+        let local = stream.local_addr().map_err(failed)?;
+        let connections = Arc::clone(&shared.connections);
+        let serve = |shared: &Shared| {
+            let opened = shared.connections.open(self.transport, local, self.remote);
+            let (flow, ends) = opened.ok_or(SendError::QueueFull)?;
+            // Who it is we know: we called.
+            connections.authenticated(flow.connection);
+            Ok::<_, SendError>((flow, ends))
+        };
+        if self.transport == Transport::Tcp {
+            let (flow, ends) = serve(&shared)?;
+            let (reader, writer) = stream.into_split();
+            tokio::spawn(run(reader, writer, flow, ends, shared));
+            return Ok(flow);
+        }
+        let tls = self.tls.filter(|_| self.transport == Transport::Tls);
+        let tls = tls.ok_or_else(|| SendError::Io("the transport can't be opened".to_owned()))?;
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| SendError::Io(format!("no certificate has the name {host}")))?;
+        let shaken = timeout(HANDSHAKE, TlsConnector::from(tls).connect(name, stream)).await;
+        let stream = shaken.map_err(|_| slow())?.map_err(failed)?;
+        let (flow, ends) = serve(&shared)?;
+        let (reader, writer) = tokio::io::split(stream);
+        tokio::spawn(run(reader, writer, flow, ends, shared));
+        Ok(flow)
     }
 }
 

@@ -13,6 +13,7 @@ use sipgraph_core::decide::endpoints::{EndpointSettings, NewCredentials, NewEndp
 use sipgraph_core::decide::tokens::NewToken;
 use sipgraph_core::digest::DigestAlgorithm;
 use sipgraph_core::endpoint::{EndpointState, EndpointType};
+use sipgraph_core::json::JsonObject;
 use sipgraph_core::keyring::Keyring;
 use sipgraph_core::message::MessageStatus;
 use sipgraph_core::ports::store::{EndpointKey, MessageFilter};
@@ -231,16 +232,19 @@ impl Harness {
         };
         let message = NewMessage {
             from: Some(by_name("sender")),
-            to: by_name(to),
+            to: by_name(to).into(),
             body: Some(body.to_owned()),
             content_type: "text/plain".into(),
+            variables: JsonObject::new(),
             expires_in_s: None,
         };
         self.app
-            .message_send(&self.caller, &message, None)
+            .message_send(&self.caller, &message, false, None)
             .await
             .unwrap()
             .value
+            .message
+            .unwrap()
             .id
     }
 

@@ -97,15 +97,6 @@ fn call_key(account: AccountId, call: &Idempotency) -> CallKey {
     }
 }
 
-fn chat_key(account: AccountId, key: &ChatKey) -> ChatKeyRow {
-    ChatKeyRow {
-        account_id: account.into(),
-        endpoint_id: key.endpoint.into(),
-        own_number: key.own_number.clone(),
-        peer: key.peer.clone(),
-    }
-}
-
 impl Wanted {
     fn of(commits: &[Commit]) -> Self {
         let mut wanted = Self::default();
@@ -185,7 +176,7 @@ impl Wanted {
                 self.awaited.insert(object((*id).into()));
             }
             Precondition::ChatKeyFree(key) => {
-                self.chat_keys.insert(chat_key(account, key));
+                self.chat_keys.insert(ChatKeyRow::new(account, key));
             }
             Precondition::ChatThere(id) => {
                 self.chats.insert(object((*id).into()));
@@ -580,7 +571,9 @@ impl Facts {
             Precondition::WaitingFor(id, count) => {
                 self.awaited.get(&place((*id).into())).copied().unwrap_or(0) == *count
             }
-            Precondition::ChatKeyFree(key) => !self.chat_keys.contains(&chat_key(account, key)),
+            Precondition::ChatKeyFree(key) => {
+                !self.chat_keys.contains(&ChatKeyRow::new(account, key))
+            }
             Precondition::ChatThere(id) => {
                 let place = place((*id).into());
                 self.chats.contains_key(&place) && !self.went(place)
@@ -646,7 +639,7 @@ impl Facts {
         at: Timestamp,
     ) {
         let (account_id, id) = (Id::from(account), Id::from(id));
-        self.chat_keys.insert(chat_key(account, key));
+        self.chat_keys.insert(ChatKeyRow::new(account, key));
         self.owners.insert((account_id, id), key.endpoint.into());
         self.chats.insert(
             (account_id, id),

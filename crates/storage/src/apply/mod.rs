@@ -26,7 +26,7 @@ use self::{
 };
 use super::{Conn, FOR_UPDATE, Statements, insert_text, load_over, run_over};
 use crate::{
-    rows::{ChatCounters, EventRow, IdempotencyRow, MessageRow, ids_to_bytes},
+    rows::{ChatCounters, DispatchRow, EventRow, IdempotencyRow, MessageRow, ids_to_bytes},
     seal::Sealing,
     types::Id,
 };
@@ -205,7 +205,12 @@ impl Batch {
                     message.clone(),
                     numbers.0,
                     numbers.1,
-                ));
+                )?);
+            }
+            Write::DispatchInsert(dispatch) => {
+                self.plan
+                    .dispatches
+                    .push(DispatchRow::new(dispatch.clone())?);
             }
             Write::MessageReadSet { id, chat, read } => {
                 self.count_read(commit, *chat, *read);

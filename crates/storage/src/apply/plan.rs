@@ -107,7 +107,7 @@ pub(super) struct Plan {
     chats: Vec<ChatRow>,
     message_statuses: Vec<MessageStatusChange>,
     message_reads: Vec<MessageRead>,
-    dispatches: Vec<DispatchRow>,
+    pub(super) dispatches: Vec<DispatchRow>,
     dispatch_releases: Vec<DispatchReleaseRow>,
     dispatches_taken: Vec<ObjectKey>,
     dispatch_deletes: Vec<ObjectKey>,
@@ -291,7 +291,6 @@ impl Plan {
                 *status,
                 failure.clone(),
             )),
-            Write::DispatchInsert(dispatch) => self.dispatches.push(dispatch.clone().into()),
             Write::DispatchRelease {
                 id,
                 taken,
@@ -376,6 +375,7 @@ impl Plan {
             }
             Write::EndpointInsert { .. }
             | Write::EndpointUpdate { .. }
+            | Write::DispatchInsert(_)
             | Write::EndpointTokenInsert { .. }
             | Write::DomainDelete(_)
             | Write::ChatInsert { .. }

@@ -1,6 +1,6 @@
 //! Chats, and what a send is decided on.
 
-use diesel::{QueryResult, prelude::*};
+use diesel::{QueryResult, prelude::*, sql_types::Text};
 use diesel_async::RunQueryDsl;
 use sipgraph_core::{
     AccountId, ChatId, EndpointId,
@@ -10,12 +10,12 @@ use sipgraph_core::{
     ports::store::{ChatFilter, EndpointKey, Found, SendSnapshot},
 };
 
-use super::{Conn, Db, deletions::chat_there, domains, endpoints, load, load_up_to};
+use super::{Conn, Db, deletions::chat_there, domains, endpoints, load, load_over, load_up_to};
 use crate::{
     page::{by_position, page, rows_to_read},
-    rows::{ChatRow, convert},
+    rows::{ChatKeyRow, ChatRow, convert},
     schema::{chats, domains as domain_table},
-    types::Id,
+    types::{DbId, Id},
 };
 
 fn of_account(account: AccountId) -> chats::BoxedQuery<'static, Db> {
@@ -159,10 +159,13 @@ pub(crate) async fn send_snapshot(
     c: &mut Conn,
     account: AccountId,
     sender: &EndpointKey,
-    recipient: &EndpointKey,
+    recipient: Option<&EndpointKey>,
 ) -> QueryResult<SendSnapshot> {
     let from = endpoints::endpoint(c, account, sender).await?;
-    let to = endpoints::endpoint(c, account, recipient).await?;
+    let to = match recipient {
+        Some(key) => endpoints::endpoint(c, account, key).await?,
+        None => Found::None,
+    };
     let record_internal = match &from {
         Found::One(endpoint) => domain_table::table
             .find((Id::from(account), Id::from(endpoint.domain)))
@@ -180,13 +183,16 @@ pub(crate) async fn send_snapshot(
         ),
         _ => (None, None),
     };
-    let recipient_domain_known = match recipient {
-        EndpointKey::Name {
+    let is_own_domain = match recipient {
+        Some(EndpointKey::Name {
             domain: Some(domain),
             ..
-        } => !domains::domain_names_taken(c, std::slice::from_ref(domain))
-            .await?
-            .is_empty(),
+        }) => match &to {
+            Found::One(_) => true,
+            Found::None | Found::Ambiguous => {
+                domains::domain_id(c, account, domain).await?.is_some()
+            }
+        },
         _ => false,
     };
     Ok(SendSnapshot {
@@ -195,6 +201,29 @@ pub(crate) async fn send_snapshot(
         record_internal,
         sender_chat,
         recipient_chat,
-        recipient_domain_known,
+        is_own_domain,
     })
+}
+
+/// Returns those of the chats with these keys that are there.
+pub(crate) async fn chats_by_keys(
+    c: &mut Conn,
+    account: AccountId,
+    keys: Vec<ChatKey>,
+) -> QueryResult<Vec<(ChatKey, ChatId)>> {
+    let keys = keys.into_iter().map(|key| ChatKeyRow::new(account, &key));
+    let text = "SELECT t.id, t.endpoint_id, t.own_number, t.peer FROM {rows} \
+                JOIN chats t ON t.account_id = k.account_id AND t.endpoint_id = k.endpoint_id \
+                AND t.own_number = k.own_number AND t.peer = k.peer";
+    type Sql = (DbId, DbId, Text, Text);
+    let found = load_over::<_, Sql, (Id, Id, String, String)>(c, text, keys.collect()).await?;
+    let chat = |(id, endpoint, own_number, peer): (Id, Id, String, String)| {
+        let key = ChatKey {
+            endpoint: endpoint.into(),
+            own_number,
+            peer,
+        };
+        (key, id.into())
+    };
+    Ok(found.into_iter().map(chat).collect())
 }

@@ -13,7 +13,7 @@ use sipgraph_core::{
     endpoint::{Endpoint, EndpointType},
     keyring::Secret,
     page::{NameKey, Page, PageKey, Slice},
-    ports::store::{Credentials, EndpointFilter, EndpointKey, Found},
+    ports::store::{Credentials, EndpointFilter, EndpointKey, Found, TRUNKS_MAX},
 };
 
 use super::{
@@ -26,7 +26,7 @@ use crate::{
         convert, enabled_now, kind_number, state_number,
     },
     schema::{
-        account_numbers, chats, credentials, endpoint_secrets, endpoint_token_credentials,
+        account_numbers, credentials, endpoint_secrets, endpoint_token_credentials,
         endpoint_tokens, endpoints,
     },
     seal::Sealing,
@@ -143,33 +143,32 @@ pub(crate) async fn endpoint(
         EndpointKey::Name { domain, canonical } => {
             by_name_in_txn(c, account, domain.as_deref(), canonical).await
         }
-        EndpointKey::ChatPeer(chat) => {
-            let peer: Option<String> = chats::table
-                .find((Id::from(account), Id::from(*chat)))
-                .select(chats::peer)
+        EndpointKey::Number(number) => {
+            let holder: Option<Option<Id>> = account_numbers::table
+                .find(number)
+                .filter(account_numbers::account_id.eq(Id::from(account)))
+                .select(account_numbers::endpoint_id)
                 .get_result(c)
                 .await
                 .optional()?;
-            match peer.as_deref().and_then(|peer| peer.rsplit_once('@')) {
-                Some((canonical, domain)) => {
-                    by_name_in_txn(c, account, Some(domain), canonical).await
-                }
-                None => Ok(Found::None),
-            }
-        }
-        EndpointKey::ChatOwner(chat) => {
-            let owner: Option<Id> = chats::table
-                .find((Id::from(account), Id::from(*chat)))
-                .select(chats::endpoint_id)
-                .get_result(c)
-                .await
-                .optional()?;
-            match owner {
-                Some(owner) => by_id_in_txn(c, account, owner).await,
+            match holder.flatten() {
+                Some(holder) => by_id_in_txn(c, account, holder).await,
                 None => Ok(Found::None),
             }
         }
     }
+}
+
+/// Returns the trunks of an account, the oldest first.
+pub(crate) async fn trunks(c: &mut Conn, account: AccountId) -> QueryResult<Vec<Endpoint>> {
+    let kind = kind_number(EndpointType::ThirdParty);
+    // The text has the kind, so that the partial index is used.
+    debug_assert_eq!(kind, 1, "the index on trunks is for this kind");
+    let query = of_account(account)
+        .filter(sql::<Bool>("kind = 1"))
+        .order((endpoints::created_at, endpoints::id))
+        .select(EndpointRow::as_select());
+    convert(load_up_to(c, query, TRUNKS_MAX.into()).await?)
 }
 
 pub(crate) async fn endpoints_by_ids(
@@ -473,6 +472,29 @@ pub(crate) async fn has_system_gateway(c: &mut Conn, account: AccountId) -> Quer
         .count();
     let count: i64 = gateways.get_result(c).await?;
     Ok(count > 0)
+}
+
+/// Reads and opens the passwords of a trunk for digest challenges.
+pub(crate) async fn trunk_passwords(
+    c: &mut Conn,
+    sealing: &Sealing,
+    account: AccountId,
+    trunk: EndpointId,
+) -> QueryResult<Vec<(EndpointSecret, Secret)>> {
+    let sealed: Vec<SecretRow> = endpoint_secrets::table
+        .filter(endpoint_secrets::account_id.eq(Id::from(account)))
+        .filter(endpoint_secrets::endpoint_id.eq(Id::from(trunk)))
+        .select(SecretRow::as_select())
+        .load(c)
+        .await?;
+    let mut passwords = Vec::with_capacity(sealed.len());
+    for row in sealed {
+        let which = row.which()?;
+        if which != EndpointSecret::VoipToken {
+            passwords.push((which, sealing.open_secret(row)?.1));
+        }
+    }
+    Ok(passwords)
 }
 
 /// Reads and opens the tokens for VoIP clients of endpoints.

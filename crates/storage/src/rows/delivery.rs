@@ -1,12 +1,13 @@
 //! Messages on their way and the attempts to deliver them.
 
 use diesel::{
+    QueryResult,
     prelude::*,
     sql_types::{BigInt, Bool, Integer, Nullable, SmallInt, Text},
 };
-use sipgraph_core::delivery::{Delivery, DeliveryOutcome, DeliveryTarget, Dispatch};
+use sipgraph_core::delivery::{Delivery, DeliveryOutcome, DeliveryTarget, Dispatch, Way};
 
-use super::{Corrupt, binding, numbers, sip_status, unsigned};
+use super::{Corrupt, binding, numbers, sip_status, unsigned, variables_text};
 use crate::{
     schema::{deliveries, dispatches},
     sql::columns,
@@ -39,6 +40,10 @@ columns! {
         expires_at: DbTime => Time,
         due_at: DbTime => Time,
         lease: BigInt => i64,
+        way: SmallInt => i16,
+        called: Nullable<Text> => Option<String>,
+        sender_name: Nullable<Text> => Option<String>,
+        variables: Nullable<Text> => Option<String>,
     }
 
     /// A dispatch that is given back.
@@ -86,18 +91,22 @@ columns! {
     }
 }
 
-impl From<Dispatch> for DispatchRow {
-    fn from(dispatch: Dispatch) -> Self {
+impl DispatchRow {
+    /// Makes the row of a message on its way.
+    pub(crate) fn new(dispatch: Dispatch) -> QueryResult<Self> {
         let Dispatch {
             id,
             account,
             sender,
             recipient,
+            way,
             out_message,
             from,
+            from_name,
             to,
             body,
             content_type,
+            variables,
             taken,
             rounds,
             created_at,
@@ -105,7 +114,12 @@ impl From<Dispatch> for DispatchRow {
             due_at,
             lease,
         } = dispatch;
-        Self {
+        let (way, called) = match way {
+            Way::Contacts => (0, None),
+            Way::Number(number) => (1, Some(number)),
+            Way::Uri(uri) => (2, Some(uri)),
+        };
+        Ok(Self {
             account_id: account.into(),
             id: id.into(),
             sender_id: sender.into(),
@@ -121,7 +135,11 @@ impl From<Dispatch> for DispatchRow {
             expires_at: expires_at.into(),
             due_at: due_at.into(),
             lease,
-        }
+            way,
+            called,
+            sender_name: from_name,
+            variables: variables_text(&variables)?,
+        })
     }
 }
 
@@ -145,17 +163,30 @@ impl TryFrom<DispatchRow> for Dispatch {
             expires_at,
             due_at,
             lease,
+            way,
+            called,
+            sender_name,
+            variables,
         } = row;
+        let way = match (way, called) {
+            (0, None) => Way::Contacts,
+            (1, Some(number)) => Way::Number(number),
+            (2, Some(uri)) => Way::Uri(uri),
+            (way, _) => return Err(Corrupt::new(format!("way of a message {way}"))),
+        };
         Ok(Self {
             id: id.into(),
             account: account_id.into(),
             sender: sender_id.into(),
             recipient: recipient_id.into(),
+            way,
             out_message: out_message_id.map(Into::into),
             from: sender_uri,
+            from_name: sender_name,
             to: recipient_uri,
             body,
             content_type,
+            variables: super::variables(variables.as_deref())?,
             taken,
             rounds,
             created_at: created_at.into(),

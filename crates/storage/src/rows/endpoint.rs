@@ -417,6 +417,18 @@ impl TryFrom<EndpointRow> for Endpoint {
     }
 }
 
+impl SecretRow {
+    /// Returns which secret it is.
+    pub(crate) fn which(&self) -> Result<EndpointSecret, Corrupt> {
+        match self.kind {
+            0 => Ok(EndpointSecret::OutSipPassword),
+            1 => Ok(EndpointSecret::VoipToken),
+            2 => Ok(EndpointSecret::AddressPassword(self.item_id.into())),
+            kind => Err(Corrupt::new(format!("kind of a secret {kind}"))),
+        }
+    }
+}
+
 impl SecretKey {
     /// Makes the key of a secret.
     pub(crate) fn new(account: AccountId, endpoint: EndpointId, which: EndpointSecret) -> Self {

@@ -2,6 +2,8 @@
 
 use diesel::sql_types::{BigInt, Binary, Nullable, SmallInt, Text};
 
+use sipgraph_core::{AccountId, chat::ChatKey};
+
 use super::Corrupt;
 use crate::{
     sql::columns,
@@ -141,6 +143,18 @@ columns! {
         account_id: DbId => Id,
         id: DbId => Id,
         revoked_at: DbTime => Time,
+    }
+}
+
+impl ChatKeyRow {
+    /// Makes the key of a chat of an account.
+    pub(crate) fn new(account: AccountId, key: &ChatKey) -> Self {
+        Self {
+            account_id: account.into(),
+            endpoint_id: key.endpoint.into(),
+            own_number: key.own_number.clone(),
+            peer: key.peer.clone(),
+        }
     }
 }
 

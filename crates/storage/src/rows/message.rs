@@ -1,6 +1,7 @@
 //! Messages as endpoints keep them.
 
 use diesel::{
+    QueryResult,
     prelude::*,
     sql_types::{BigInt, Bool, Integer, Nullable, SmallInt, Text},
 };
@@ -10,7 +11,7 @@ use sipgraph_core::{
     message::{Failure, FailureCode, Message, MessageDirection, MessageOrigin, MessageStatus},
 };
 
-use super::{Corrupt, numbers, sip_status};
+use super::{Corrupt, numbers, sip_status, variables_text};
 use crate::{
     schema::messages,
     sql::columns,
@@ -19,10 +20,11 @@ use crate::{
 
 numbers! {
     "message direction" MessageDirection: direction_number direction { In = 0, Out = 1 }
-    "message origin" MessageOrigin: origin_number origin { Api = 0, Sip = 1 }
+    "message origin" MessageOrigin: origin_number origin { Api = 0, Sip = 1, Trunk = 2 }
     "message status" MessageStatus: status_number status { Accepted = 0, Sent = 1, Failed = 2, Received = 3 }
     "failure code" FailureCode: failure_number failure_code {
         Expired = 0, Refused = 1, EndpointDisabled = 2, EndpointDeleted = 3,
+        AuthFailed = 20, NoRoute = 21,
     }
 }
 
@@ -53,6 +55,9 @@ columns! {
         created_at: DbTime => Time,
         status_at: DbTime => Time,
         expires_at: Nullable<DbTime> => Option<Time>,
+        sender_number: Nullable<Text> => Option<String>,
+        recipient_number: Nullable<Text> => Option<String>,
+        variables: Nullable<Text> => Option<String>,
     }
 
     /// A new status.
@@ -84,7 +89,7 @@ impl MessageRow {
         message: NewMessage,
         seq: i64,
         log_seq: i64,
-    ) -> Self {
+    ) -> QueryResult<Self> {
         let NewMessage {
             id,
             exchange,
@@ -94,16 +99,19 @@ impl MessageRow {
             origin,
             from,
             to,
+            from_number,
+            to_number,
             peer,
             body,
             content_type,
+            variables,
             status,
             read,
             expires_at,
             first_event: _,
             activity_event: _,
         } = message;
-        Self {
+        Ok(Self {
             account_id: account,
             id: id.into(),
             exchange_id: exchange.into(),
@@ -126,7 +134,10 @@ impl MessageRow {
             created_at: at.into(),
             status_at: at.into(),
             expires_at: expires_at.map(Into::into),
-        }
+            sender_number: from_number,
+            recipient_number: to_number,
+            variables: variables_text(&variables)?,
+        })
     }
 }
 
@@ -190,6 +201,9 @@ impl TryFrom<MessageRow> for Message {
             created_at,
             status_at,
             expires_at,
+            sender_number,
+            recipient_number,
+            variables,
         } = row;
         let failure = match code {
             Some(code) => Some(Failure {
@@ -211,8 +225,11 @@ impl TryFrom<MessageRow> for Message {
             origin: origin(origin_number)?,
             from: sender_uri,
             to: recipient_uri,
+            from_number: sender_number,
+            to_number: recipient_number,
             body,
             content_type,
+            variables: super::variables(variables.as_deref())?,
             status: status(status_number)?,
             failure,
             read: is_read,

@@ -45,6 +45,7 @@ pub(crate) use registration::{
 };
 pub(crate) use token::TokenRow;
 
+use sipgraph_core::message::Variables;
 use std::fmt;
 
 /// A row holds something that no version of ours writes.
@@ -81,6 +82,24 @@ fn sip_status(value: Option<i32>) -> Result<Option<u16>, Corrupt> {
     value
         .map(|value| u16::try_from(value).map_err(|_| Corrupt::new(format!("SIP status {value}"))))
         .transpose()
+}
+
+/// Writes the header fields of a message; none for the many that have none.
+fn variables_text(variables: &Variables) -> diesel::QueryResult<Option<String>> {
+    if variables.is_empty() {
+        return Ok(None);
+    }
+    let text = serde_json::to_string(variables);
+    text.map(Some)
+        .map_err(|error| diesel::result::Error::SerializationError(Box::new(error)))
+}
+
+/// Reads what [`variables_text`] wrote.
+fn variables(text: Option<&str>) -> Result<Variables, Corrupt> {
+    let Some(text) = text else {
+        return Ok(Variables::new());
+    };
+    serde_json::from_str(text).map_err(|_| Corrupt::new("list of variables"))
 }
 
 /// Converts every row of a result.

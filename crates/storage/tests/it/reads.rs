@@ -104,25 +104,38 @@ both_backends! {
         assert_eq!(find(name(Some("alias.example"), "bob")).await, Found::One(bob.clone()));
         assert_eq!(find(name(Some("two.example"), "alice")).await, Found::None);
         assert_eq!(find(name(Some("unknown.example"), "bob")).await, Found::None);
-        assert_eq!(find(EndpointKey::ChatOwner(chat)).await, Found::One(alice.clone()));
-        assert_eq!(find(EndpointKey::ChatPeer(chat)).await, Found::One(bob.clone()));
-        assert_eq!(find(EndpointKey::ChatPeer(outside)).await, Found::None);
+        let keys = vec![
+            ChatKey { endpoint: alice.id, own_number: alice.address(), peer: "+4930123456".to_owned() },
+            ChatKey { endpoint: bob.id, own_number: bob.address(), peer: alice.address() },
+        ];
+        let chats = world.store.chats_by_keys(world.account, keys.clone()).await.unwrap();
+        assert_eq!(chats, [(keys[0].clone(), outside)]);
+        assert!(world.store.numbers_assign(world.account, vec!["+11".into(), "+12".into()]).await.unwrap().is_empty());
+        assert_eq!(find(EndpointKey::Number("+11".into())).await, Found::None);
+        let number = Write::NumberSet { number: "+11".into(), endpoint: Some(bob.id) };
+        world.apply(world.commit(vec![number])).await;
+        assert_eq!(find(EndpointKey::Number("+11".into())).await, Found::One(bob.clone()));
+        let stranger = world.other("outsider").await;
+        let foreign = stranger.store.endpoint(stranger.account, EndpointKey::Number("+11".into())).await;
+        assert_eq!(foreign.unwrap(), Found::None);
+        let held = world.store.numbers(world.account, None).await.unwrap();
+        assert_eq!(held, [("+11".to_owned(), Some(bob.id)), ("+12".to_owned(), None)]);
 
         let snapshot = world.store
-            .send_snapshot(world.account, EndpointKey::Id(alice.id), name(Some("one.example"), "bob"))
+            .send_snapshot(world.account, EndpointKey::Id(alice.id), Some(name(Some("one.example"), "bob")))
             .await
             .unwrap();
         assert_eq!((snapshot.sender, snapshot.recipient), (Found::One(alice.clone()), Found::One(bob)));
         assert_eq!((snapshot.sender_chat, snapshot.recipient_chat), (Some(chat), None));
-        assert!(snapshot.record_internal && snapshot.recipient_domain_known);
-        // A domain of another account is known to the instance, its endpoints are not.
+        assert!(snapshot.record_internal && snapshot.is_own_domain);
+        // A domain of another account is none of ours.
         let stranger = world.other("stranger").await;
         let snapshot = stranger.store
-            .send_snapshot(stranger.account, name(None, "alice"), name(Some("one.example"), "bob"))
+            .send_snapshot(stranger.account, name(None, "alice"), Some(name(Some("one.example"), "bob")))
             .await
             .unwrap();
         assert_eq!((snapshot.sender, snapshot.recipient), (Found::None, Found::None));
-        assert!(!snapshot.record_internal && snapshot.recipient_domain_known);
+        assert!(!snapshot.record_internal && !snapshot.is_own_domain);
     }
 
     async fn endpoints_are_paged_by_creation(database: Database) {

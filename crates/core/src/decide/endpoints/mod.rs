@@ -9,7 +9,7 @@ mod update;
 
 pub use create::{CreatedEndpoint, EndpointsSnapshot, NewEndpoint, create, create_all};
 pub use delete::{Waiting, deletable, delete, fail_some};
-pub use numbers::{Numbers, release};
+pub use numbers::{Numbers, limit_set, release};
 pub use settings::{AddressSettings, EndpointSettings, NewCredentials, TransformationSettings};
 pub use update::{
     EndpointChange, EndpointReplacement, UpdateSnapshot, UpdatedEndpoint, replace, update,

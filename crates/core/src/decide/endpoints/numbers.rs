@@ -1,9 +1,9 @@
-//! The numbers of endpoints: which may stand on one, and what moves when they change.
+//! The numbers of endpoints: which may stand on one, and what moves when they change; and what the operator alone sets.
 //!
 //! A number is assigned to an account by the operator, and is on one endpoint at most.
 
 use crate::address::violation;
-use crate::commit::{Commit, Precondition, Write};
+use crate::commit::{Commit, CredentialsChange, Precondition, Write};
 use crate::decide::Mint;
 use crate::endpoint::{Endpoint, EndpointField, NUMBERS_MAX};
 use crate::error::{Problem, ProblemCode, ProblemDetail};
@@ -125,22 +125,47 @@ pub fn release(
         commit.preconditions.push(version);
         let mut after = endpoint.clone();
         after.numbers.retain(|kept| kept != number);
-        after.version += 1;
-        after.updated_at = mint.now;
-        commit.events.push(mint.event(
-            Subjects::of(endpoint),
-            EventBody::EndpointUpdated {
-                changed_fields: vec![EndpointField::Numbers.as_str().to_owned()],
-            },
-        ));
-        commit.writes.push(Write::EndpointUpdate {
-            endpoint: Box::new(after),
-            credentials: crate::commit::CredentialsChange::Keep,
-            secrets: Vec::new(),
-        });
+        change(mint, &mut commit, after, EndpointField::Numbers.as_str());
     }
     commit.writes.push(Write::NumberRelease(number.to_owned()));
     commit
+}
+
+/// Decides on the operator's limit of messages a second; nothing is written when it is as it was.
+#[must_use]
+pub fn limit_set(mint: &Mint<'_>, endpoint: &Endpoint, limit: Option<i32>) -> (Commit, Endpoint) {
+    let mut commit = Commit {
+        account: endpoint.account,
+        at: mint.now,
+        idempotency: None,
+        preconditions: vec![Precondition::EndpointAt(endpoint.id, endpoint.version)],
+        writes: Vec::new(),
+        events: Vec::new(),
+    };
+    let mut after = endpoint.clone();
+    after.cps_limit = limit;
+    if endpoint.cps_limit != limit {
+        after = change(mint, &mut commit, after, "cpsLimit");
+    }
+    (commit, after)
+}
+
+/// Adds the operator's change of a field of an endpoint to a commit.
+fn change(mint: &Mint<'_>, commit: &mut Commit, mut after: Endpoint, field: &str) -> Endpoint {
+    after.version += 1;
+    after.updated_at = mint.now;
+    commit.events.push(mint.event(
+        Subjects::of(&after),
+        EventBody::EndpointUpdated {
+            changed_fields: vec![field.to_owned()],
+        },
+    ));
+    commit.writes.push(Write::EndpointUpdate {
+        endpoint: Box::new(after.clone()),
+        credentials: CredentialsChange::Keep,
+        secrets: Vec::new(),
+    });
+    after
 }
 
 #[cfg(test)]

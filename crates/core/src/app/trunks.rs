@@ -1,0 +1,222 @@
+//! Messages that go out by trunks: one address at a time, no faster than the trunk's limit.
+
+use super::App;
+use super::delivery::attempt_of;
+use crate::commit::{Answer, EndpointSecret};
+use crate::decide::delivery::{close, release};
+use crate::decide::trunks::{TrunkAttempt, TrunkPlan, next_at, plan, start};
+use crate::delivery::{Delivery, DeliveryOutcome, Dispatch};
+use crate::endpoint::{Address, Endpoint};
+use crate::keyring::Secret;
+use crate::ports::{
+    Attempt, AttemptResult, AttemptTarget, PortFuture, TRUNK_WAIT_MAX, TrunkAddress,
+};
+use crate::{EndpointId, Error, Timestamp};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// When each trunk with a limit may send next, on this node. It has a trunk only while that lies ahead.
+#[derive(Default)]
+pub(super) struct Paces(Mutex<HashMap<EndpointId, Timestamp>>);
+
+impl Paces {
+    /// Takes the next turn at a trunk that sends at most so many messages a second: how long to wait for it. `None` when
+    /// it is further away than [`TRUNK_WAIT_MAX`]; then no turn was taken.
+    fn take(&self, trunk: EndpointId, limit: i32, now: Timestamp) -> Option<Duration> {
+        let Some(limit) = u32::try_from(limit).ok().filter(|limit| *limit > 0) else {
+            return Some(Duration::ZERO);
+        };
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = turns.get(&trunk).copied().unwrap_or(now).max(now);
+        let wait = turn.since(now);
+        if wait > TRUNK_WAIT_MAX {
+            return None;
+        }
+        turns.retain(|_, turn| *turn > now);
+        turns.insert(trunk, turn.plus(Duration::from_secs(1) / limit));
+        Some(wait)
+    }
+}
+
+/// A message at an address of a trunk.
+pub(super) struct TrunkRound {
+    dispatch: Dispatch,
+    trunk: Endpoint,
+    trace: Vec<Delivery>,
+    delivery: Delivery,
+    target: TrunkAddress,
+    now: Timestamp,
+}
+
+impl TrunkRound {
+    /// Returns the MESSAGE to send.
+    pub(super) fn attempt(&self) -> Attempt {
+        let target = AttemptTarget::Address(Box::new(self.target.clone()));
+        attempt_of(self.now, &self.dispatch, &self.delivery, target)
+    }
+}
+
+impl App {
+    /// Plans a dispatch that goes out by a trunk and stores its attempt.
+    pub(super) async fn trunk_begin(
+        &self,
+        dispatch: Dispatch,
+        trunk: &Endpoint,
+    ) -> Result<Option<TrunkRound>, Error> {
+        let exchanges = vec![dispatch.id];
+        let trace = self.store.deliveries(dispatch.account, exchanges).await?;
+        let mint = self.mint();
+        let attempt = match plan(&mint, &dispatch, trunk, &trace) {
+            TrunkPlan::Attempt(attempt) => attempt,
+            TrunkPlan::Done => {
+                self.commit(close(&mint, &dispatch, None, None)).await?;
+                return Ok(None);
+            }
+            TrunkPlan::Fail(failure) => {
+                self.close_with_message(&dispatch, Some(failure)).await?;
+                return Ok(None);
+            }
+        };
+        let limit = trunk.cps_limit.unwrap_or(0);
+        let Some(wait) = self.paces.take(trunk.id, limit, mint.now) else {
+            let due_at = mint.now.plus(TRUNK_WAIT_MAX).min(dispatch.expires_at);
+            let commit = release(&mint, &dispatch, false, dispatch.rounds, due_at);
+            self.commit(commit).await?;
+            return Ok(None);
+        };
+        if let Some(commit) = start(&mint, &dispatch, &attempt)
+            && !matches!(self.commit(commit).await?, Answer::Applied(_))
+        {
+            // Another node has it, or it was deleted.
+            return Ok(None);
+        }
+        let TrunkAttempt {
+            address,
+            request_uri,
+            delivery,
+            ..
+        } = *attempt;
+        let passwords = self.store.trunk_passwords(trunk.account, trunk.id).await?;
+        let target = TrunkAddress {
+            id: address.id,
+            credentials: credentials(trunk, &address, passwords),
+            host: address.ip,
+            port: address.port,
+            transport: address.transport,
+            request_uri,
+            wait,
+        };
+        Ok(Some(TrunkRound {
+            dispatch,
+            trunk: trunk.clone(),
+            trace,
+            delivery,
+            target,
+            now: mint.now,
+        }))
+    }
+
+    /// Takes the end of an attempt: the message is sent, or failed, or due again.
+    pub(super) async fn trunk_finish(
+        self: Arc<Self>,
+        round: TrunkRound,
+        answer: PortFuture<'static, AttemptResult>,
+    ) {
+        let result = answer.await;
+        if let Err(error) = self.trunk_ended(&round, &result).await {
+            // The attempt stays of unknown outcome; when the lease ends it is repeated with the same identifiers.
+            tracing::warn!(%error, exchange = %round.dispatch.id, "an attempt's end could not be stored");
+        }
+    }
+
+    async fn trunk_ended(&self, round: &TrunkRound, result: &AttemptResult) -> Result<(), Error> {
+        let TrunkRound {
+            dispatch,
+            trunk,
+            trace,
+            delivery,
+            ..
+        } = round;
+        let outcome = self.attempt_finish(dispatch, delivery, result).await?;
+        let mint = self.mint();
+        let end = if outcome == DeliveryOutcome::Delivered {
+            close(&mint, dispatch, None, None)
+        } else {
+            let (sip_status, retry_after_s) = match result {
+                AttemptResult::Answered {
+                    status,
+                    retry_after_s,
+                    ..
+                } => (Some(*status), *retry_after_s),
+                AttemptResult::Timeout | AttemptResult::TransportError(_) => (None, None),
+            };
+            let ended = (outcome, sip_status);
+            let (rounds, due_at) = next_at(
+                &mint,
+                dispatch,
+                trunk,
+                trace,
+                delivery,
+                ended,
+                retry_after_s,
+            );
+            release(&mint, dispatch, false, rounds, due_at)
+        };
+        self.commit(end).await?;
+        self.due.notify(usize::MAX);
+        Ok(())
+    }
+}
+
+/// Returns what answers the challenge of an address: its own user and password, else those of the trunk.
+fn credentials(
+    trunk: &Endpoint,
+    address: &Address,
+    passwords: Vec<(EndpointSecret, Secret)>,
+) -> Option<(String, Secret)> {
+    let of = |wanted: EndpointSecret| {
+        let mut passwords = passwords.iter();
+        let found = passwords.find(|(which, _)| *which == wanted);
+        found.map(|(_, password)| password.clone())
+    };
+    let own = address
+        .sip_username
+        .clone()
+        .zip(of(EndpointSecret::AddressPassword(address.id)));
+    own.or_else(|| {
+        trunk
+            .out_sip_username
+            .clone()
+            .zip(of(EndpointSecret::OutSipPassword))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn h163_turns_are_spread_over_the_second_and_bounded() {
+        let paces = Paces::default();
+        let (trunk, now) = (EndpointId([1; 16]), Timestamp(1_000_000));
+        let waits: Vec<_> = (0..4).map(|_| paces.take(trunk, 2, now)).collect();
+        let halves = |n: u64| Some(Duration::from_millis(500 * n));
+        assert_eq!(waits, [halves(0), halves(1), halves(2), halves(3)]);
+        assert_eq!(paces.take(EndpointId([2; 16]), 2, now), halves(0));
+        assert_eq!(paces.take(trunk, 0, now), halves(0));
+        let taken = (0..100).filter(|_| paces.take(trunk, 2, now).is_some());
+        assert_eq!(
+            taken.count(),
+            37,
+            "40 turns in 20 s and the one at their end, of which 4 are gone"
+        );
+        let later = now.plus(Duration::from_secs(60));
+        assert_eq!(paces.take(trunk, 2, later), halves(0));
+        assert_eq!(
+            paces.0.lock().unwrap().len(),
+            1,
+            "what lies behind is forgotten"
+        );
+    }
+}

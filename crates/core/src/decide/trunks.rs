@@ -1,0 +1,406 @@
+//! Trunks: at which address a message leaves, and when the next one is tried.
+//!
+//! The addresses of a trunk are tried one after the other, the best first: to the next after silence, a broken connection or
+//! a 5xx. What another status says, the system behind the trunk says. Which trunk a message goes by is
+//! [`super::routing`]'s.
+
+use super::Mint;
+use super::delivery::next_round_at;
+use super::routing::outward_addresses;
+use crate::commit::{Commit, Precondition, Write};
+use crate::delivery::{Delivery, DeliveryOutcome, DeliveryTarget, Dispatch, Way};
+use crate::endpoint::{Address, Endpoint, PORT_DEFAULT};
+use crate::message::{Failure, FailureCode};
+use crate::{DeliveryId, Timestamp};
+use std::net::Ipv6Addr;
+
+/// What to do with a claimed dispatch that goes out by a trunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TrunkPlan {
+    /// Attempt this address.
+    Attempt(Box<TrunkAttempt>),
+    /// The trunk took it.
+    Done,
+    /// It will not arrive.
+    Fail(Failure),
+}
+
+/// One attempt to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrunkAttempt {
+    /// The address.
+    pub address: Address,
+    /// The Request-URI.
+    pub request_uri: String,
+    /// The attempt as stored, or to be stored.
+    pub delivery: Delivery,
+    /// Whether it must be stored first.
+    pub is_new: bool,
+}
+
+/// Plans the next attempt of a dispatch: at the address that was tried the least, the best of those first; an attempt of
+/// unknown outcome is repeated.
+#[must_use]
+pub fn plan(
+    mint: &Mint<'_>,
+    dispatch: &Dispatch,
+    trunk: &Endpoint,
+    trace: &[Delivery],
+) -> TrunkPlan {
+    let last = trace.iter().rev().find(|d| d.sip_status.is_some());
+    let fail = |code: FailureCode| {
+        TrunkPlan::Fail(Failure {
+            code,
+            sip_status: last.and_then(|d| d.sip_status),
+            reason: last.and_then(|d| d.reason.clone()),
+        })
+    };
+    if dispatch.taken {
+        return TrunkPlan::Done;
+    }
+    if mint.now >= dispatch.expires_at {
+        return fail(FailureCode::Expired);
+    }
+    if !trunk.enabled {
+        return fail(FailureCode::EndpointDisabled);
+    }
+    if let Some(refused) = trace.iter().rev().find(|d| ends_all(d)) {
+        return fail(match refused.sip_status {
+            Some(401 | 407) => FailureCode::AuthFailed,
+            _ => FailureCode::Refused,
+        });
+    }
+    let addresses = outward_addresses(trunk);
+    if addresses.is_empty() {
+        return fail(FailureCode::NoRoute);
+    }
+    let is_open = |address: &&Address| {
+        let latest = latest(trace, address);
+        latest.is_none_or(|delivery| !delivery.outcome.is_final())
+    };
+    let open = addresses.into_iter().filter(is_open);
+    // Of equals `min_by_key` gives the first.
+    let Some(address) = open.min_by_key(|address| attempts(trace, address)) else {
+        return fail(FailureCode::Refused);
+    };
+    TrunkPlan::Attempt(Box::new(attempt(mint, dispatch, trunk, address, trace)))
+}
+
+/// Whether an answer is that of the system behind the trunk, so that no other address is asked.
+fn ends_all(delivery: &Delivery) -> bool {
+    let is_of_address = delivery.sip_status.is_some_and(|status| status / 100 == 5);
+    delivery.outcome == DeliveryOutcome::Refused && !is_of_address
+}
+
+fn latest<'t>(trace: &'t [Delivery], address: &Address) -> Option<&'t Delivery> {
+    let target = DeliveryTarget::Address(address.id);
+    trace
+        .iter()
+        .rev()
+        .find(|delivery| delivery.target == target)
+}
+
+fn attempts(trace: &[Delivery], address: &Address) -> usize {
+    let target = DeliveryTarget::Address(address.id);
+    let ended = trace.iter().filter(|delivery| {
+        delivery.target == target && delivery.outcome != DeliveryOutcome::Pending
+    });
+    ended.count()
+}
+
+fn attempt(
+    mint: &Mint<'_>,
+    dispatch: &Dispatch,
+    trunk: &Endpoint,
+    address: &Address,
+    trace: &[Delivery],
+) -> TrunkAttempt {
+    let request_uri = request_uri(dispatch, address);
+    let latest_here = latest(trace, address);
+    if let Some(pending) = latest_here.filter(|d| d.outcome == DeliveryOutcome::Pending) {
+        return TrunkAttempt {
+            address: address.clone(),
+            request_uri,
+            delivery: pending.clone(),
+            is_new: false,
+        };
+    }
+    let token = || crate::digest::hex(&mint.bytes::<12>());
+    // The addresses lead to one system: the same Call-ID and CSeq tell it that this is the same message.
+    let any = trace.last();
+    TrunkAttempt {
+        delivery: Delivery {
+            id: mint.id(DeliveryId::new),
+            account: trunk.account,
+            exchange: dispatch.id,
+            target: DeliveryTarget::Address(address.id),
+            contact_uri: format!("sip:{}", host_and_port(address)),
+            transport: address.transport,
+            call_id: any.map_or_else(token, |d| d.call_id.clone()),
+            from_tag: any.map_or_else(token, |d| d.from_tag.clone()),
+            cseq: any.map_or(1, |d| d.cseq),
+            branch: format!("z9hG4bK{}", token()),
+            attempt: latest_here.map_or(1, |d| d.attempt.saturating_add(1)),
+            started_at: mint.now,
+            finished_at: None,
+            sip_status: None,
+            reason: None,
+            outcome: DeliveryOutcome::Pending,
+        },
+        address: address.clone(),
+        request_uri,
+        is_new: true,
+    }
+}
+
+fn request_uri(dispatch: &Dispatch, address: &Address) -> String {
+    match &dispatch.way {
+        Way::Uri(uri) => uri.clone(),
+        Way::Number(number) => {
+            format!("sip:{}@{}", escaped(number), host_and_port(address))
+        }
+        Way::Contacts => dispatch.to.clone(),
+    }
+}
+
+/// A number as the user part of a URI: what may not stand there is escaped (RFC 3261 section 19.1.2).
+fn escaped(number: &str) -> String {
+    let mut user = String::with_capacity(number.len());
+    for c in number.chars() {
+        let mut utf8 = [0; 4];
+        let text: &str = c.encode_utf8(&mut utf8);
+        if sip_validate::user(text).is_ok() {
+            user.push(c);
+        } else {
+            user.extend(text.bytes().map(|octet| format!("%{octet:02X}")));
+        }
+    }
+    user
+}
+
+/// The host of an address as a URI spells it, with the port unless it is the default.
+fn host_and_port(address: &Address) -> String {
+    let host = match address.ip.parse::<Ipv6Addr>() {
+        Ok(v6) => format!("[{v6}]"),
+        Err(_) => address.ip.clone(),
+    };
+    if address.port == PORT_DEFAULT {
+        host
+    } else {
+        format!("{host}:{}", address.port)
+    }
+}
+
+/// Decides on storing a new attempt; `None` when it is there already.
+#[must_use]
+pub fn start(mint: &Mint<'_>, dispatch: &Dispatch, attempt: &TrunkAttempt) -> Option<Commit> {
+    attempt.is_new.then(|| Commit {
+        account: dispatch.account,
+        at: mint.now,
+        idempotency: None,
+        preconditions: vec![Precondition::DispatchLeased(dispatch.id, dispatch.lease)],
+        writes: vec![Write::DeliveryInsert(attempt.delivery.clone())],
+        events: Vec::new(),
+    })
+}
+
+/// When a dispatch is due again whose attempt failed, and how many rounds have ended then: at once while another address was
+/// tried less often and the fault is this address's, later when all were tried.
+#[must_use]
+pub fn next_at(
+    mint: &Mint<'_>,
+    dispatch: &Dispatch,
+    trunk: &Endpoint,
+    trace: &[Delivery],
+    ended: &Delivery,
+    (outcome, sip_status): (DeliveryOutcome, Option<u16>),
+    retry_after_s: Option<u32>,
+) -> (i32, Timestamp) {
+    let fails_over = match outcome {
+        DeliveryOutcome::Timeout | DeliveryOutcome::TransportError | DeliveryOutcome::Refused => {
+            true
+        }
+        DeliveryOutcome::Retrying => sip_status.is_some_and(|status| status / 100 == 5),
+        DeliveryOutcome::Pending | DeliveryOutcome::Delivered => false,
+    };
+    let count = |address: &Address| {
+        let this = DeliveryTarget::Address(address.id) == ended.target;
+        attempts(trace, address) + usize::from(this)
+    };
+    let here = outward_addresses(trunk)
+        .into_iter()
+        .find(|address| DeliveryTarget::Address(address.id) == ended.target)
+        .map(&count);
+    let is_open = |address: &Address| {
+        DeliveryTarget::Address(address.id) != ended.target
+            && latest(trace, address).is_none_or(|delivery| !delivery.outcome.is_final())
+    };
+    let has_other = outward_addresses(trunk)
+        .into_iter()
+        .any(|address| is_open(address) && Some(count(address)) < here);
+    if outcome == DeliveryOutcome::Refused || fails_over && has_other {
+        return (dispatch.rounds, mint.now);
+    }
+    let rounds = dispatch.rounds.saturating_add(1);
+    let due_at = next_round_at(mint, rounds, retry_after_s).min(dispatch.expires_at);
+    (rounds, due_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::binding::Transport;
+    use crate::decide::testing::{Seeded, endpoint};
+    use crate::endpoint::{AddressDirection, EndpointType};
+    use crate::message::Variables;
+    use crate::{AccountId, AddressId, EndpointId, ExchangeId};
+
+    fn address(n: u8, priority: i32) -> Address {
+        Address {
+            id: AddressId([n; 16]),
+            direction: AddressDirection::Any,
+            ip: format!("192.0.2.{n}"),
+            port: if n == 1 { 5060 } else { 5070 },
+            dst_port: 5060,
+            priority,
+            transport: Transport::Udp,
+            srtp: false,
+            location_sid: None,
+            sip_username: None,
+            has_sip_password: false,
+        }
+    }
+
+    fn trunk(addresses: Vec<Address>) -> Endpoint {
+        let mut trunk = endpoint("trunk");
+        trunk.kind = EndpointType::ThirdParty;
+        trunk.nested.addresses = addresses;
+        trunk
+    }
+
+    fn dispatch() -> Dispatch {
+        Dispatch {
+            id: ExchangeId([5; 16]),
+            account: AccountId([1; 16]),
+            sender: EndpointId([2; 16]),
+            recipient: EndpointId([3; 16]),
+            way: Way::Number("+12125550100".into()),
+            out_message: None,
+            from: "sip:+1@example.com".into(),
+            from_name: None,
+            to: "sip:+12125550100@example.com".into(),
+            body: "hi".into(),
+            content_type: "text/plain".into(),
+            variables: Variables::new(),
+            taken: false,
+            rounds: 0,
+            created_at: Timestamp(0),
+            expires_at: Timestamp(100_000_000),
+            due_at: Timestamp(0),
+            lease: 1,
+        }
+    }
+
+    fn planned(trunk: &Endpoint, trace: &[Delivery]) -> Result<TrunkAttempt, FailureCode> {
+        let entropy = Seeded::default();
+        let mint = Mint::new(Timestamp(1), &entropy);
+        match plan(&mint, &dispatch(), trunk, trace) {
+            TrunkPlan::Attempt(attempt) => Ok(*attempt),
+            TrunkPlan::Fail(failure) => Err(failure.code),
+            TrunkPlan::Done => panic!("nothing was delivered"),
+        }
+    }
+
+    /// Makes the attempts that follow from these ends, and gives the address of each with whether it came at once.
+    fn run(trunk: &Endpoint, ends: &[(DeliveryOutcome, Option<u16>)]) -> Vec<(String, bool)> {
+        let entropy = Seeded::default();
+        let mint = Mint::new(Timestamp(1), &entropy);
+        let (mut trace, mut seen, mut at_once) = (Vec::new(), Vec::new(), true);
+        for end in ends {
+            let mut delivery = planned(trunk, &trace).unwrap().delivery;
+            seen.push((delivery.contact_uri.clone(), at_once));
+            let (_, due) = next_at(&mint, &dispatch(), trunk, &trace, &delivery, *end, None);
+            at_once = due == mint.now;
+            (delivery.outcome, delivery.sip_status) = *end;
+            trace.push(delivery);
+        }
+        seen
+    }
+
+    #[test]
+    fn h163_addresses_by_priority_with_fail_over() {
+        let trunk = trunk(vec![address(2, 5), address(1, 0)]);
+        let (one, two) = ("sip:192.0.2.1".to_owned(), "sip:192.0.2.2:5070".to_owned());
+        let silent = (DeliveryOutcome::Timeout, None);
+        let broken = (DeliveryOutcome::TransportError, None);
+        let unavailable = (DeliveryOutcome::Retrying, Some(503));
+        assert_eq!(
+            run(&trunk, &[silent, unavailable, broken, silent, silent]),
+            [
+                (one.clone(), true),
+                (two.clone(), true),
+                (one.clone(), false),
+                (two.clone(), true),
+                (one.clone(), false),
+            ]
+        );
+        // What the other side says for now holds for both addresses.
+        let busy = (DeliveryOutcome::Retrying, Some(486));
+        assert_eq!(run(&trunk, &[busy, busy]), [(one, true), (two, false)]);
+    }
+
+    #[test]
+    fn h163_a_refusal_of_the_other_side_ends_it_and_one_of_an_address_does_not() {
+        let trunk = trunk(vec![address(1, 0), address(2, 1)]);
+        let ended = |trace: &[Delivery], outcome, status| {
+            let mut delivery = planned(&trunk, trace).unwrap().delivery;
+            (delivery.outcome, delivery.sip_status) = (outcome, Some(status));
+            delivery
+        };
+        for (status, code) in [(404, FailureCode::Refused), (407, FailureCode::AuthFailed)] {
+            let refused = ended(&[], DeliveryOutcome::Refused, status);
+            assert_eq!(planned(&trunk, &[refused]), Err(code), "{status}");
+        }
+        let first = ended(&[], DeliveryOutcome::Refused, 501);
+        let next = planned(&trunk, std::slice::from_ref(&first)).unwrap();
+        assert_eq!(next.address.id, AddressId([2; 16]));
+        assert_eq!(
+            (&next.delivery.call_id, next.delivery.cseq),
+            (&first.call_id, first.cseq)
+        );
+        assert_ne!(next.delivery.branch, first.branch);
+        let second = ended(std::slice::from_ref(&first), DeliveryOutcome::Refused, 505);
+        assert_eq!(planned(&trunk, &[first, second]), Err(FailureCode::Refused));
+    }
+
+    #[test]
+    fn h163_an_attempt_of_unknown_outcome_is_repeated_as_it_was() {
+        let trunk = trunk(vec![address(1, 0), address(2, 1)]);
+        let pending = planned(&trunk, &[]).unwrap().delivery;
+        let again = planned(&trunk, std::slice::from_ref(&pending)).unwrap();
+        assert_eq!((&again.delivery, again.is_new), (&pending, false));
+    }
+
+    #[test]
+    fn h163_a_number_is_called_at_the_address() {
+        let mut v6 = address(2, 0);
+        v6.ip = "2001:db8::1".into();
+        assert_eq!(
+            planned(&trunk(vec![address(1, 0)]), &[])
+                .unwrap()
+                .request_uri,
+            "sip:+12125550100@192.0.2.1"
+        );
+        assert_eq!(
+            planned(&trunk(vec![v6]), &[]).unwrap().request_uri,
+            "sip:+12125550100@[2001:db8::1]:5070"
+        );
+        assert_eq!(escaped("#31#+12"), "%2331%23+12");
+        let mut inward = address(1, 0);
+        inward.direction = AddressDirection::Inbound;
+        assert_eq!(
+            planned(&trunk(vec![inward]), &[]),
+            Err(FailureCode::NoRoute)
+        );
+    }
+}

@@ -1,0 +1,315 @@
+//! Routing: every form of a target, numbers, who may reach outside, what a dry run tells, and the header fields that go along.
+
+use crate::harness::graphql::{code_of, field_of, list, text};
+use crate::harness::world::MESSAGE;
+use crate::harness::{Account, Api, Phone, Server, Value, World, both_backends, json};
+
+const ONE: &str = "+12125550100";
+const TWO: &str = "+442079460000";
+const OUTSIDE: &str = "+4930123456";
+
+/// What is asked of a route.
+const ROUTE: &str = "route { kind endpointId trunkId number steps } dryRun replayed message { id }";
+
+/// The usual stage with two numbers, of which bob has the first.
+async fn stage(database: &crate::harness::Database) -> World {
+    let networks = [("SIPGRAPH_SIP_TRUNK_NETWORKS", "127.0.0.0/8")];
+    let world = World::on(Server::start_with(database.url(), &networks).await).await;
+    let assign = ["number", "assign", "--account", "acme", ONE, TWO];
+    world.server.cli(&assign).await;
+    patch(&world.api, &world.bob, json!({ "numbers": [ONE] })).await;
+    world
+}
+
+async fn patch(api: &Api, endpoint: &Account, patch: Value) {
+    let input = json!({ "id": endpoint.id, "patch": patch });
+    let payload = api.mutate("updateEndpoint", "", input).await;
+    assert_eq!(payload["userErrors"], json!([]));
+}
+
+/// Makes a trunk to an address and gives its id.
+async fn trunk(world: &World, name: &str, extra: Value) -> String {
+    let mut input = json!({
+        "domainId": world.domain, "name": name, "type": "THIRD_PARTY",
+        "addresses": [{ "ip": "127.0.0.1", "port": 9 }],
+    });
+    for (field, value) in extra.as_object().unwrap() {
+        input[field] = value.clone();
+    }
+    let payload = world
+        .api
+        .mutate("createEndpoint", "endpoint { id }", input)
+        .await;
+    assert_eq!(payload["userErrors"], json!([]));
+    text(&payload["endpoint"]["id"])
+}
+
+/// Says how a message from alice would go.
+async fn tried(world: &World, to: Value) -> Value {
+    let from = json!({ "endpointId": world.alice.id });
+    let input = json!({ "from": from, "to": to, "body": "x", "dryRun": true });
+    world.api.mutate("sendMessage", ROUTE, input).await
+}
+
+/// The first refusal of a dry run: code and field.
+fn refusal(payload: &Value) -> (String, String) {
+    let error = &payload["userErrors"][0];
+    assert_ne!(*error, Value::Null, "{payload}");
+    (code_of(error), field_of(error))
+}
+
+fn refused(code: &str, field: &str) -> (String, String) {
+    (code.to_owned(), field.to_owned())
+}
+
+both_backends! {
+    /// The forms of ARI that name a way lead to the endpoint too.
+    async fn e104_forms_of_pjsip_reach_the_endpoint(database: Database) {
+        let world = stage(&database).await;
+        for uri in ["pjsip:sip:bob@example.test", "pjsip:bob/bob", "pjsip:bob/bob@example.test", "pjsip:bob/sip:bob@example.test", "pjsip:PJSIP/bob@bob"] {
+            let payload = tried(&world, json!({ "uri": uri })).await;
+            assert_eq!(payload["userErrors"], json!([]), "{uri}");
+            assert_eq!(payload["route"]["kind"], "ENDPOINT", "{uri}");
+            assert_eq!(payload["route"]["endpointId"], json!(world.bob.id), "{uri}");
+        }
+        for uri in ["pjsip:bob/carol", "pjsip:bob/sip:carol@example.test", "pjsip:bob/sip:bob@elsewhere.test", "pjsip:carol/sip:bob@example.test"] {
+            let payload = tried(&world, json!({ "uri": uri })).await;
+            assert_eq!(refusal(&payload), refused("NOT_FOUND", "to"), "{uri}");
+        }
+    }
+
+    /// Variables arrive as header fields and come back by query.
+    async fn e108_variables_arrive_as_header_fields(database: Database) {
+        let world = stage(&database).await;
+        let mut phone = Phone::udp(&world.server, &world.bob).await;
+        phone.come_online().await;
+        let variables = json!({ "X-Foo": "bar", "P-Charging-Vector": "a=\"b\"; c", "Subject": "Grüße" });
+        let (from, to) = (json!({ "endpointId": world.alice.id }), json!({ "endpointId": world.bob.id }));
+        let input = json!({ "from": from, "to": to, "body": "x", "variables": variables });
+        let select = format!("message {{ {MESSAGE} variables }}");
+        let payload = world.api.mutate("sendMessage", &select, input).await;
+        assert_eq!(payload["message"]["variables"], variables, "{payload}");
+        let message = phone.take_message().await;
+        for (name, value) in variables.as_object().unwrap() {
+            assert_eq!(message.header(name), value.as_str().unwrap());
+        }
+        let id = &payload["message"]["id"];
+        let data = world.api.data("query($id: ID!) { message(id: $id) { variables } messages { nodes { variables } } }", json!({ "id": id })).await;
+        assert_eq!(data["message"]["variables"], variables);
+        assert_eq!(data["messages"]["nodes"], json!([{ "variables": variables }, { "variables": variables }]));
+    }
+
+    /// Only strings are values.
+    async fn e109_a_variable_is_a_string(database: Database) {
+        let world = stage(&database).await;
+        for value in [json!(1), json!(null), json!({}), json!([]), json!(true)] {
+            let (from, to) = (json!({ "endpointId": world.alice.id }), json!({ "endpointId": world.bob.id }));
+            let input = json!({ "from": from, "to": to, "body": "x", "variables": { "X-Foo": value } });
+            world.api.refused_at("sendMessage", input, "VALIDATION", "variables.X-Foo").await;
+        }
+        assert_eq!(world.api.messages(json!({})).await.len(), 0);
+    }
+
+    /// No header field that a MESSAGE has of its own, no line break, not too many: all told together.
+    async fn e110_reserved_names_and_injections_are_refused(database: Database) {
+        let world = stage(&database).await;
+        let (from, to) = (json!({ "endpointId": world.alice.id }), json!({ "endpointId": world.bob.id }));
+        let names = [
+            "To", "from", "VIA", "v", "Route", "Record-Route", "Contact", "m", "Call-ID", "i", "CSeq", "Max-Forwards", "Allow",
+            "Content-Type", "c", "Content-Foo", "Accept", "Accept-Encoding", "Authorization", "Proxy-Authorization", "WWW-Authenticate",
+            "Proxy-Authenticate", "P-Asserted-Identity", "P-Preferred-Identity", "Identity", "Privacy", "Path", "Service-Route",
+            "Require", "Proxy-Require", "Supported", "Expires",
+        ];
+        let variables: serde_json::Map<String, Value> = names.iter().map(|name| ((*name).to_owned(), json!("x"))).collect();
+        let input = json!({ "from": from, "to": to, "body": "x", "variables": variables });
+        let errors = world.api.refused("sendMessage", input).await;
+        assert_eq!(errors.len(), names.len(), "{errors:?}");
+        assert!(errors.iter().all(|e| code_of(e) == "VALIDATION" && field_of(e).starts_with("variables.")));
+        for (name, value) in [("X-Foo", "a\r\nVia: x"), ("X-Foo", "a\n"), ("X-Foo", "a\u{0}"), ("X\r\nVia", "x"), ("X Foo", "x"), ("", "x")] {
+            let input = json!({ "from": from, "to": to, "body": "x", "variables": { name: value } });
+            let errors = world.api.refused("sendMessage", input).await;
+            assert_eq!((errors.len(), code_of(&errors[0])), (1, "VALIDATION".to_owned()), "{name:?}: {value:?}");
+        }
+        let many: serde_json::Map<String, Value> = (0..33).map(|i| (format!("X-{i}"), json!("x"))).collect();
+        for variables in [json!(many), json!({ "X-Foo": "a".repeat(4096) })] {
+            let input = json!({ "from": from, "to": to, "body": "x", "variables": variables });
+            world.api.refused_at("sendMessage", input, "VALIDATION", "variables").await;
+        }
+        assert_eq!(world.api.messages(json!({})).await.len(), 0);
+    }
+
+    /// A dry run says the route and stores nothing.
+    async fn h146_a_dry_run_says_the_route(database: Database) {
+        let world = stage(&database).await;
+        let before = world.api.event_cursor().await;
+        let input = json!({
+            "from": { "endpointId": world.alice.id }, "to": { "endpointId": world.bob.id }, "body": "x", "dryRun": true, "idempotencyKey": "k",
+        });
+        let payload = world.api.mutate("sendMessage", ROUTE, input.clone()).await;
+        assert_eq!((&payload["dryRun"], &payload["message"], &payload["userErrors"]), (&json!(true), &json!(null), &json!([])));
+        assert_eq!((&payload["route"]["kind"], &payload["route"]["endpointId"]), (&json!("ENDPOINT"), &json!(world.bob.id)));
+        assert_eq!(list(&payload["route"]["steps"]).len(), 1, "{payload}");
+        let mut wrong = input.clone();
+        wrong["body"] = json!("");
+        world.api.refused_at("sendMessage", wrong, "VALIDATION", "body").await;
+        assert_eq!(world.api.event_cursor().await, before);
+        assert_eq!(world.api.messages(json!({})).await.len(), 0);
+        // The key is not used up.
+        let mut real = input;
+        real["dryRun"] = json!(false);
+        let sent = world.api.mutate("sendMessage", ROUTE, real.clone()).await;
+        assert_eq!((&sent["replayed"], &sent["dryRun"], &sent["route"]["kind"]), (&json!(false), &json!(false), &json!("ENDPOINT")));
+        let again = world.api.mutate("sendMessage", ROUTE, real).await;
+        assert_eq!((&again["replayed"], &again["message"], &again["route"]), (&json!(true), &sent["message"], &json!(null)));
+    }
+
+    /// A number of ours leads to its endpoint, by API and from a phone, and makes a chat of its own.
+    async fn f124_a_number_of_ours_leads_to_its_endpoint(database: Database) {
+        let world = stage(&database).await;
+        patch(&world.api, &world.alice, json!({ "numbers": [TWO] })).await;
+        let mut bob = Phone::udp(&world.server, &world.bob).await;
+        bob.come_online().await;
+        let from = json!({ "endpointId": world.alice.id });
+        let select = format!("message {{ {MESSAGE} fromNumber toNumber }}");
+        for (to, written) in [(json!({ "number": "+1 (212) 555-0100" }), ONE), (json!({ "uri": "sip:+12125550100@example.test" }), ONE)] {
+            let input = json!({ "from": from, "to": to, "body": "by number" });
+            let payload = world.api.mutate("sendMessage", &select, input).await;
+            let message = &payload["message"];
+            assert_eq!((&message["toNumber"], &message["fromNumber"]), (&json!(written), &json!(null)), "{payload}");
+            assert_eq!(bob.take_message().await.body, "by number");
+        }
+        let chats = world.api.chats(json!({ "endpointId": world.alice.id })).await;
+        assert_eq!(chats.len(), 1, "{chats:?}");
+        assert_eq!((&chats[0]["ownNumber"], &chats[0]["peer"]), (&json!(world.alice.address()), &json!(ONE)));
+        let received = world.api.chats(json!({ "endpointId": world.bob.id })).await;
+        assert_eq!((&received[0]["ownNumber"], &received[0]["peer"]), (&json!(ONE), &json!(world.alice.address())));
+        // Speaking as a number, to the number: the answer goes to the number, in the same chat.
+        let input = json!({ "from": { "number": TWO }, "to": { "number": ONE }, "body": "from number" });
+        let payload = world.api.mutate("sendMessage", &select, input).await;
+        assert_eq!((&payload["message"]["fromNumber"], &payload["message"]["endpointId"]), (&json!(TWO), &json!(world.alice.id)), "{payload}");
+        assert!(bob.take_message().await.header("From").contains("sip:+442079460000@example.test"));
+        let received = world.api.chats(json!({ "endpointId": world.bob.id, "peer": TWO })).await;
+        let reply = json!({ "to": { "chatId": received[0]["id"] }, "body": "reply" });
+        let payload = world.api.mutate("sendMessage", &select, reply).await;
+        assert_eq!((&payload["message"]["fromNumber"], &payload["message"]["toNumber"], &payload["message"]["chatId"]), (&json!(ONE), &json!(TWO), &received[0]["id"]), "{payload}");
+        // A phone dials it in its own domain.
+        let mut alice = Phone::udp(&world.server, &world.alice).await;
+        let answer = alice.message("sip:+12125550100@example.test", "dialled").await;
+        assert_eq!(answer.status(), 202, "{answer:?}");
+        assert_eq!(bob.take_message().await.body, "dialled");
+    }
+
+    /// The caller speaks only as its own endpoints and numbers.
+    async fn h152_a_number_speaks_for_its_endpoint_alone(database: Database) {
+        let world = stage(&database).await;
+        let to = json!({ "endpointId": world.bob.id });
+        for (number, code) in [(TWO, "NOT_FOUND"), (OUTSIDE, "NOT_FOUND")] {
+            let input = json!({ "from": { "number": number }, "to": to, "body": "x" });
+            world.api.refused_at("sendMessage", input, code, "from").await;
+        }
+        let wrong = json!({ "from": { "number": "12" }, "to": to, "body": "x" });
+        world.api.refused_at("sendMessage", wrong, "VALIDATION", "from.number").await;
+        patch(&world.api, &world.alice, json!({ "numbers": [TWO] })).await;
+        let bound = world.server.token_create("acme", "messages.create,messages.read", &[&world.alice.id]).await;
+        let bound = Api::with(&world.server, &bound);
+        let input = json!({ "from": { "number": ONE }, "to": to, "body": "x" });
+        bound.refused_at("sendMessage", input, "NOT_FOUND", "from").await;
+        let input = json!({ "from": { "number": TWO }, "to": to, "body": "x" });
+        assert_eq!(bound.mutate("sendMessage", "", input).await["userErrors"], json!([]));
+    }
+
+    /// Own endpoint before own number before trunks; outside only with permission; no relay.
+    async fn h162_routes_and_why_there_is_none(database: Database) {
+        let world = stage(&database).await;
+        let number = |text: &str| json!({ "number": text });
+        // Nobody may reach outside, then there is no trunk.
+        let payload = tried(&world, number(OUTSIDE)).await;
+        assert_eq!(refusal(&payload), refused("NO_ROUTE", "from"));
+        assert_eq!(payload["route"]["kind"], "NONE", "{payload}");
+        patch(&world.api, &world.alice, json!({ "allowOutside": true, "numbers": [TWO] })).await;
+        let payload = tried(&world, number(OUTSIDE)).await;
+        assert_eq!(refusal(&payload), refused("NO_ROUTE", "to"));
+        let gateway = trunk(&world, "gw", json!({})).await;
+        for to in [number(OUTSIDE), number("+49 30 123456"), json!({ "uri": format!("sip:{OUTSIDE}@example.test") })] {
+            let payload = tried(&world, to).await;
+            let route = &payload["route"];
+            assert_eq!((&route["kind"], &route["trunkId"], &route["number"]), (&json!("TRUNK"), &json!(gateway), &json!(OUTSIDE)), "{payload}");
+        }
+        assert_eq!(tried(&world, number(ONE)).await["route"]["endpointId"], json!(world.bob.id));
+        // An endpoint with the name of a number is an endpoint.
+        let named = world.api.endpoint_create(&world.domain, OUTSIDE).await;
+        let payload = tried(&world, json!({ "uri": format!("sip:{OUTSIDE}@example.test") })).await;
+        assert_eq!(payload["route"]["endpointId"], json!(named.id), "{payload}");
+        // No relay to a foreign host, nor to another account's domain, but through a trunk that is named.
+        let rival = world.server.cli(&["account", "create", "rival"]).await;
+        assert!(rival.contains("rival"));
+        let rival = world.server.token_create("rival", crate::harness::server::ALL_SCOPES, &[]).await;
+        let rival = Api::with(&world.server, &rival);
+        let domain = rival.domain_create("rival.test", true).await;
+        rival.endpoint_create(&domain, "zoe").await;
+        for uri in ["sip:zoe@elsewhere.test", "sip:zoe@rival.test", "sip:+4930123456@rival.test", "sip:zoe@example.test"] {
+            let payload = tried(&world, json!({ "uri": uri })).await;
+            assert_eq!(refusal(&payload), refused("NOT_FOUND", "to"), "{uri}");
+        }
+        for uri in ["pjsip:gw/sip:zoe@elsewhere.test", "pjsip:gw/zoe@elsewhere.test", "pjsip:PJSIP/zoe@gw"] {
+            let payload = tried(&world, json!({ "uri": uri })).await;
+            assert_eq!((&payload["route"]["kind"], &payload["route"]["trunkId"]), (&json!("TRUNK"), &json!(gateway)), "{uri}: {payload}");
+        }
+        // Phones are told by the status.
+        let mut alice = Phone::udp(&world.server, &world.alice).await;
+        for (uri, status) in [("sip:zoe@example.test", 404), ("sip:12345@example.test", 404)] {
+            assert_eq!(alice.message(uri, "x").await.status(), status, "{uri}");
+        }
+        let mut bob = Phone::udp(&world.server, &world.bob).await;
+        assert_eq!(bob.message(&format!("sip:{TWO}1@example.test"), "x").await.status(), 403);
+    }
+
+    /// Transformations make numbers of what is dialled.
+    async fn h164_transformations_apply_where_a_number_is_routed(database: Database) {
+        let world = stage(&database).await;
+        let rewrite = |pattern: &str, replace: &str| json!({ "rule": { "rewrite": { "pattern": pattern, "replace": replace } } });
+        trunk(&world, "gw", json!({})).await;
+        patch(&world.api, &world.alice, json!({ "allowOutside": true, "numbers": [TWO] })).await;
+        let digits = json!({ "number": "030123456" });
+        assert_eq!(refusal(&tried(&world, digits.clone()).await), refused("NO_ROUTE", "to"));
+        let reject = json!({ "rule": { "reject": { "pattern": "^\\+49900" } } });
+        patch(&world.api, &world.alice, json!({ "transformations": [rewrite("^0", "+49"), reject] })).await;
+        let payload = tried(&world, digits).await;
+        assert_eq!((&payload["route"]["kind"], &payload["route"]["number"]), (&json!("TRUNK"), &json!(OUTSIDE)), "{payload}");
+        assert!(list(&payload["route"]["steps"]).iter().any(|step| text(step).contains("030123456 becomes +4930123456")), "{payload}");
+        assert_eq!(refusal(&tried(&world, json!({ "number": "0900123" })).await), refused("NO_ROUTE", "to"));
+    }
+
+    /// The number that a message to an outside number comes from.
+    async fn d095_the_number_that_a_message_comes_from(database: Database) {
+        let world = stage(&database).await;
+        trunk(&world, "gw", json!({})).await;
+        patch(&world.api, &world.alice, json!({ "allowOutside": true })).await;
+        let select = format!("message {{ {MESSAGE} fromNumber }}");
+        let send = |from: Value| {
+            let (api, select) = (&world.api, &select);
+            async move {
+                let input = json!({ "from": from, "to": { "number": OUTSIDE }, "body": "x" });
+                api.mutate("sendMessage", select, input).await
+            }
+        };
+        let alice = json!({ "endpointId": world.alice.id });
+        assert_eq!(refusal(&send(alice.clone()).await), refused("NO_SENDER_NUMBER", "from"));
+        patch(&world.api, &world.alice, json!({ "sendAs": "+4989000" })).await;
+        assert_eq!(refusal(&send(alice.clone()).await), refused("NO_SENDER_NUMBER", "from"));
+        patch(&world.api, &world.alice, json!({ "sendAs": ONE })).await;
+        assert_eq!(send(alice.clone()).await["message"]["fromNumber"], ONE);
+        patch(&world.api, &world.alice, json!({ "numbers": [TWO] })).await;
+        assert_eq!(send(json!({ "number": TWO })).await["message"]["fromNumber"], TWO);
+        // Any of the account's, and the same one for a chat.
+        patch(&world.api, &world.alice, json!({ "sendAs": "random" })).await;
+        let first = send(alice.clone()).await["message"].clone();
+        assert!([ONE, TWO].contains(&text(&first["fromNumber"]).as_str()));
+        for _ in 0..5 {
+            let next = send(alice.clone()).await;
+            assert_eq!((&next["message"]["fromNumber"], &next["message"]["chatId"]), (&first["fromNumber"], &first["chatId"]));
+        }
+        patch(&world.api, &world.alice, json!({ "sendAs": null })).await;
+        assert_eq!(send(alice).await["message"]["fromNumber"], TWO);
+    }
+}
