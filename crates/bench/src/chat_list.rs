@@ -77,7 +77,7 @@ impl Client {
             .await?;
         let mut client = Self {
             http: reqwest::Client::new(),
-            server: program.serve().await?,
+            server: program.serve(&[]).await?,
             token,
             endpoint: Value::Null,
         };

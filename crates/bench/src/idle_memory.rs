@@ -25,7 +25,7 @@ pub(crate) async fn run(folder: &Path, report: &mut Report) -> Result<(), Failur
     let folder = tempfile::tempdir_in(folder)?;
     let url = format!("sqlite:{}", folder.path().join("idle.db").display());
     let program = Program::new(&url, folder.path())?;
-    let server = program.serve().await?;
+    let server = program.serve(&[]).await?;
     let mut largest = 0;
     let mut steady = 0;
     for _ in 0..LOOKS_MAX {

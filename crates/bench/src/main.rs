@@ -21,6 +21,8 @@ mod chat_list;
 #[cfg(feature = "product")]
 mod delete_domain;
 #[cfg(feature = "product")]
+mod graphql;
+#[cfg(feature = "product")]
 mod idle_memory;
 mod meter;
 #[cfg(feature = "product")]
@@ -91,7 +93,7 @@ impl Size {
 }
 
 /// What to measure.
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 enum Program {
     /// Sends on SQLite: FULL against NORMAL, group commit against one commit per send.
     #[cfg(feature = "product")]
@@ -111,6 +113,9 @@ enum Program {
     /// Deleting a domain: what those who send meanwhile notice of it.
     #[cfg(feature = "product")]
     DeleteDomain,
+    /// GraphQL requests: the CPU of the real binary against that of a stock server, which is built by itself.
+    #[cfg(feature = "product")]
+    Graphql(graphql::Arguments),
     /// The resident memory of an idle server.
     #[cfg(feature = "product")]
     IdleMemory,
@@ -118,7 +123,7 @@ enum Program {
     ParseMessage,
     /// SIP URIs: sip-validate against rsip and ezk-sip-types, and the time over their length.
     ValidateUri,
-    /// All of them, one after another.
+    /// All of them but `graphql`, one after another.
     All,
 }
 
@@ -142,7 +147,7 @@ impl Program {
         Self::ValidateUri,
     ];
 
-    async fn run(self, arguments: &Arguments, report: &mut Report) -> Result<(), Failure> {
+    async fn run(&self, arguments: &Arguments, report: &mut Report) -> Result<(), Failure> {
         let size = arguments.size;
         #[cfg(feature = "product")]
         let folder = arguments.folder.clone().unwrap_or_else(std::env::temp_dir);
@@ -159,6 +164,8 @@ impl Program {
             Self::Search => search::run(size, &folder, report).await,
             #[cfg(feature = "product")]
             Self::DeleteDomain => delete_domain::run(size, &folder, report).await,
+            #[cfg(feature = "product")]
+            Self::Graphql(asked) => graphql::run(asked, size, &folder, report).await,
             #[cfg(feature = "product")]
             Self::IdleMemory => idle_memory::run(&folder, report).await,
             Self::ParseMessage => parse_message::run(size, report),

@@ -85,42 +85,53 @@ impl Program {
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
-    /// Starts the server and waits until every listener is open.
+    /// Starts the server with further variables and waits until every listener is open.
     ///
     /// # Errors
     /// It ended, or was not ready in time.
-    pub(crate) async fn serve(&self) -> Result<Server, Failure> {
-        let mut process = self
-            .command(&["serve"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let pid = process.id().ok_or("sipgraph ended at once")?;
-        let stderr = process.stderr.take().ok_or("sipgraph has no stderr")?;
-        let mut lines = BufReader::new(stderr).lines();
-        let reading = async {
-            let mut seen = Vec::new();
-            while let Some(line) = lines.next_line().await? {
-                if let Some(fields) = line.strip_prefix("sipgraph ready ") {
-                    let url = fields
-                        .split_whitespace()
-                        .find_map(|field| field.strip_prefix("http="))
-                        .ok_or_else(|| format!("no address in {line:?}"))?;
-                    return Ok::<_, Failure>(url.to_owned());
-                }
-                if seen.len() < LINES_MAX {
-                    seen.push(line);
-                }
-            }
-            Err(format!("sipgraph did not start:\n{}", seen.join("\n")).into())
-        };
-        let url = timeout(START_DEADLINE, reading).await??;
-        // What it logs from now on is read, so that it never waits for a full pipe.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Ok(Server {
-            url,
-            pid,
-            _process: process,
-        })
+    pub(crate) async fn serve(&self, environment: &[(&str, &str)]) -> Result<Server, Failure> {
+        let mut command = self.command(&["serve"]);
+        command.envs(environment.iter().copied());
+        started(command, "sipgraph ready ").await
     }
+}
+
+/// Starts a server and waits for the line of its stderr that begins so and names its address as `http=`.
+///
+/// # Errors
+/// It ended, or was not ready in time.
+pub(crate) async fn started(mut command: Command, ready: &str) -> Result<Server, Failure> {
+    let mut process = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let pid = process.id().ok_or("the server ended at once")?;
+    let stderr = process.stderr.take().ok_or("the server has no stderr")?;
+    let mut lines = BufReader::new(stderr).lines();
+    let reading = async {
+        let mut seen = Vec::new();
+        while let Some(line) = lines.next_line().await? {
+            if let Some(fields) = line.strip_prefix(ready) {
+                let url = fields
+                    .split_whitespace()
+                    .find_map(|field| field.strip_prefix("http="))
+                    .ok_or_else(|| format!("no address in {line:?}"))?;
+                return Ok::<_, Failure>(url.to_owned());
+            }
+            if seen.len() < LINES_MAX {
+                seen.push(line);
+            }
+        }
+        Err(format!("the server did not start:\n{}", seen.join("\n")).into())
+    };
+    let url = timeout(START_DEADLINE, reading).await??;
+    // What it logs from now on is read, so that it never waits for a full pipe.
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    Ok(Server {
+        url,
+        pid,
+        _process: process,
+    })
 }
