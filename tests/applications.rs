@@ -2,7 +2,7 @@
 
 use crate::harness::graphql::{code, code_of, field_of, list, text};
 use crate::harness::server::{ACCOUNT, ALL_SCOPES};
-use crate::harness::{Api, Server, Value, both_backends, json};
+use crate::harness::{Api, Server, Value, World, both_backends, json};
 
 const FIELDS: &str = "id name callbackUrl callbackMethod createdAt";
 
@@ -99,6 +99,82 @@ both_backends! {
         api.refused_at("deleteApplication", json!({ "id": first["application"]["id"] }), "NOT_FOUND", "id").await;
         let data = api.data("{ applications { totalCount } }", json!({})).await;
         assert_eq!(data["applications"]["totalCount"], 0);
+    }
+
+    /// An endpoint has the application that it was given, in lists too, until it is given another one or none.
+    async fn a003_an_endpoint_has_its_application(database: Database) {
+        let world = World::start(&database).await;
+        let api = &world.api;
+        let one = application(api, json!({ "name": "one", "callbackUrl": "https://example.com/" })).await;
+        let two = application(api, json!({ "name": "two" })).await;
+        let select = format!("endpoint {{ id description application {{ {FIELDS} }} }} replayed");
+        let mut input = json!({ "domainId": world.domain, "name": "carol", "credentials": { "password": "secret" }, "description": "desk 3",
+            "applicationId": one["id"], "idempotencyKey": "k", "dryRun": true });
+        assert_eq!(api.mutate("createEndpoint", &select, input.clone()).await["endpoint"]["application"], one);
+        input["dryRun"] = json!(false);
+        for replayed in [false, true] {
+            let payload = api.mutate("createEndpoint", &select, input.clone()).await;
+            assert_eq!((&payload["endpoint"]["description"], &payload["endpoint"]["application"], &payload["replayed"]), (&json!("desk 3"), &one, &json!(replayed)));
+        }
+        let query = format!("{{ endpoints {{ nodes {{ name application {{ {FIELDS} }} }} }} }}");
+        let carol = api.data("{ endpoint(by: { sipUri: \"sip:carol@example.test\" }) { id } }", json!({})).await["endpoint"]["id"].clone();
+        // What is not named stays (B 33).
+        let update = |patch: Value| json!({ "id": carol, "patch": patch });
+        let changed = "endpoint { application { id } } changedFields";
+        api.mutate("updateEndpoint", changed, update(json!({ "description": "desk 4" }))).await;
+        let data = api.data(&query, json!({})).await;
+        let seen: Vec<Value> = list(&data["endpoints"]["nodes"]).iter().map(|node| node["application"].clone()).collect();
+        assert_eq!(seen, [one.clone(), Value::Null, Value::Null]);
+        for (given, now) in [(&two["id"], &two["id"]), (&two["id"], &two["id"]), (&Value::Null, &Value::Null), (&one["id"], &one["id"])] {
+            let payload = api.mutate("updateEndpoint", changed, update(json!({ "applicationId": given }))).await;
+            assert_eq!(&payload["endpoint"]["application"]["id"], now);
+        }
+    }
+
+    /// One that another account has, or nobody, is not found, and nothing is stored.
+    async fn a026_an_application_must_be_the_accounts(database: Database) {
+        let world = World::start(&database).await;
+        world.server.cli(&["account", "create", "rival"]).await;
+        let token = world.server.token_create("rival", ALL_SCOPES, &[]).await;
+        let theirs = application(&Api::with(&world.server, &token), json!({ "name": "theirs" })).await;
+        let gone = application(&world.api, json!({ "name": "gone" })).await;
+        world.api.mutate("deleteApplication", "", json!({ "id": gone["id"] })).await;
+        for id in [&theirs["id"], &gone["id"], &json!("nonsense")] {
+            let input = json!({ "domainId": world.domain, "name": "carol", "credentials": { "password": "secret" }, "applicationId": id });
+            world.api.refused_at("createEndpoint", input.clone(), "NOT_FOUND", "applicationId").await;
+            world.api.refused_at("createEndpoints", json!({ "endpoints": [input] }), "NOT_FOUND", "endpoints.0.applicationId").await;
+            let input = json!({ "id": world.bob.id, "patch": { "applicationId": id } });
+            world.api.refused_at("updateEndpoint", input, "NOT_FOUND", "patch.applicationId").await;
+        }
+        assert_eq!(world.api.endpoints_count().await, 2);
+        assert_eq!(world.api.endpoint(&world.bob.id).await["version"], 1);
+    }
+
+    /// An application that endpoints refer to stays; whatever comes at once, none refers to one that is gone.
+    async fn a026_an_application_in_use_stays(database: Database) {
+        let world = World::start(&database).await;
+        let api = &world.api;
+        let used = application(api, json!({ "name": "used" })).await;
+        let delete = json!({ "id": used["id"] });
+        let refer = |to: &Value| json!({ "id": world.bob.id, "patch": { "applicationId": to } });
+        api.mutate("updateEndpoint", "", refer(&used["id"])).await;
+        api.refused_at("deleteApplication", delete.clone(), "CONFLICT", "id").await;
+        let query = "query($filter: EndpointFilter) { endpoints(filter: $filter) { totalCount nodes { name } } }";
+        let of_used = json!({ "filter": { "applicationId": used["id"] } });
+        let data = api.data(query, of_used.clone()).await;
+        assert_eq!(data["endpoints"], json!({ "totalCount": 1, "nodes": [{ "name": "bob" }] }));
+        api.mutate("updateEndpoint", "", refer(&Value::Null)).await;
+
+        let refers = (0..8).map(|i| {
+            let input = json!({ "domainId": world.domain, "name": format!("e{i}"), "credentials": { "password": "secret" }, "applicationId": used["id"] });
+            async move { api.mutate("createEndpoint", "endpoint { id }", input).await["userErrors"] == json!([]) }
+        });
+        let deleted = async { api.mutate("deleteApplication", "", delete).await["userErrors"] == json!([]) };
+        let (made, deleted) = futures_util::future::join(futures_util::future::join_all(refers), deleted).await;
+        let data = api.data(query, of_used).await;
+        let made = made.into_iter().filter(|made| *made).count();
+        assert_eq!(data["endpoints"]["totalCount"], made);
+        assert!(!deleted || made == 0, "{made}");
     }
 
     /// Another account's are not there; each operation needs its scope.

@@ -210,6 +210,11 @@ const QUERIES: &[Case] = &[
         ask: |_| "applications { totalCount nodes { name } }".into(),
     },
     Case {
+        field: "sipProfile",
+        without: Without::Forbidden("profile.read"),
+        ask: |_| "sipProfile { defaultEncryption defaultSendAs }".into(),
+    },
+    Case {
         field: "registrationFailures",
         without: Without::Forbidden("registrations.read"),
         ask: |ids| {
@@ -262,6 +267,20 @@ const MUTATIONS: &[Case] = &[
                 "deleteApplication(input: {{ id: \"{}\" }}) {{ deletedApplicationId userErrors {{ code field message }} }}",
                 ids.application
             )
+        },
+    },
+    Case {
+        field: "updateSipProfile",
+        without: Without::Forbidden("profile.update"),
+        ask: |_| {
+            "updateSipProfile(input: { patch: { defaultEncryption: REQUIRED } }) { sipProfile { defaultSendAs } userErrors { code field message } }".into()
+        },
+    },
+    Case {
+        field: "updateAccount",
+        without: Without::Forbidden("account.update"),
+        ask: |_| {
+            "updateAccount(input: { patch: { uniqueNamesAcrossAccount: true } }) { account { id } userErrors { code field message } }".into()
         },
     },
     Case {
@@ -505,7 +524,8 @@ impl Stage {
     async fn everything(&self) -> Value {
         let query = "{ domains { totalCount nodes { id description } } endpoints { nodes { id displayName description version } }
             messages { nodes { id body read } } chats { nodes { id unreadCount messageCount } }
-            apiTokens { nodes { id name revokedAt } } applications { nodes { id name } } eventCursor }";
+            apiTokens { nodes { id name revokedAt } } applications { nodes { id name } } sipProfile { defaultEncryption }
+            viewer { account { uniqueNamesAcrossAccount } } eventCursor }";
         self.world.api.data(query, json!({})).await
     }
 }

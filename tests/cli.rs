@@ -4,8 +4,8 @@ use crate::harness::graphql::{list, text};
 use crate::harness::server::sipgraph;
 use crate::harness::tls::put_certificate;
 use crate::harness::{Account, Api, Feed, Phone, STEP, Server, World, both_backends, json};
-use sipgraph_testkit::Backend;
 use sipgraph_testkit::certificates::Authority;
+use sipgraph_testkit::{Backend, Database};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Output;
@@ -33,6 +33,51 @@ fn stdout(output: &Output) -> String {
 
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A role that may not make extensions is told what to have run, and works without: parts of names are found all the same.
+#[test]
+fn check_says_what_an_administrator_has_to_run() {
+    sipgraph_testkit::block_on(async {
+        let database = Database::postgres().await;
+        let (admin, connection) = tokio_postgres::connect(database.url(), tokio_postgres::NoTls)
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        let (rest, name) = database.url().rsplit_once('/').unwrap();
+        let (_, host) = rest.rsplit_once('@').unwrap();
+        // Roles belong to the cluster, which other tests share.
+        let role = format!("weak_{name}");
+        admin
+            .batch_execute(&format!(
+                "CREATE ROLE {role} LOGIN; GRANT CREATE, USAGE ON SCHEMA public TO {role}"
+            ))
+            .await
+            .unwrap();
+        let url = format!("postgres://{role}@{host}/{name}");
+        let mut server = Server::start_with(&url, &[]).await;
+        let api = Api::of(&server);
+        let domain = api.domain_create("example.test", false).await;
+        api.endpoint_create(&domain, "frontdesk").await;
+        let query = "{ endpoints(filter: { nameContains: \"desk\" }) { nodes { name } } }";
+        let found = json!([{ "name": "frontdesk" }]);
+        assert_eq!(
+            api.data(query, json!({})).await["endpoints"]["nodes"],
+            found
+        );
+
+        let told = server.cli(&["check"]).await;
+        let statements: Vec<&str> = told.lines().filter(|line| line.ends_with(';')).collect();
+        assert!(told.contains("pg_trgm") && statements.len() > 3, "{told}");
+        admin.batch_execute(&statements.join("\n")).await.unwrap();
+        let told = server.cli(&["check"]).await;
+        assert!(!told.contains("pg_trgm"), "{told}");
+        server.kill_and_restart().await;
+        assert_eq!(
+            api.data(query, json!({})).await["endpoints"]["nodes"],
+            found
+        );
+    });
 }
 
 /// Each command explains itself.

@@ -312,6 +312,9 @@ both_backends! {
             for changed in [field, "version", "updatedAt"] {
                 expected[changed] = after[changed].clone();
             }
+            if field == "codecs" {
+                expected["effectiveCodecs"] = value.clone();
+            }
             assert_eq!((after, &after[field]), (&expected, &value));
             assert_eq!(&world.api.endpoint(&id).await, after);
         }
@@ -721,6 +724,12 @@ both_backends! {
             let output = world.server.cli_output(wrong).await;
             assert_eq!(output.status.code(), Some(1), "{output:?}");
         }
+        // It does not go with its domain either, and nothing of the domain goes then.
+        for dry_run in [true, false] {
+            let input = json!({ "id": world.domain, "cascade": true, "dryRun": dry_run });
+            world.api.refused_at("deleteDomain", input, "CONFLICT", "id").await;
+        }
+        assert_eq!(world.api.endpoint(&world.bob.id).await["enabled"], true);
         assert_eq!(world.api.endpoints_count().await, 3);
     }
 

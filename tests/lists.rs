@@ -76,6 +76,113 @@ both_backends! {
         }
     }
 
+    /// Parts of caller ids are found as those of names are; without a caller id an endpoint has no part of one.
+    async fn d078_a_part_of_a_caller_id_finds_it(database: Database) {
+        let (_server, api, domain) = stage(&database, &["none", "none2"]).await;
+        let ids = ["Front Desk", "desk 100%", "it's_me", "Frönt", "Back Desk"];
+        for (i, caller) in ids.iter().enumerate() {
+            let input = json!({ "domainId": domain, "name": format!("e{i}.desk"), "credentials": { "password": "secret" }, "callerId": caller });
+            let payload = api.mutate("createEndpoint", "endpoint { id }", input).await;
+            assert_eq!(payload["userErrors"], json!([]));
+        }
+        for (filter, found) in [
+            ("desk", &["e4.desk", "e1.desk", "e0.desk"][..]),
+            ("DESK", &["e4.desk", "e1.desk", "e0.desk"]),
+            ("front", &["e0.desk"]),
+            ("k 1", &["e1.desk"]),
+            ("%", &["e1.desk"]),
+            ("_", &["e2.desk"]),
+            ("s_m", &["e2.desk"]),
+            ("sxm", &[]),
+            ("rön", &["e3.desk"]),
+            ("rÖn", &[]),
+            ("'", &["e2.desk"]),
+            ("none", &[]),
+            ("e0.desk", &[]),
+        ] {
+            assert_eq!(names(&api, json!({ "callerIdContains": filter })).await, found, "{filter}");
+        }
+        for (both, found) in [
+            (json!({ "callerIdContains": "desk", "nameContains": "e1" }), &["e1.desk"][..]),
+            (json!({ "callerIdContains": "desk", "nameContains": "1.DESK" }), &["e1.desk"]),
+            (json!({ "callerIdContains": "de", "nameContains": "4.d" }), &["e4.desk"]),
+            (json!({ "callerIdContains": "front", "nameContains": "e1.desk" }), &[]),
+            (json!({ "callerIdContains": "", "nameContains": "none2" }), &["none2"]),
+        ] {
+            assert_eq!(names(&api, both.clone()).await, found, "{both}");
+        }
+        // A caller id that changes is found as it is now.
+        let id = api.data("{ endpoint(by: { sipUri: \"sip:e0.desk@example.test\" }) { id } }", json!({})).await["endpoint"]["id"].clone();
+        for (now, old, new) in [(json!("Reception"), 0, 1), (Value::Null, 0, 0), (json!("Front desk"), 1, 0)] {
+            api.mutate("updateEndpoint", "", json!({ "id": id, "patch": { "callerId": now } })).await;
+            assert_eq!(names(&api, json!({ "callerIdContains": "front" })).await.len(), old, "{now}");
+            assert_eq!(names(&api, json!({ "callerIdContains": "recep" })).await.len(), new, "{now}");
+        }
+        api.mutate("deleteEndpoint", "deletedEndpointId", json!({ "id": id })).await;
+        assert_eq!(names(&api, json!({ "callerIdContains": "front" })).await, [""; 0]);
+        let response = api.gql(QUERY, json!({ "filter": { "callerIdContains": "a\u{0}b" } })).await;
+        assert_eq!(code(&response), Some("BAD_USER_INPUT"), "{response}");
+    }
+
+    /// Endpoints of a type, of an application and with a caller id, in pages from either end while others are made.
+    async fn d084_filtered_lists_neither_repeat_nor_drop(database: Database) {
+        let (_server, api, domain) = stage(&database, &[]).await;
+        let application = api.mutate("createApplication", "application { id }", json!({ "name": "one" })).await["application"]["id"].clone();
+        let make = async |i: usize| {
+            let trunk = i.is_multiple_of(2);
+            let input = json!({ "domainId": domain, "name": format!("e{i:03}"), "type": if trunk { "THIRD_PARTY" } else { "SIP_USER" },
+                "credentials": if trunk { Value::Null } else { json!({ "password": "secret" }) },
+                "applicationId": if i.is_multiple_of(3) { application.clone() } else { Value::Null },
+                "callerId": if i.is_multiple_of(5) { json!("five") } else { Value::Null } });
+            let payload = api.mutate("createEndpoint", "endpoint { id }", input).await;
+            assert_eq!(payload["userErrors"], json!([]));
+        };
+        for i in 0..60 {
+            make(i).await;
+        }
+        let mut next = 60;
+        // Which endpoints each filter finds: those whose numbers leave a remainder.
+        for (filter, divisor, remainder) in [
+            (json!({ "type": "THIRD_PARTY" }), 2, 0),
+            (json!({ "type": "SIP_USER" }), 2, 1),
+            (json!({ "type": "VOICEMAIL" }), 1, 1),
+            (json!({ "applicationId": application }), 3, 0),
+            (json!({ "applicationId": "nonsense" }), 1, 1),
+            (json!({ "callerIdContains": "IVE" }), 5, 0),
+            (json!({ "type": "THIRD_PARTY", "applicationId": application, "callerIdContains": "five" }), 30, 0),
+        ] {
+            let matches = |i: &usize| i % divisor == remainder;
+            let last = next;
+            let expected: Vec<String> = (0..last).rev().filter(matches).map(|i| format!("e{i:03}")).collect();
+            let (mut seen, mut after) = (Vec::new(), Value::Null);
+            loop {
+                let variables = json!({ "filter": filter, "first": 7, "after": after });
+                let page = api.data(QUERY, variables).await["endpoints"].clone();
+                seen.extend(list(&page["nodes"]).iter().map(|n| text(&n["name"])));
+                // Newer than every page.
+                make(next).await;
+                next += 1;
+                if page["pageInfo"]["hasNextPage"] == false {
+                    break;
+                }
+                after = page["pageInfo"]["endCursor"].clone();
+            }
+            assert_eq!(seen, expected, "{filter}");
+            let (mut back, mut before) = (Vec::new(), Value::Null);
+            loop {
+                let variables = json!({ "filter": filter, "last": 9, "before": before });
+                let page = api.data(QUERY, variables).await["endpoints"].clone();
+                back.splice(0..0, list(&page["nodes"]).iter().map(|n| text(&n["name"])));
+                if page["pageInfo"]["hasPreviousPage"] == false {
+                    break;
+                }
+                before = page["pageInfo"]["startCursor"].clone();
+            }
+            let all: Vec<String> = (0..next).rev().filter(matches).map(|i| format!("e{i:03}")).collect();
+            assert_eq!(back, all, "{filter}");
+        }
+    }
+
     /// An empty text does not filter; one that nothing has gives an empty list.
     async fn d081_an_empty_text_is_no_filter(database: Database) {
         let (_server, api, domain) = stage(&database, &["alice", "bob"]).await;

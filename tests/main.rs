@@ -28,6 +28,7 @@ mod restart;
 mod routing;
 mod schema;
 mod sip;
+mod sip_profile;
 mod softphones;
 mod story;
 mod subscriptions;

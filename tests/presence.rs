@@ -2,7 +2,7 @@
 
 use crate::harness::graphql::{list, text};
 use crate::harness::sip::Algorithm;
-use crate::harness::{Account, Feed, Phone, Socket, Value, World, both_backends, json};
+use crate::harness::{Account, Feed, Phone, Socket, Value, World, both_backends, eventually, json};
 
 /// An endpoint with another password than the right one.
 fn with_password(account: &Account, password: &str) -> Account {
@@ -115,6 +115,24 @@ both_backends! {
         assert_eq!(answer.status(), 200, "{answer:?}");
         let seen = world.api.endpoint(&world.bob.id).await;
         assert_eq!((&seen["state"], &seen["contacts"]), (&json!("OFFLINE"), &json!([])));
+    }
+
+    /// A contact that is not refreshed takes the state with it when it was the last.
+    async fn e102_the_state_ends_with_the_last_contact(database: Database) {
+        let server = crate::harness::Server::start_with(database.url(), &[("SIPGRAPH_SIP__EXPIRES_S_MIN", "1")]).await;
+        let world = World::on(server).await;
+        let (mut long, mut short) = (Phone::udp(&world.server, &world.bob).await, Phone::udp(&world.server, &world.bob).await);
+        assert_eq!(long.register(600).await.status(), 200);
+        assert_eq!(short.register(1).await.status(), 200);
+        eventually("the shorter contact ending", || async {
+            (list(&world.api.endpoint(&world.bob.id).await["contacts"]).len() == 1).then_some(())
+        })
+        .await;
+        assert_eq!(world.api.endpoint(&world.bob.id).await["state"], "ONLINE");
+        assert_eq!(long.register(1).await.status(), 200);
+        world.api.state_is(&world.bob, "OFFLINE").await;
+        assert_eq!(world.api.endpoint(&world.bob.id).await["contacts"], json!([]));
+        assert_eq!(world.api.endpoint(&world.alice.id).await["state"], "UNKNOWN");
     }
 
     /// A binding that is not refreshed ends by itself.

@@ -2,7 +2,7 @@
 
 use crate::harness::graphql::{code, code_of, field_of, list};
 use crate::harness::server::ACCOUNT;
-use crate::harness::{Api, Server, Value, both_backends, json};
+use crate::harness::{Api, Server, Value, World, both_backends, json};
 
 const PREVIEW: &str =
     "query($input: PreviewTransformationsInput!) { previewTransformations(input: $input) {
@@ -91,6 +91,26 @@ both_backends! {
         let errors = list(&preview(&api, "1", &rules).await["userErrors"]);
         assert_eq!((code_of(&errors[0]), field_of(&errors[0])), ("VALIDATION".into(), "transformations.1.rule.lookup".into()));
         assert_eq!(errors.len(), 1);
+    }
+
+    /// A lookup is refused together with all else that is wrong, wherever rules are given.
+    async fn g141_a_lookup_is_refused_with_the_rest(database: Database) {
+        let world = World::start(&database).await;
+        let rules = [rule(json!({ "lookup": "cnam" })), rule(json!({ "set": { "value": "" } })), rule(json!({ "lookup": "x" }))];
+        let refusals = |errors: &[Value]| errors.iter().map(field_of).collect::<Vec<_>>();
+        let errors = list(&preview(&world.api, "a b", &rules).await["userErrors"]);
+        assert_eq!(refusals(&errors), ["transformations.0.rule.lookup", "transformations.1.rule.set.value", "transformations.2.rule.lookup", "number"]);
+        let input = json!({ "domainId": world.domain, "name": "a b", "credentials": { "password": "x" }, "transformations": rules });
+        let errors = world.api.refused("createEndpoint", input).await;
+        let mut seen = refusals(&errors);
+        seen.sort();
+        assert_eq!(seen, ["credentials.password", "name", "transformations.0.rule.lookup", "transformations.1.rule.set.value", "transformations.2.rule.lookup"]);
+        let input = json!({ "id": world.bob.id, "patch": { "name": "x", "transformations": rules } });
+        let errors = world.api.refused("updateEndpoint", input).await;
+        let mut seen = refusals(&errors);
+        seen.sort();
+        assert_eq!(seen, ["patch.name", "patch.transformations.0.rule.lookup", "patch.transformations.1.rule.set.value", "patch.transformations.2.rule.lookup"]);
+        assert_eq!(world.api.endpoints_count().await, 2);
     }
 
     /// What takes exponential time elsewhere ends at once; what would be large is refused.

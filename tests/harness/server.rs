@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 /// Every scope that concerns nouns; a `manage` implies the others of its noun.
-pub(crate) const ALL_SCOPES: &str = "endpoints.manage,endpoints.secrets,messages.manage,chats.manage,domains.manage,applications.manage,tokens.manage,registrations.read,bans.manage";
+pub(crate) const ALL_SCOPES: &str = "endpoints.manage,endpoints.secrets,messages.manage,chats.manage,domains.manage,applications.manage,profile.manage,account.manage,tokens.manage,registrations.read,bans.manage";
 
 /// The name of the account that [`Server::start`] makes.
 pub(crate) const ACCOUNT: &str = "acme";

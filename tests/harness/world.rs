@@ -10,7 +10,7 @@ pub(crate) const DOMAIN: &str = "example.test";
 pub(crate) const ENDPOINT: &str = "id externalId technology resource name displayName description \
      enabled state sipUri version createdAt updatedAt credentials { username realm hasPassword } domain { id name } \
      contacts { id uri transport userAgent status roundTripMs registeredAt expiresAt } recordType type digestAlgorithms channelIds callerId \
-     numbers sendAs allowOutside ciphers codecs encryption capacity cpsLimit authRequired attributes properties simulation \
+     numbers sendAs allowOutside ciphers codecs encryption effectiveCiphers effectiveCodecs effectiveEncryption effectiveSendAs capacity cpsLimit authRequired attributes properties simulation \
      addresses { id direction ip port dstPort priority transport srtp locationSid sipUsername hasSipPassword } \
      transformations { id rule { kind pattern replace value negate } } outSipUsername hasOutSipPassword";
 

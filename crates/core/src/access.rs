@@ -79,6 +79,16 @@ scopes! {
     ApplicationsDelete "applications.delete" ApplicationsManage;
     /// All that concerns applications.
     ApplicationsManage "applications.manage" ApplicationsManage;
+    /// Read the SIP profile.
+    ProfileRead "profile.read" ProfileManage;
+    /// Change the SIP profile.
+    ProfileUpdate "profile.update" ProfileManage;
+    /// All that concerns the SIP profile.
+    ProfileManage "profile.manage" ProfileManage;
+    /// Change the account's settings.
+    AccountUpdate "account.update" AccountManage;
+    /// All that concerns the account.
+    AccountManage "account.manage" AccountManage;
     /// See why registrations failed.
     RegistrationsRead "registrations.read" RegistrationsRead;
     /// Lift bans.

@@ -11,6 +11,8 @@ pub struct Account {
     pub name: String,
     /// The E.164 numbers that the operator assigned to it, sorted.
     pub numbers: Vec<String>,
+    /// Whether no two endpoints of all its domains have one name.
+    pub unique_names: bool,
     /// When it was made.
     pub created_at: Timestamp,
 }

@@ -31,6 +31,7 @@ use crate::event::{ContactStatus, EventBody, Subjects};
 use crate::keyring::Secret;
 use crate::message::{Failure, MessageDirection, MessageOrigin, MessageStatus, Variables};
 use crate::registration_failure::RegistrationFailure;
+use crate::sip_profile::SipProfile;
 use crate::token::ApiToken;
 use crate::{
     AccountId, AddressId, ApplicationId, BindingId, ChatId, DeliveryId, DomainId, EndpointId,
@@ -89,14 +90,30 @@ pub enum Precondition {
     DomainAt(DomainId, i64),
     /// The domain has no endpoint.
     DomainEmpty(DomainId),
+    /// The domain has no system gateway.
+    DomainWithoutGateway(DomainId),
     /// The account has fewer applications than this.
     ApplicationsBelow(u32),
     /// The application is there, at this version.
     ApplicationAt(ApplicationId, i64),
+    /// The application is there.
+    ApplicationThere(ApplicationId),
+    /// No endpoint refers to the application.
+    ApplicationUnused(ApplicationId),
     /// No endpoint of the domain has this canonical name.
     EndpointNameFree(DomainId, String),
     /// The account has the number, and no other endpoint than this one has it.
     NumberFor(String, EndpointId),
+    /// The account demands that names be unique in all of it, or does not.
+    NamesUnique(bool),
+    /// No endpoint of the account has this canonical name, in none of its domains.
+    AccountNameFree(String),
+    /// No two endpoints of the account have one canonical name.
+    NoNameTwice,
+    /// The account's SIP profile is at this version; 0 when it was never changed.
+    SipProfileAt(i64),
+    /// The account's SIP profile demands encryption, or does not.
+    ProfileEncrypts(bool),
     /// The endpoint is there, at this version.
     EndpointAt(EndpointId, i64),
     /// The endpoint's set of bindings is at this revision.
@@ -138,6 +155,13 @@ pub enum Write {
     DomainDeleteBegin(DomainId),
     /// Deletes a domain with its names and its mark.
     DomainDelete(DomainId),
+    /// Sets whether names must be unique in all of the account.
+    NamesUniqueSet(bool),
+    /// Writes the account's SIP profile as given. When it begins to demand encryption, a mark is set, which
+    /// [`crate::ports::Store::encryption_next`] goes by.
+    SipProfilePut(SipProfile),
+    /// Removes the mark of the account's SIP profile.
+    SipProfileEnforced,
     /// Inserts an application.
     ApplicationInsert(Application),
     /// Changes an application: all of its fields are written as given.

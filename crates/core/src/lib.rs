@@ -4,7 +4,7 @@
 //! no SIP syntax beyond names and URIs, no wall clock and no environment: those come in through [`ports`].
 //!
 //! # Reading order
-//! 1. The nouns: [`account`], [`domain`], [`endpoint`], [`binding`], [`message`], [`chat`], [`delivery`], [`token`], [`event`],
+//! 1. The nouns: [`account`], [`sip_profile`], [`domain`], [`endpoint`], [`binding`], [`message`], [`chat`], [`delivery`], [`token`], [`event`],
 //!    [`endpoint_token`], [`registration_failure`].
 //! 2. [`commit`]: how a decision reaches the store. A use case reads a snapshot, a pure function in [`decide`] turns it
 //!    into a [`commit::Commit`] or a refusal, the store applies it under the account's lock.
@@ -42,6 +42,7 @@ pub mod page;
 pub mod patch;
 pub mod ports;
 pub mod registration_failure;
+pub mod sip_profile;
 pub mod time;
 pub mod token;
 pub mod transformation;

@@ -62,6 +62,26 @@ impl Rule {
     }
 }
 
+/// A rule as a caller gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GivenRule {
+    /// One that is kept and applied.
+    Rule(Rule),
+    /// `CarrierX`'s rule that asks a foreign service; refused together with all else that is wrong.
+    Lookup,
+}
+
+impl GivenRule {
+    /// Returns the rule; `None` for one that is refused.
+    #[must_use]
+    pub fn rule(&self) -> Option<&Rule> {
+        match self {
+            Self::Rule(rule) => Some(rule),
+            Self::Lookup => None,
+        }
+    }
+}
+
 /// Rules ready to be applied.
 #[derive(Debug, Clone, Default)]
 pub struct Transformations(Vec<Compiled>);
@@ -146,12 +166,31 @@ impl Transformations {
     /// # Errors
     /// All that is wrong with them, each at the index of its rule.
     pub fn compile(field: &str, rules: &[Rule]) -> Result<Self, Vec<Problem>> {
+        Self::compile_each(field, rules.iter().map(Some))
+    }
+
+    /// Checks rules as a caller gives them and prepares them, as [`Transformations::compile`].
+    ///
+    /// # Errors
+    /// All that is wrong with them, each at the index of its rule.
+    pub fn compile_given(field: &str, rules: &[GivenRule]) -> Result<Self, Vec<Problem>> {
+        Self::compile_each(field, rules.iter().map(GivenRule::rule))
+    }
+
+    fn compile_each<'r>(
+        field: &str,
+        rules: impl ExactSizeIterator<Item = Option<&'r Rule>>,
+    ) -> Result<Self, Vec<Problem>> {
         if rules.len() > RULES_MAX {
             return Err(vec![limit(field, "rules", RULES_MAX, rules.len())]);
         }
         let mut problems = Vec::new();
         let mut compiled = Vec::with_capacity(rules.len());
-        for (index, rule) in rules.iter().enumerate() {
+        for (index, rule) in rules.enumerate() {
+            let Some(rule) = rule else {
+                problems.push(lookup_refused(&format!("{field}.{index}.rule.lookup")));
+                continue;
+            };
             let field = format!("{field}.{index}.rule.{}", rule.name());
             match Compiled::of(&field, rule) {
                 Ok(rule) => compiled.push(rule),
@@ -274,9 +313,7 @@ pub fn number(field: &str, text: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Returns the refusal of `CarrierX`'s rule `lookup`; `field` is the path to it.
-#[must_use]
-pub fn lookup_refused(field: &str) -> Problem {
+fn lookup_refused(field: &str) -> Problem {
     Problem::validation(
         field,
         "The rule `lookup` is not supported, because it would ask a foreign service at each number. Rewrite, set, \

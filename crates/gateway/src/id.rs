@@ -49,6 +49,13 @@ fn parse(id: &ID) -> Option<(u8, [u8; 16])> {
     Some((*kind, rest.try_into().ok()?))
 }
 
+/// Returns the id of an account's SIP profile, for clients' caches; nothing is found by it.
+pub(crate) fn sip_profile_id(account: AccountId) -> ID {
+    let mut bytes = [b'S'; 17];
+    bytes[1..].copy_from_slice(&account.0);
+    ID(URL_SAFE_NO_PAD.encode(bytes))
+}
+
 /// Reads the id of an endpoint as clients see it, for the command line; `None` for anything else.
 #[must_use]
 pub fn endpoint_id(text: &str) -> Option<EndpointId> {

@@ -6,7 +6,7 @@
 //!
 //! Reading order: `routes` (the addresses), `auth` (from token to caller), `executor` (what each operation gets),
 //! `view` (what a reader sees, loaded in batches), `schema`, then a noun: `endpoint`, `message`, `chat`, `domain`,
-//! `token`, `event`, `endpoint_token`, `registration`. Every noun folder has the same files: `types`, `input`, `query`, `mutation` or `subscription`.
+//! `token`, `event`, `endpoint_token`, `registration`, `sip_profile`. Every noun folder has the same files: `types`, `input`, `query`, `mutation` or `subscription`.
 
 mod account;
 mod application;
@@ -31,6 +31,7 @@ mod registration;
 mod routes;
 mod scalars;
 mod schema;
+mod sip_profile;
 mod token;
 mod transformation;
 mod view;

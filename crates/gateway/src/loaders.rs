@@ -7,9 +7,9 @@ use std::{collections::HashMap, future::Future, hash::Hash, sync::Arc};
 
 use ::dataloader::{BatchFn, cached};
 use sipgraph_core::{
-    App, ChatId, DomainId, EndpointId, Error, ExchangeId, MessageId, access::Caller,
-    binding::Binding, chat::Chat, delivery::Delivery, domain::Domain, endpoint::Endpoint,
-    keyring::Secret, message::Message, page::PAGE_MAX,
+    App, ApplicationId, ChatId, DomainId, EndpointId, Error, ExchangeId, MessageId, access::Caller,
+    application::Application, binding::Binding, chat::Chat, delivery::Delivery, domain::Domain,
+    endpoint::Endpoint, keyring::Secret, message::Message, page::PAGE_MAX,
 };
 
 /// What a batch knows of one key.
@@ -92,6 +92,22 @@ impl BatchFn<DomainId, Answer<Domain>> for Batch {
     async fn load(&mut self, keys: &[DomainId]) -> HashMap<DomainId, Answer<Domain>> {
         let read = async {
             let rows = self.app.domains_by_ids(&self.caller, keys.to_vec()).await?;
+            Ok(rows.into_iter().map(|row| (row.id, row)).collect())
+        };
+        answers(keys, read).await
+    }
+}
+
+impl BatchFn<ApplicationId, Answer<Application>> for Batch {
+    async fn load(
+        &mut self,
+        keys: &[ApplicationId],
+    ) -> HashMap<ApplicationId, Answer<Application>> {
+        let read = async {
+            let rows = self
+                .app
+                .applications_by_ids(&self.caller, keys.to_vec())
+                .await?;
             Ok(rows.into_iter().map(|row| (row.id, row)).collect())
         };
         answers(keys, read).await

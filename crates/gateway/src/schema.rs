@@ -3,7 +3,7 @@
 use async_graphql::{MergedObject, MergedSubscription, SDLExportOptions, Schema};
 
 use crate::{
-    account::AccountQuery,
+    account::{AccountMutation, AccountQuery},
     application::{ApplicationMutation, ApplicationQuery},
     chat::ChatQuery,
     domain::{DomainMutation, DomainQuery},
@@ -13,6 +13,7 @@ use crate::{
     message::{MessageMutation, MessageQuery},
     node::NodeQuery,
     registration::{RegistrationMutation, RegistrationQuery},
+    sip_profile::{SipProfileMutation, SipProfileQuery},
     token::{TokenMutation, TokenQuery},
     transformation::TransformationQuery,
 };
@@ -35,6 +36,7 @@ pub(crate) struct Query(
     TokenQuery,
     TransformationQuery,
     RegistrationQuery,
+    SipProfileQuery,
 );
 
 /// What can be changed. Each mutation has one input and one payload with `userErrors`: all that the caller can mend, when
@@ -49,6 +51,8 @@ pub(crate) struct Mutation(
     TokenMutation,
     EndpointTokenMutation,
     RegistrationMutation,
+    AccountMutation,
+    SipProfileMutation,
 );
 
 /// What can be followed, over a WebSocket with the sub-protocol graphql-transport-ws.

@@ -14,19 +14,21 @@ use std::sync::{
 
 use async_graphql::Context;
 use sipgraph_core::{
-    App, ChatId, DomainId, EndpointId, Error, ErrorKind, ExchangeId, MessageId,
+    App, ApplicationId, ChatId, DomainId, EndpointId, Error, ErrorKind, ExchangeId, MessageId,
     access::{Caller, Scope},
-    account,
+    account, application,
     binding::Binding,
     chat, delivery, domain, endpoint,
     keyring::Secret,
     message,
     page::{PAGE_DEFAULT, PAGE_MAX, Page, PageRequest},
+    sip_profile::SipProfile,
 };
 use tokio::sync::OnceCell;
 
 use crate::{
     account::Account,
+    application::Application,
     chat::Chat,
     domain::Domain,
     endpoint::Endpoint,
@@ -49,8 +51,10 @@ struct Inner {
     /// Shared by all views of one operation.
     rows_left: Arc<AtomicI64>,
     account: OnceCell<account::Account>,
+    sip_profile: OnceCell<SipProfile>,
     endpoints: OnceLock<Loader<EndpointId, endpoint::Endpoint>>,
     domains: OnceLock<Loader<DomainId, domain::Domain>>,
+    applications: OnceLock<Loader<ApplicationId, application::Application>>,
     messages: OnceLock<Loader<MessageId, message::Message>>,
     chats: OnceLock<Loader<ChatId, chat::Chat>>,
     contacts: OnceLock<Loader<EndpointId, Vec<Binding>>>,
@@ -70,8 +74,10 @@ impl View {
             caller,
             rows_left,
             account: OnceCell::new(),
+            sip_profile: OnceCell::new(),
             endpoints: OnceLock::new(),
             domains: OnceLock::new(),
+            applications: OnceLock::new(),
             messages: OnceLock::new(),
             chats: OnceLock::new(),
             contacts: OnceLock::new(),
@@ -146,6 +152,12 @@ impl View {
         Ok(Account::new(account.clone()))
     }
 
+    /// Returns what endpoints have that set nothing of their own.
+    pub(crate) async fn sip_profile(&self) -> Result<&SipProfile, Error> {
+        let read = || self.0.app.sip_profile_of_endpoints(&self.0.caller);
+        self.0.sip_profile.get_or_try_init(read).await
+    }
+
     pub(crate) async fn endpoint(&self, id: EndpointId) -> Result<Option<Endpoint>, Error> {
         let loader = self
             .0
@@ -161,6 +173,17 @@ impl View {
             .domains
             .get_or_init(|| loader(&self.0.app, &self.0.caller));
         Ok(get(loader, id).await?.map(Domain::new))
+    }
+
+    pub(crate) async fn application(
+        &self,
+        id: ApplicationId,
+    ) -> Result<Option<Application>, Error> {
+        let loader = self
+            .0
+            .applications
+            .get_or_init(|| loader(&self.0.app, &self.0.caller));
+        Ok(get(loader, id).await?.map(Application::new))
     }
 
     pub(crate) async fn message(&self, id: MessageId) -> Result<Option<Message>, Error> {

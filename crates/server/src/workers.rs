@@ -20,6 +20,8 @@ const ROUNDS_MAX: usize = 1024;
 const DELIVERY_TICK: Duration = Duration::from_secs(1);
 /// How often ended bindings are removed: a phone shows offline within this time of its expiry.
 const PRESENCE_TICK: Duration = Duration::from_secs(1);
+/// How often contacts are looked for that a changed profile no longer allows; nothing is sent to them meanwhile.
+const ENCRYPTION_TICK: Duration = Duration::from_secs(1);
 /// How often refreshes are written; core promises 30 s at most.
 const FLUSH_TICK: Duration = Duration::from_secs(10);
 /// How often revoked tokens are looked for: their sockets must close within two seconds.
@@ -74,6 +76,13 @@ impl Workers {
         );
         workers.every("presence", PRESENCE_TICK, app, |app| async move {
             while app.presence_sweep().await? {}
+            Ok(())
+        });
+        workers.every("encryption", ENCRYPTION_TICK, app, |app| async move {
+            while app.encryption_step().await? {
+                // Between two steps others get the writer.
+                tokio::task::yield_now().await;
+            }
             Ok(())
         });
         workers.every("refreshes", FLUSH_TICK, app, |app| async move {

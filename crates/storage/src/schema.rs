@@ -18,6 +18,8 @@ macro_rules! tables {
 
 // Only those that are joined: each further pair costs time to compile.
 diesel::allow_tables_to_appear_in_same_query!(accounts, events);
+diesel::allow_tables_to_appear_in_same_query!(accounts, sip_profiles);
+diesel::allow_tables_to_appear_in_same_query!(bindings, endpoints);
 diesel::allow_tables_to_appear_in_same_query!(domains, domain_names);
 diesel::allow_tables_to_appear_in_same_query!(endpoint_tokens, endpoint_token_credentials);
 diesel::allow_tables_to_appear_in_same_query!(endpoints, account_numbers);
@@ -37,6 +39,16 @@ tables! {
         head_check -> BigInt,
         trimmed_seq -> BigInt,
         last_external_id -> BigInt,
+        unique_names -> Bool,
+    }
+    sip_profiles (account_id) {
+        account_id -> DbId,
+        default_ciphers -> Text,
+        default_codecs -> Text,
+        default_encryption -> SmallInt,
+        default_send_as -> Nullable<Text>,
+        version -> BigInt,
+        is_begun -> Bool,
     }
     account_numbers (number) {
         number -> Text,

@@ -136,6 +136,16 @@ impl<DB: Backend, ST> Query for Sql<'_, DB, ST> {
 
 impl<DB: Backend, ST, C> diesel::RunQueryDsl<C> for Sql<'_, DB, ST> {}
 
+/// Which of the names asked for (rows of an account and a canonical name) an endpoint has. One in a domain whose deletion has
+/// begun counts no more.
+pub(crate) const NAMES_IN_ACCOUNTS: &str = "SELECT k.account_id, k.name FROM {rows} WHERE EXISTS (SELECT 1 FROM endpoints t \
+    WHERE t.account_id = k.account_id AND t.canonical_name = k.name \
+    AND t.domain_id NOT IN (SELECT d.domain_id FROM domain_deletions d))";
+/// The accounts asked for in which several endpoints have one name, with such a name.
+pub(crate) const NAMES_TWICE: &str = "SELECT k.id, (SELECT t.canonical_name FROM endpoints t WHERE t.account_id = k.id \
+    AND t.domain_id NOT IN (SELECT d.domain_id FROM domain_deletions d) \
+    GROUP BY t.canonical_name HAVING count(*) > 1 ORDER BY t.canonical_name LIMIT 1) AS name FROM {rows}";
+
 /// An expression of the DSL in SQL text that never changes. Unlike diesel's `sql` it leaves the statement in the cache.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fixed<ST> {

@@ -80,12 +80,15 @@ pub struct Inspection {
     pub search_statements: Vec<&'static str>,
 }
 
-/// What the migration of the search index could not do, where the role may not create the extension. The same as in
-/// `migrations/postgres/2026-11-21-142000_search`.
+/// What the migrations of the search indexes could not do, where the role may not create the extension. The same as in
+/// `migrations/postgres/2026-11-21-142000_search` and `2026-11-21-170000_endpoint_filters`.
 const SEARCH_STATEMENTS: &[&str] = &[
     "CREATE EXTENSION IF NOT EXISTS pg_trgm;",
-    "CREATE INDEX endpoints_search ON endpoints USING gin (lower(name COLLATE \"C\") gin_trgm_ops) WITH (fastupdate = off);",
+    "CREATE INDEX IF NOT EXISTS endpoints_search ON endpoints USING gin (lower(name COLLATE \"C\") gin_trgm_ops) WITH (fastupdate = off);",
     "ALTER INDEX endpoints_search ALTER COLUMN 1 SET STATISTICS 1000;",
+    "CREATE INDEX IF NOT EXISTS endpoints_caller_search ON endpoints USING gin (lower(caller_id COLLATE \"C\") gin_trgm_ops) \
+     WITH (fastupdate = off) WHERE caller_id IS NOT NULL;",
+    "ALTER INDEX endpoints_caller_search ALTER COLUMN 1 SET STATISTICS 1000;",
 ];
 
 /// Looks at a database and changes nothing; an SQLite file that is not there is not made.
@@ -227,11 +230,13 @@ fn same_key(needed: String, given: String) -> Result<(), StartError> {
     }
 }
 
-/// Whether Postgres has the index of trigrams.
+/// Whether Postgres has the indexes of trigrams.
 async fn text_index(c: &mut Conn) -> QueryResult<TextIndex> {
-    let is_there: bool = diesel::select(sql::<Bool>("to_regclass('endpoints_search') IS NOT NULL"))
-        .get_result(c)
-        .await?;
+    let is_there: bool = diesel::select(sql::<Bool>(
+        "to_regclass('endpoints_search') IS NOT NULL AND to_regclass('endpoints_caller_search') IS NOT NULL",
+    ))
+    .get_result(c)
+    .await?;
     Ok(if is_there {
         TextIndex::Planned
     } else {

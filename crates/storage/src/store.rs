@@ -22,11 +22,13 @@ use sipgraph_core::{
     ports::{
         Store,
         store::{
-            ChatFilter, Credentials, DomainDeletion, EndpointFilter, EndpointKey, Found,
-            MessageFilter, Realm, RegistrationFailureFilter, SendSnapshot, StoreFuture, Totals,
+            AccountSettings, ChatFilter, Credentials, DomainDeletion, EncryptionBegun,
+            EndpointFilter, EndpointKey, Found, MessageFilter, Realm, RegistrationFailureFilter,
+            SendSnapshot, StoreFuture, Totals,
         },
     },
     registration_failure::RegistrationFailure,
+    sip_profile::SipProfile,
     token::ApiToken,
 };
 
@@ -261,6 +263,18 @@ impl Store for Storage {
         read!(self, accounts::numbers(account, numbers.clone()))
     }
 
+    fn account_settings(&self, account: AccountId) -> StoreFuture<'_, AccountSettings> {
+        read!(self, sip_profiles::account_settings(account))
+    }
+
+    fn sip_profile(&self, account: AccountId) -> StoreFuture<'_, SipProfile> {
+        read!(self, sip_profiles::sip_profile(account))
+    }
+
+    fn encryption_next(&self, limit: u32) -> StoreFuture<'_, Option<EncryptionBegun>> {
+        snapshot!(self, sip_profiles::encryption_next(limit))
+    }
+
     fn epoch_raise(&self) -> StoreFuture<'_, ()> {
         write!(self, accounts::epoch_raise())
     }
@@ -342,7 +356,9 @@ impl Store for Storage {
     }
 
     fn endpoint(&self, account: AccountId, key: EndpointKey) -> StoreFuture<'_, Found<Endpoint>> {
-        snapshot!(self, endpoints::endpoint(account, &key))
+        // By its id it is one statement.
+        let several = !matches!(key, EndpointKey::Id(_));
+        run!(self, read(several), endpoints::endpoint(account, &key))
     }
 
     fn endpoints_by_ids(
@@ -399,6 +415,18 @@ impl Store for Storage {
         names: Vec<(DomainId, String)>,
     ) -> StoreFuture<'_, Vec<(DomainId, String)>> {
         read!(self, endpoints::endpoint_names_taken(account, names))
+    }
+
+    fn account_names_taken(
+        &self,
+        account: AccountId,
+        names: Vec<String>,
+    ) -> StoreFuture<'_, Vec<String>> {
+        read!(self, endpoints::account_names_taken(account, names))
+    }
+
+    fn endpoint_name_twice(&self, account: AccountId) -> StoreFuture<'_, Option<String>> {
+        read!(self, endpoints::endpoint_name_twice(account))
     }
 
     fn has_system_gateway(&self, account: AccountId) -> StoreFuture<'_, bool> {

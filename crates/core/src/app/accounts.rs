@@ -1,13 +1,16 @@
-//! Accounts, which the operator makes from the command line.
+//! Accounts, which the operator makes from the command line, and of which a tenant can change some settings.
 
-use super::App;
-use crate::access::Caller;
+use super::settle::Decision;
+use super::{App, Outcome};
+use crate::access::{Caller, Scope};
 use crate::account::Account;
 use crate::address::{endpoint_uri, violation};
 use crate::commit::Answer;
+use crate::decide::accounts::{AccountPatch, UpdatedAccount, update};
 use crate::decide::endpoints::{limit_set, release};
 use crate::endpoint::Endpoint;
 use crate::error::{Problem, ProblemCode};
+use crate::patch::Field;
 use crate::ports::store::{EndpointKey, Found};
 use crate::{AccountId, EndpointId, Error, Fault};
 
@@ -62,6 +65,55 @@ impl App {
             .account(caller.account)
             .await?
             .ok_or_else(|| Error::not_found("account"))
+    }
+
+    /// Changes the caller's account, or with `dry_run` only says what would come of it. Scope: `account.update`; not for a token
+    /// bound to endpoints.
+    ///
+    /// # Errors
+    /// All that is wrong with the patch: `Conflict` when names are to be unique and two endpoints have one. In a replay no
+    /// field is told as changed.
+    pub async fn account_update(
+        &self,
+        caller: &Caller,
+        patch: &AccountPatch,
+        dry_run: bool,
+        key: Option<&str>,
+    ) -> Result<Outcome<UpdatedAccount>, Fault> {
+        caller.require(Scope::AccountUpdate)?;
+        if caller.endpoints.is_some() {
+            return Err(Error::not_found("account").into());
+        }
+        let input = format!("{patch:?}");
+        let idempotency = self.idempotency(caller, "updateAccount", key, &[input.as_bytes()])?;
+        let settled = self.settle(
+            caller,
+            idempotency.filter(|_| !dry_run),
+            move || async move {
+                let account = self.account(caller).await?;
+                let twice = match patch.unique_names {
+                    Field::Value(true) => self.store.endpoint_name_twice(caller.account).await?,
+                    Field::Value(false) | Field::Null | Field::Absent => None,
+                };
+                let (commit, updated) = update(&self.mint(), &account, patch, twice.as_deref())
+                    .map_err(Fault::Refused)?;
+                Ok(match commit.filter(|_| !dry_run) {
+                    Some(commit) => Decision::Store {
+                        commit,
+                        gives: Vec::new(),
+                        value: updated,
+                    },
+                    None => Decision::Nothing(updated),
+                })
+            },
+            move |_| async move {
+                Ok(UpdatedAccount {
+                    account: self.account(caller).await?,
+                    changed: Vec::new(),
+                })
+            },
+        );
+        Ok(settled.await?.into())
     }
 
     /// Assigns telephone numbers to an account, all or none; numbers that it has already stay.

@@ -9,6 +9,7 @@ use crate::decide::applications::{
 };
 use crate::error::Problem;
 use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest};
+use crate::ports::store::EndpointFilter;
 use crate::{ApplicationId, Error, Fault};
 
 impl App {
@@ -95,7 +96,7 @@ impl App {
     /// Deletes an application. Scope: `applications.delete`; not for a token bound to endpoints.
     ///
     /// # Errors
-    /// `NotFound`.
+    /// `NotFound`; `Conflict` while an endpoint refers to it.
     pub async fn application_delete(
         &self,
         caller: &Caller,
@@ -109,8 +110,13 @@ impl App {
             idempotency,
             move || async move {
                 let application = self.application_to_change(caller, id).await?;
+                let filter = EndpointFilter {
+                    application: Some(id),
+                    ..EndpointFilter::default()
+                };
+                let is_used = self.has_endpoints(caller.account, filter).await?;
                 Ok(Decision::Store {
-                    commit: delete(&self.mint(), &application),
+                    commit: delete(&self.mint(), &application, is_used)?,
                     gives: Vec::new(),
                     value: id,
                 })

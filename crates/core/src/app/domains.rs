@@ -5,11 +5,12 @@ use super::{App, Outcome};
 use crate::access::{Caller, Scope};
 use crate::decide::domains::{
     DomainPatch, DomainSnapshot, NewDomain, UpdatedDomain, aliases, create, delete, delete_begin,
-    names, not_empty, update,
+    has_gateway, names, not_empty, update,
 };
 use crate::domain::Domain;
+use crate::endpoint::EndpointType;
 use crate::error::Problem;
-use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest, Slice};
+use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest};
 use crate::patch::Field;
 use crate::ports::store::EndpointFilter;
 use crate::{DomainId, Error, Fault};
@@ -143,7 +144,7 @@ impl App {
     /// deletes these. Scope: `domains.delete`, with `cascade` also `endpoints.delete`; not for a token bound to endpoints.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` while it has endpoints, unless `cascade`.
+    /// `NotFound`; `Conflict` while it has endpoints, unless `cascade`, and while it has the system gateway in any case.
     pub async fn domain_delete(
         &self,
         caller: &Caller,
@@ -163,20 +164,20 @@ impl App {
             idempotency.filter(|_| !dry_run),
             move || async move {
                 let domain = self.domain_to_change(caller, id).await?;
-                let filter = EndpointFilter {
+                let of_domain = EndpointFilter {
                     domain: Some(id),
                     ..EndpointFilter::default()
                 };
-                let only_one = Slice {
-                    backward: false,
-                    limit: 1,
-                    after: None,
-                    before: None,
+                let gateways = EndpointFilter {
+                    kind: Some(EndpointType::SystemGateway),
+                    ..of_domain.clone()
                 };
-                let found = self.store.endpoints(caller.account, filter, only_one);
-                let is_empty = found.await?.items.is_empty();
+                let is_empty = !self.has_endpoints(caller.account, of_domain).await?;
                 if !is_empty && !cascade {
                     return Err(not_empty().into());
+                }
+                if !is_empty && self.has_endpoints(caller.account, gateways).await? {
+                    return Err(has_gateway().into());
                 }
                 if dry_run {
                     return Ok(Decision::Nothing(id));

@@ -2,12 +2,12 @@
 
 use super::App;
 use super::tokens::narrowed;
-use crate::Error;
 use crate::access::{Caller, Scope};
 use crate::address::technology;
 use crate::endpoint::Endpoint;
-use crate::page::{ListKind, NameKey, Page, PageCursors, PageKey, PageRequest};
+use crate::page::{ListKind, NameKey, Page, PageCursors, PageKey, PageRequest, Slice};
 use crate::ports::store::EndpointFilter;
+use crate::{AccountId, Error};
 
 impl App {
     /// Lists endpoints, newest first, each with its cursor. Scope: `endpoints.read`.
@@ -78,6 +78,22 @@ impl App {
         self.store.endpoints_count(caller.account, filter).await
     }
 
+    /// Answers whether the account has an endpoint that matches; for decisions, so the caller's view does not narrow it.
+    pub(super) async fn has_endpoints(
+        &self,
+        account: AccountId,
+        filter: EndpointFilter,
+    ) -> Result<bool, Error> {
+        let only_one = Slice {
+            backward: false,
+            limit: 1,
+            after: None,
+            before: None,
+        };
+        let found = self.store.endpoints(account, filter, only_one).await?;
+        Ok(!found.items.is_empty())
+    }
+
     fn endpoint_cursors(
         &self,
         caller: &Caller,
@@ -102,7 +118,7 @@ fn resolved(caller: &Caller, filter: EndpointFilter) -> Result<EndpointFilter, E
         .searched()
         .try_for_each(|text| super::no_nul(Some(text)))?;
     let mut filter = narrowed(caller, filter);
-    // An empty text is in every name, and so is no filter.
+    // An empty text is in every text, and so is no filter.
     filter.name_contains.take_if(|text| text.is_empty());
     filter.number.take_if(|text| text.is_empty());
     if let Some(text) = &filter.number {
@@ -112,6 +128,7 @@ fn resolved(caller: &Caller, filter: EndpointFilter) -> Result<EndpointFilter, E
             Err(_) => filter.ids = Some(Vec::new()),
         }
     }
+    filter.caller_id_contains.take_if(|text| text.is_empty());
     if let Some(name) = filter.technology.take() {
         let known = technology(&name).ok_or_else(|| Error::not_found("technology"))?;
         if !known.available {

@@ -376,10 +376,11 @@ impl App {
             let account = self.store.numbers(sender.account, None).await?;
             let account: Vec<String> = account.into_iter().map(|(number, _)| number).collect();
             let latest = self.latest_own_number(sender, &to.address).await?;
+            let profile = self.store.sip_profile(sender.account).await?;
             let numbers = SenderNumbers {
                 given,
                 account: &account,
-                default_send_as: None,
+                default_send_as: profile.default_send_as.as_deref(),
                 latest: latest.as_deref(),
             };
             match sender_number(mint, sender, &numbers) {

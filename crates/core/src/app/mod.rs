@@ -17,6 +17,7 @@ pub mod messages;
 pub mod presence;
 pub mod registrations;
 mod settle;
+pub mod sip_profiles;
 pub mod tokens;
 pub mod transformations;
 mod trunks;

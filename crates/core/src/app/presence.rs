@@ -241,7 +241,7 @@ impl App {
         end <= now
     }
 
-    async fn bindings_remove(
+    pub(super) async fn bindings_remove(
         &self,
         gone: &[Binding],
         is_gone: impl Fn(&Binding) -> bool,

@@ -3,7 +3,7 @@
 use super::App;
 use crate::Fault;
 use crate::access::{Caller, Scope};
-use crate::transformation::{Rule, Transformations, Transformed, number};
+use crate::transformation::{GivenRule, Transformations, Transformed, number};
 
 impl App {
     /// Says what a number becomes by rules, step by step. Scope: `endpoints.read`.
@@ -13,11 +13,11 @@ impl App {
     pub fn transformations_preview(
         &self,
         caller: &Caller,
-        rules: &[Rule],
+        rules: &[GivenRule],
         given: &str,
     ) -> Result<Transformed, Fault> {
         caller.require(Scope::EndpointsRead)?;
-        let compiled = Transformations::compile("transformations", rules);
+        let compiled = Transformations::compile_given("transformations", rules);
         match (compiled, number("number", given)) {
             (Ok(rules), Ok(())) => Ok(rules.apply(given)),
             (compiled, number) => {

@@ -158,20 +158,33 @@ pub fn update(
     Ok((Some(commit), updated))
 }
 
-/// Decides on deleting an application.
-#[must_use]
-pub fn delete(mint: &Mint<'_>, application: &Application) -> Commit {
-    Commit {
+/// Decides on deleting an application; `is_used` says whether an endpoint refers to it.
+///
+/// # Errors
+/// `Conflict` while one does: without its application an endpoint's calls would be rejected.
+pub fn delete(
+    mint: &Mint<'_>,
+    application: &Application,
+    is_used: bool,
+) -> Result<Commit, Problem> {
+    if is_used {
+        return Err(Problem::new(
+            ProblemCode::Conflict,
+            "id",
+            "Endpoints refer to this application; give them another one, or none, first.",
+        ));
+    }
+    Ok(Commit {
         account: application.account,
         at: mint.now,
         idempotency: None,
-        preconditions: vec![Precondition::ApplicationAt(
-            application.id,
-            application.version,
-        )],
+        preconditions: vec![
+            Precondition::ApplicationAt(application.id, application.version),
+            Precondition::ApplicationUnused(application.id),
+        ],
         writes: vec![Write::ApplicationDelete(application.id)],
         events: Vec::new(),
-    }
+    })
 }
 
 fn name_problem(field: &str, name: &str) -> Option<Problem> {

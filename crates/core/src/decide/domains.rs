@@ -320,7 +320,10 @@ pub fn delete_begin(mint: &Mint<'_>, domain: &Domain) -> Commit {
         account: domain.account,
         at: mint.now,
         idempotency: None,
-        preconditions: vec![Precondition::DomainAt(domain.id, domain.version)],
+        preconditions: vec![
+            Precondition::DomainAt(domain.id, domain.version),
+            Precondition::DomainWithoutGateway(domain.id),
+        ],
         writes: vec![Write::DomainDeleteBegin(domain.id)],
         events: Vec::new(),
     }
@@ -346,6 +349,16 @@ pub fn not_empty() -> Problem {
         ProblemCode::Conflict,
         "id",
         "The domain has endpoints; delete them first, or ask for `cascade`.",
+    )
+}
+
+/// Returns the problem of a domain whose deletion would take the operator's gateway along.
+#[must_use]
+pub fn has_gateway() -> Problem {
+    Problem::new(
+        ProblemCode::Conflict,
+        "id",
+        "The domain has the system gateway, which only the operator can delete.",
     )
 }
 

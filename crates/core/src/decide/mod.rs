@@ -1,6 +1,7 @@
 //! The rules as pure functions: what was read and what is asked, to a commit or a refusal. They await nothing and take
 //! time and randomness as values, so that a run can be repeated.
 
+pub mod accounts;
 pub mod applications;
 pub mod delivery;
 pub mod domains;
@@ -10,6 +11,7 @@ pub mod messages;
 pub mod mint;
 pub mod presence;
 pub mod routing;
+pub mod sip_profiles;
 #[cfg(test)]
 mod testing;
 pub mod tokens;

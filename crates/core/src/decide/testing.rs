@@ -40,6 +40,7 @@ pub(crate) fn endpoint(name: &str) -> Endpoint {
         ciphers: None,
         codecs: None,
         encryption: Encryption::Default,
+        profile_encrypts: false,
         capacity: 0,
         cps_limit: None,
         auth_required: true,

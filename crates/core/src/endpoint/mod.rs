@@ -86,8 +86,10 @@ pub struct Endpoint {
     pub ciphers: Option<Vec<Cipher>>,
     /// Its codecs, most preferred first; `None` means the profile's.
     pub codecs: Option<Vec<Codec>>,
-    /// Whether encrypted transports are demanded.
+    /// Whether encrypted transports are demanded; [`Endpoint::demands_tls`] says what comes of it.
     pub encryption: Encryption,
+    /// Whether the account's profile demands encrypted transports of endpoints that leave it to the profile.
+    pub profile_encrypts: bool,
     /// The most inbound calls at a time.
     pub capacity: i32,
     /// The most outbound calls a second; `None` means any number. The operator's to set.
@@ -119,6 +121,16 @@ impl Endpoint {
     #[must_use]
     pub fn address(&self) -> String {
         format!("{}@{}", self.canonical_name, self.domain_name)
+    }
+
+    /// Returns whether it must be reached over an encrypted transport: its effective encryption.
+    #[must_use]
+    pub fn demands_tls(&self) -> bool {
+        match self.encryption {
+            Encryption::Required => true,
+            Encryption::Default => self.profile_encrypts,
+            Encryption::Optional => false,
+        }
     }
 
     /// Returns its address-of-record as a SIP URI.

@@ -10,7 +10,7 @@ use crate::defence::Source;
 use crate::delivery::{Delivery, Dispatch};
 use crate::digest::{DigestAlgorithm, Ha1};
 use crate::domain::Domain;
-use crate::endpoint::{Endpoint, EndpointState};
+use crate::endpoint::{Endpoint, EndpointState, EndpointType};
 use crate::endpoint_token::{EndpointToken, TokenCredentials};
 use crate::event::Event;
 use crate::id::NodeId;
@@ -18,6 +18,7 @@ use crate::keyring::Secret;
 use crate::message::{Message, MessageDirection, MessageStatus};
 use crate::page::{NameKey, Page, Slice};
 use crate::registration_failure::{FailureReason, RegistrationFailure};
+use crate::sip_profile::SipProfile;
 use crate::token::ApiToken;
 use crate::{
     AccountId, ApplicationId, ChatId, DomainId, EndpointId, EndpointTokenId, Error, ExchangeId,
@@ -40,6 +41,10 @@ pub struct EndpointFilter {
     pub technology: Option<String>,
     /// Only of this domain.
     pub domain: Option<DomainId>,
+    /// Only of this application.
+    pub application: Option<ApplicationId>,
+    /// Only of this type.
+    pub kind: Option<EndpointType>,
     /// Only in this state.
     pub state: Option<EndpointState>,
     /// Only the one with this number, in E.164 form.
@@ -52,6 +57,8 @@ pub struct EndpointFilter {
     pub to: Option<Timestamp>,
     /// Only with this text in their names: literally, but for the case of ASCII letters.
     pub name_contains: Option<String>,
+    /// Only with this text in their caller ids, as in names; those without a caller id never.
+    pub caller_id_contains: Option<String>,
     /// Only what a bound token sees. Set by the use case.
     pub visible: Option<Vec<EndpointId>>,
 }
@@ -59,7 +66,7 @@ pub struct EndpointFilter {
 impl EndpointFilter {
     /// Returns the texts that are searched for.
     pub fn searched(&self) -> impl Iterator<Item = &String> {
-        self.name_contains.iter()
+        self.name_contains.iter().chain(&self.caller_id_contains)
     }
 }
 
@@ -143,6 +150,24 @@ pub struct SendSnapshot {
     pub recipient_chat: Option<ChatId>,
     /// Whether a domain of the account has the name or alias in the recipient's key; `false` when it names none.
     pub is_own_domain: bool,
+}
+
+/// What an account's settings mean for a new endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AccountSettings {
+    /// Whether names must be unique in all of the account.
+    pub unique_names: bool,
+    /// Whether its SIP profile demands encryption.
+    pub profile_encrypts: bool,
+}
+
+/// An account that began to demand encryption.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncryptionBegun {
+    /// Its profile.
+    pub profile: SipProfile,
+    /// Some of the contacts that the profile does not allow; none when no such is left.
+    pub bindings: Vec<Binding>,
 }
 
 /// A domain whose deletion has begun.
@@ -254,6 +279,16 @@ pub trait Store: Send + Sync {
         account: AccountId,
         numbers: Option<Vec<String>>,
     ) -> StoreFuture<'_, Vec<(String, Option<EndpointId>)>>;
+
+    /// Returns what an account's settings mean for a new endpoint.
+    fn account_settings(&self, account: AccountId) -> StoreFuture<'_, AccountSettings>;
+
+    /// Returns an account's SIP profile; that of an account that never changed it is [`SipProfile::unchanged`].
+    fn sip_profile(&self, account: AccountId) -> StoreFuture<'_, SipProfile>;
+
+    /// Returns an account of the instance whose profile began to demand encryption and has not been enforced, with up to
+    /// `limit` of the contacts that it does not allow.
+    fn encryption_next(&self, limit: u32) -> StoreFuture<'_, Option<EncryptionBegun>>;
 
     /// Raises the epoch of every account's log; done by a restore.
     fn epoch_raise(&self) -> StoreFuture<'_, ()>;
@@ -383,6 +418,16 @@ pub trait Store: Send + Sync {
         account: AccountId,
         trunk: EndpointId,
     ) -> StoreFuture<'_, Vec<(EndpointSecret, Secret)>>;
+
+    /// Returns which of these canonical names an endpoint of the account has, in a domain that is not being deleted.
+    fn account_names_taken(
+        &self,
+        account: AccountId,
+        names: Vec<String>,
+    ) -> StoreFuture<'_, Vec<String>>;
+
+    /// Returns a canonical name that several endpoints of the account have, in domains that are not being deleted.
+    fn endpoint_name_twice(&self, account: AccountId) -> StoreFuture<'_, Option<String>>;
 
     /// Answers whether an account has its system gateway.
     fn has_system_gateway(&self, account: AccountId) -> StoreFuture<'_, bool>;

@@ -1,12 +1,12 @@
 //! What clients see of accounts, tokens in use and technologies.
 
-use async_graphql::{ID, Object};
+use async_graphql::{ID, Object, SimpleObject};
 use sipgraph_core::{
     access::Scope, account, address::TechnologyName, ports::store::EndpointFilter,
 };
 
 use crate::{
-    errors::{Nullable, error, nullable},
+    errors::{Nullable, UserError, error, nullable},
     event::EventType,
     id::NodeId,
     scalars::{DateTime, int},
@@ -37,6 +37,12 @@ impl Account {
         &self.row.name
     }
 
+    /// Whether no two endpoints of all its domains may have one name, by canonical form; false unless told otherwise. Names are
+    /// unique in their domains in any case.
+    async fn unique_names_across_account(&self) -> bool {
+        self.row.unique_names
+    }
+
     /// The telephone numbers (E.164) that the operator assigned to it, sorted.
     async fn numbers(&self) -> &[String] {
         &self.row.numbers
@@ -46,6 +52,21 @@ impl Account {
     async fn created_at(&self) -> DateTime {
         DateTime(self.row.created_at)
     }
+}
+
+/// The answer to `updateAccount`.
+#[derive(SimpleObject)]
+pub(crate) struct UpdateAccountPayload {
+    /// The account, with `dryRun` as it would be; null when it was refused.
+    pub(crate) account: Option<Account>,
+    /// The names of the fields that changed; empty in a replay.
+    pub(crate) changed_fields: Vec<String>,
+    /// True when nothing was stored, because a dry run was asked for.
+    pub(crate) dry_run: bool,
+    /// True when an earlier call with the same idempotency key changed it.
+    pub(crate) replayed: bool,
+    /// What the caller can mend; empty when nothing was refused.
+    pub(crate) user_errors: Vec<UserError>,
 }
 
 /// The token of the request.

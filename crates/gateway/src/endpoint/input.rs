@@ -81,6 +81,11 @@ pub(crate) struct EndpointFilterInput {
     technology: Option<String>,
     /// Only of this domain.
     domain_id: Option<ID>,
+    /// Only of this application.
+    application_id: Option<ID>,
+    /// Only of this type.
+    #[graphql(name = "type")]
+    kind: Option<EndpointType>,
     /// Only in this state.
     state: Option<EndpointState>,
     /// Only the one with this number, in E.164 form; visual separators do not matter. An empty text does not filter.
@@ -93,6 +98,8 @@ pub(crate) struct EndpointFilterInput {
     /// text does not filter. With fewer than three letters or digits in a row only the newest 20,000 endpoints are looked at:
     /// when these do not fill the page, the error is `QUERY_TOO_COMPLEX`.
     name_contains: Option<String>,
+    /// Only with this text in their caller ids, as in `nameContains`. Those without a caller id never have it.
+    caller_id_contains: Option<String>,
 }
 
 impl EndpointFilterInput {
@@ -105,12 +112,15 @@ impl EndpointFilterInput {
             ids: filter.ids.map(|ids| EndpointId::all(&ids)),
             technology: filter.technology,
             domain: filter.domain_id.map(|id| DomainId::of(&id)),
+            application: filter.application_id.map(|id| ApplicationId::of(&id)),
+            kind: filter.kind.map(Into::into),
             state: filter.state.map(Into::into),
             number: filter.number,
             enabled: filter.enabled,
             from: created_at.as_ref().and_then(|t| t.from).map(|at| at.0),
             to: created_at.as_ref().and_then(|t| t.to).map(|at| at.0),
             name_contains: filter.name_contains,
+            caller_id_contains: filter.caller_id_contains,
             visible: None,
         }
     }
@@ -221,7 +231,7 @@ pub(crate) struct EndpointPatchInput {
     display_name: MaybeUndefined<String>,
     /// A note for people, at most 1024 characters.
     description: MaybeUndefined<String>,
-    /// Its application.
+    /// Its application, one of the account's.
     application_id: MaybeUndefined<ID>,
     /// Whether it may register, send and receive; null means true. When it becomes false, its contacts are removed at once.
     enabled: MaybeUndefined<bool>,
@@ -265,17 +275,8 @@ pub(crate) struct EndpointPatchInput {
 }
 
 impl EndpointPatchInput {
-    /// Reads it; `below` is the path to it.
-    fn to_core(&self, below: &str) -> Result<EndpointSettings, Vec<Problem>> {
-        let transformations = match &self.transformations {
-            MaybeUndefined::Undefined => Field::Absent,
-            MaybeUndefined::Null => Field::Null,
-            MaybeUndefined::Value(rules) => {
-                let place = format!("{below}transformations");
-                Field::Value(TransformationInput::all_to_settings(&place, rules)?)
-            }
-        };
-        Ok(EndpointSettings {
+    fn to_core(&self) -> EndpointSettings {
+        EndpointSettings {
             credentials: field(&self.credentials, EndpointCredentialsInput::to_core),
             display_name: field(&self.display_name, String::clone),
             description: field(&self.description, String::clone),
@@ -296,11 +297,13 @@ impl EndpointPatchInput {
             }),
             attributes: field(&self.attributes, |map| map.0.clone()),
             properties: field(&self.properties, |map| map.0.clone()),
-            transformations,
+            transformations: field(&self.transformations, |list| {
+                list.iter().map(TransformationInput::to_settings).collect()
+            }),
             out_sip_username: field(&self.out_sip_username, String::clone),
             out_sip_password: field(&self.out_sip_password, |text| Secret::new(text.as_str())),
             simulation: field(&self.simulation, |value| (*value).into()),
-        })
+        }
     }
 }
 
@@ -324,7 +327,7 @@ pub(crate) struct CreateEndpointInput {
     display_name: Option<String>,
     /// A note for people, at most 1024 characters.
     description: Option<String>,
-    /// Its application.
+    /// Its application, one of the account's.
     application_id: Option<ID>,
     /// Whether it may register, send and receive.
     #[graphql(default = true)]
@@ -377,18 +380,10 @@ pub(crate) struct CreateEndpointInput {
 }
 
 impl CreateEndpointInput {
-    /// Reads it; `below` is the path to it.
-    pub(super) fn to_core(&self, below: &str) -> Result<NewEndpoint, Vec<Problem>> {
+    pub(super) fn to_core(&self) -> NewEndpoint {
         fn given<T, U>(value: Option<&T>, convert: impl FnOnce(&T) -> U) -> Field<U> {
             value.map_or(Field::Absent, |value| Field::Value(convert(value)))
         }
-        let transformations = match &self.transformations {
-            None => Field::Absent,
-            Some(rules) => {
-                let place = format!("{below}transformations");
-                Field::Value(TransformationInput::all_to_settings(&place, rules)?)
-            }
-        };
         let settings = EndpointSettings {
             credentials: given(self.credentials.as_ref(), EndpointCredentialsInput::to_core),
             display_name: given(self.display_name.as_ref(), String::clone),
@@ -410,19 +405,21 @@ impl CreateEndpointInput {
             }),
             attributes: given(self.attributes.as_ref(), |map| map.0.clone()),
             properties: given(self.properties.as_ref(), |map| map.0.clone()),
-            transformations,
+            transformations: given(self.transformations.as_ref(), |list| {
+                list.iter().map(TransformationInput::to_settings).collect()
+            }),
             out_sip_username: given(self.out_sip_username.as_ref(), String::clone),
             out_sip_password: given(self.out_sip_password.as_ref(), |text| {
                 Secret::new(text.as_str())
             }),
             simulation: given(self.simulation.as_ref(), |value| (*value).into()),
         };
-        Ok(NewEndpoint {
+        NewEndpoint {
             domain: DomainId::of(&self.domain_id),
             name: self.name.clone(),
             kind: self.kind.into(),
             settings,
-        })
+        }
     }
 }
 
@@ -465,10 +462,7 @@ impl CreateEndpointsInput {
                         )
                     }),
             );
-            match input.to_core(&format!("endpoints.{i}.")) {
-                Ok(new) => read.push(new),
-                Err(found) => problems.extend(found),
-            }
+            read.push(input.to_core());
         }
         if problems.is_empty() {
             Ok(read)
@@ -498,14 +492,14 @@ pub(crate) struct UpdateEndpointInput {
 }
 
 impl UpdateEndpointInput {
-    pub(super) fn to_core(&self) -> Result<EndpointChange, Vec<Problem>> {
-        Ok(EndpointChange {
+    pub(super) fn to_core(&self) -> EndpointChange {
+        EndpointChange {
             id: EndpointId::of(&self.id),
             name: field(&self.patch.name, String::clone),
-            settings: self.patch.to_core("patch.")?,
+            settings: self.patch.to_core(),
             mode: self.nested_objects.into(),
             version: self.version,
-        })
+        }
     }
 }
 
@@ -551,11 +545,11 @@ pub(crate) struct ReplaceEndpointInput {
 }
 
 impl ReplaceEndpointInput {
-    pub(super) fn to_core(&self) -> Result<EndpointReplacement, Vec<Problem>> {
+    pub(super) fn to_core(&self) -> EndpointReplacement {
         let given = &self.endpoint;
-        Ok(EndpointReplacement {
+        EndpointReplacement {
             target: EndpointId::of(&self.id),
-            settings: given.patch.to_core("endpoint.")?,
+            settings: given.patch.to_core(),
             name: field(&given.patch.name, String::clone),
             id: field(&given.id, EndpointId::of),
             kind: field(&given.kind, |value| (*value).into()),
@@ -565,7 +559,7 @@ impl ReplaceEndpointInput {
             cps_limit: field(&given.cps_limit, |value| *value),
             created_at: field(&given.created_at, |time| time.0),
             version: self.version,
-        })
+        }
     }
 }
 

@@ -8,4 +8,7 @@ mod types;
 pub(crate) use input::{EndpointFilterInput, EndpointResourceInput};
 pub(crate) use mutation::EndpointMutation;
 pub(crate) use query::EndpointQuery;
-pub(crate) use types::{Contact, ContactStatus, Endpoint, EndpointState, Transport, milliseconds};
+pub(crate) use types::{
+    Cipher, Codec, Contact, ContactStatus, Encryption, Endpoint, EndpointState, Transport,
+    milliseconds,
+};

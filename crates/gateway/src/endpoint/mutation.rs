@@ -33,15 +33,10 @@ impl EndpointMutation {
     ) -> Nullable<CreateEndpointPayload> {
         let view = View::of(ctx).fresh();
         let (dry_run, key) = (input.dry_run, input.idempotency_key.as_deref());
-        let outcome = match input.to_core("") {
-            Ok(new) => {
-                let made = view
-                    .app()
-                    .endpoint_create(view.caller(), &new, dry_run, key);
-                made.await
-            }
-            Err(problems) => Err(Fault::Refused(problems)),
-        };
+        let outcome = view
+            .app()
+            .endpoint_create(view.caller(), &input.to_core(), dry_run, key)
+            .await;
         Some(Answer::of(outcome).map(|answer| {
             let (row, password) = match answer.value {
                 Some(created) => (Some(created.endpoint), created.generated_password),
@@ -115,15 +110,10 @@ impl EndpointMutation {
     ) -> Nullable<UpdateEndpointPayload> {
         let view = View::of(ctx).fresh();
         let (dry_run, key) = (input.dry_run, input.idempotency_key.as_deref());
-        let outcome = match input.to_core() {
-            Ok(change) => {
-                let changed = view
-                    .app()
-                    .endpoint_update(view.caller(), &change, dry_run, key);
-                changed.await
-            }
-            Err(problems) => Err(Fault::Refused(problems)),
-        };
+        let outcome = view
+            .app()
+            .endpoint_update(view.caller(), &input.to_core(), dry_run, key)
+            .await;
         Some(Answer::of(outcome).map(|answer| {
             let Updated {
                 endpoint,
@@ -150,14 +140,10 @@ impl EndpointMutation {
     ) -> Nullable<ReplaceEndpointPayload> {
         let view = View::of(ctx).fresh();
         let (dry_run, key) = (input.dry_run, input.idempotency_key.as_deref());
-        let outcome = match input.to_core() {
-            Ok(replacement) => {
-                let (app, caller) = (view.app(), view.caller());
-                app.endpoint_replace(caller, &replacement, dry_run, key)
-                    .await
-            }
-            Err(problems) => Err(Fault::Refused(problems)),
-        };
+        let outcome = view
+            .app()
+            .endpoint_replace(view.caller(), &input.to_core(), dry_run, key)
+            .await;
         Some(Answer::of(outcome).map(|answer| {
             let Updated {
                 endpoint,

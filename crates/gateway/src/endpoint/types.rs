@@ -7,6 +7,7 @@ use sipgraph_core::{binding, endpoint, event};
 
 use crate::{
     account::Account,
+    application::Application,
     chat::{ChatConnection, ChatFilterInput, chats_page},
     connection::{connection, page_request},
     domain::{DigestAlgorithm, Domain},
@@ -256,6 +257,12 @@ impl Endpoint {
         self.row.description.as_deref()
     }
 
+    /// Whom calls of it are told to; null when nobody is. It can be changed. Source: Bandwidth `applicationId`.
+    async fn application(&self) -> Nullable<Application> {
+        let id = self.row.application?;
+        optional(self.view.application(id).await)
+    }
+
     /// Whether it may register, send and receive; true unless told otherwise. It can be changed: when it becomes false, its
     /// contacts are removed at once. Source: Bandwidth.
     async fn enabled(&self) -> bool {
@@ -340,6 +347,53 @@ impl Endpoint {
     /// SignalWire.
     async fn encryption(&self) -> Encryption {
         self.row.encryption.into()
+    }
+
+    /// The cipher suites that calls of it use: its own, or those of the account's profile as it is now. Never empty.
+    async fn effective_ciphers(&self) -> Result<Vec<Cipher>> {
+        let list = match &self.row.ciphers {
+            Some(own) => own,
+            None => {
+                &self
+                    .view
+                    .sip_profile()
+                    .await
+                    .map_err(error)?
+                    .default_ciphers
+            }
+        };
+        Ok(list.iter().copied().map(Cipher::from).collect())
+    }
+
+    /// The codecs that calls of it use: its own, or those of the account's profile as it is now. Never empty.
+    async fn effective_codecs(&self) -> Result<Vec<Codec>> {
+        let list = match &self.row.codecs {
+            Some(own) => own,
+            None => &self.view.sip_profile().await.map_err(error)?.default_codecs,
+        };
+        Ok(list.iter().copied().map(Codec::from).collect())
+    }
+
+    /// Whether it must be reached over an encrypted transport: its own encryption or, where that is DEFAULT, that of the
+    /// account's profile as it is now. REQUIRED or OPTIONAL.
+    async fn effective_encryption(&self) -> Result<Encryption> {
+        Ok(match self.row.encryption {
+            endpoint::Encryption::Default => {
+                let profile = self.view.sip_profile().await.map_err(error)?;
+                profile.default_encryption.into()
+            }
+            own => own.into(),
+        })
+    }
+
+    /// What it sends from to numbers outside: its own `sendAs`, or that of the account's profile as it is now. An E.164 number, or
+    /// `random`; null when neither says anything: then its first number.
+    async fn effective_send_as(&self) -> Nullable<String> {
+        if let Some(own) = &self.row.send_as {
+            return Some(Ok(own.clone()));
+        }
+        let profile = self.view.sip_profile().await;
+        optional(profile.map(|profile| profile.default_send_as.clone()))
     }
 
     /// The most inbound calls at a time; 0 unless told otherwise, never negative. It can be changed. Source: CarrierX.

@@ -2,9 +2,9 @@
 
 use async_graphql::{ID, InputObject, OneofObject};
 use sipgraph_core::{
-    Problem, TransformationId,
+    TransformationId,
     decide::endpoints::TransformationSettings,
-    transformation::{Rule, lookup_refused},
+    transformation::{GivenRule, Rule},
 };
 
 use crate::id::NodeId;
@@ -69,52 +69,31 @@ pub(crate) struct RejectRuleInput {
 }
 
 impl TransformationInput {
-    /// Reads a list of rules; `field` is the path to it.
-    pub(crate) fn all_to_core(field: &str, rules: &[Self]) -> Result<Vec<Rule>, Vec<Problem>> {
-        let mut problems = Vec::new();
-        let mut read = Vec::with_capacity(rules.len());
-        for (index, input) in rules.iter().enumerate() {
-            read.push(match &input.rule {
-                TransformationRuleInput::Rewrite(rule) => Rule::Rewrite {
-                    pattern: rule.pattern.clone(),
-                    replace: rule.replace.clone(),
-                },
-                TransformationRuleInput::Set(rule) => Rule::Set {
-                    value: rule.value.clone(),
-                },
-                TransformationRuleInput::Condition(rule) => Rule::Condition {
-                    pattern: rule.pattern.clone(),
-                    negate: rule.negate,
-                },
-                TransformationRuleInput::Reject(rule) => Rule::Reject {
-                    pattern: rule.pattern.clone(),
-                },
-                TransformationRuleInput::Lookup(_) => {
-                    let field = format!("{field}.{index}.rule.lookup");
-                    problems.push(lookup_refused(&field));
-                    continue;
-                }
-            });
-        }
-        if problems.is_empty() {
-            Ok(read)
-        } else {
-            Err(problems)
-        }
+    pub(super) fn to_core(&self) -> GivenRule {
+        GivenRule::Rule(match &self.rule {
+            TransformationRuleInput::Rewrite(rule) => Rule::Rewrite {
+                pattern: rule.pattern.clone(),
+                replace: rule.replace.clone(),
+            },
+            TransformationRuleInput::Set(rule) => Rule::Set {
+                value: rule.value.clone(),
+            },
+            TransformationRuleInput::Condition(rule) => Rule::Condition {
+                pattern: rule.pattern.clone(),
+                negate: rule.negate,
+            },
+            TransformationRuleInput::Reject(rule) => Rule::Reject {
+                pattern: rule.pattern.clone(),
+            },
+            TransformationRuleInput::Lookup(_) => return GivenRule::Lookup,
+        })
     }
 
-    /// Reads the transformations of an endpoint; `field` is the path to them.
-    pub(crate) fn all_to_settings(
-        field: &str,
-        rules: &[Self],
-    ) -> Result<Vec<TransformationSettings>, Vec<Problem>> {
-        let ids = rules.iter().map(|input| &input.id);
-        let read = Self::all_to_core(field, rules)?;
-        let settings = ids.zip(read).map(|(id, rule)| TransformationSettings {
-            id: id.as_ref().map(TransformationId::of),
-            rule,
-        });
-        Ok(settings.collect())
+    pub(crate) fn to_settings(&self) -> TransformationSettings {
+        TransformationSettings {
+            id: self.id.as_ref().map(TransformationId::of),
+            rule: self.to_core(),
+        }
     }
 }
 

@@ -25,12 +25,11 @@ impl TransformationQuery {
         #[graphql(desc = "The rules and the number.")] input: PreviewTransformationsInput,
     ) -> Nullable<TransformationPreview> {
         let view = View::of(ctx);
-        let tried = TransformationInput::all_to_core("transformations", &input.transformations)
-            .map_err(Fault::Refused)
-            .and_then(|rules| {
-                view.app()
-                    .transformations_preview(view.caller(), &rules, &input.number)
-            });
+        let rules = input.transformations.iter();
+        let rules: Vec<_> = rules.map(TransformationInput::to_core).collect();
+        let tried = view
+            .app()
+            .transformations_preview(view.caller(), &rules, &input.number);
         Some(match tried {
             Ok(done) => Ok(TransformationPreview {
                 rejected: done.result.is_none(),

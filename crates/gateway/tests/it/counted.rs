@@ -26,11 +26,13 @@ use sipgraph_core::{
     ports::{
         Store,
         store::{
-            ChatFilter, Credentials, DomainDeletion, EndpointFilter, EndpointKey, Found,
-            MessageFilter, Realm, RegistrationFailureFilter, SendSnapshot, StoreFuture, Totals,
+            AccountSettings, ChatFilter, Credentials, DomainDeletion, EncryptionBegun,
+            EndpointFilter, EndpointKey, Found, MessageFilter, Realm, RegistrationFailureFilter,
+            SendSnapshot, StoreFuture, Totals,
         },
     },
     registration_failure::RegistrationFailure,
+    sip_profile::SipProfile,
     token::ApiToken,
 };
 use sipgraph_storage::Storage;
@@ -80,6 +82,9 @@ forward! {
     account_by_name(name: String) -> Option<Account>;
     numbers_assign(account: AccountId, numbers: Vec<String>) -> Vec<String>;
     numbers(account: AccountId, numbers: Option<Vec<String>>) -> Vec<(String, Option<EndpointId>)>;
+    account_settings(account: AccountId) -> AccountSettings;
+    sip_profile(account: AccountId) -> SipProfile;
+    encryption_next(limit: u32) -> Option<EncryptionBegun>;
     epoch_raise() -> ();
     token_by_hash(hash: [u8; 32]) -> Option<ApiToken>;
     token(account: AccountId, id: TokenId) -> Option<ApiToken>;
@@ -104,6 +109,8 @@ forward! {
     endpoints_by_name(account: AccountId, filter: EndpointFilter, slice: Slice<NameKey>) -> Page<Endpoint>;
     endpoints_count(account: AccountId, filter: EndpointFilter) -> i64;
     endpoint_names_taken(account: AccountId, names: Vec<(DomainId, String)>) -> Vec<(DomainId, String)>;
+    account_names_taken(account: AccountId, names: Vec<String>) -> Vec<String>;
+    endpoint_name_twice(account: AccountId) -> Option<String>;
     has_system_gateway(account: AccountId) -> bool;
     voip_tokens(account: AccountId, ids: Vec<EndpointId>) -> Vec<(EndpointId, Secret)>;
     credentials(domain: DomainId, canonical: String, now: Timestamp) -> Option<Credentials>;

@@ -7,7 +7,9 @@ use sipgraph_core::{
     App,
     access::Caller,
     app::messages::NewMessage,
+    application::HttpMethod,
     decide::{
+        applications::NewApplication,
         domains::NewDomain,
         endpoints::{EndpointSettings, NewCredentials, NewEndpoint},
     },
@@ -32,6 +34,16 @@ async fn chats(app: &App, caller: &Caller, peers: usize) {
         .await
         .unwrap()
         .value;
+    let application = NewApplication {
+        name: "hotline".into(),
+        callback_url: None,
+        callback_method: HttpMethod::Post,
+    };
+    let application = app
+        .application_create(caller, &application, false, None)
+        .await
+        .unwrap()
+        .value;
     let mut ids = Vec::new();
     for n in 0..=peers {
         let new = NewEndpoint {
@@ -40,6 +52,7 @@ async fn chats(app: &App, caller: &Caller, peers: usize) {
             kind: EndpointType::SipUser,
             settings: EndpointSettings {
                 credentials: NewCredentials::generated().into(),
+                application: application.id.into(),
                 ..EndpointSettings::default()
             },
         };
@@ -90,7 +103,7 @@ async fn other_lists_never_cost_a_statement_per_row() {
     let caller = gateway.app.token_check(&gateway.token).await.unwrap();
     chats(&gateway.app, &caller, 20).await;
     let query = "{endpoints(first:20){totalCount nodes{name state contacts{uri} unreadCount domain{name} account{name}
-        voipToken addresses{ip} attributes properties transformations{id} ciphers codecs encryption}}}";
+        voipToken application{name} addresses{ip} attributes properties transformations{id} ciphers codecs encryption effectiveCiphers effectiveCodecs effectiveEncryption effectiveSendAs}}}";
     gateway.store.take();
     gateway.data(query, json!({})).await;
     let mut calls = gateway.store.take();
@@ -100,10 +113,12 @@ async fn other_lists_never_cost_a_statement_per_row() {
         calls,
         [
             "account",
+            "applications_by_ids",
             "bindings_by_endpoints",
             "domains_of_endpoints",
             "endpoints",
             "endpoints_count",
+            "sip_profile",
             "unread_by_endpoints",
             "voip_tokens"
         ]

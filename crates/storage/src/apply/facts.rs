@@ -10,6 +10,7 @@ use sipgraph_core::{
     AccountId, ChatId, EndpointId, Timestamp,
     chat::ChatKey,
     commit::{Answer, Commit, Idempotency, Precondition, Write},
+    endpoint::{Encryption, EndpointType},
     endpoint_token::LIVE_MAX,
 };
 
@@ -17,9 +18,9 @@ use super::{AccountState, Conn, FOR_UPDATE, load_over};
 use crate::{
     rows::{
         AccountKey, CallKey, ChatCounters, ChatKeyRow, NameKey, NumberKey, ObjectKey,
-        ids_from_bytes, status_number,
+        encryption_number, ids_from_bytes, kind_number, status_number,
     },
-    sql::columns,
+    sql::{NAMES_IN_ACCOUNTS, NAMES_TWICE, columns},
     types::{DbId, DbTime, Id, Time},
 };
 
@@ -43,10 +44,18 @@ pub(super) struct Facts {
     domains: HashMap<Place, i64>,
     application_counts: HashMap<Id, i64>,
     applications: HashMap<Place, i64>,
+    applications_used: HashSet<Place>,
     domains_with_endpoints: HashSet<Place>,
+    domains_with_gateways: HashSet<Place>,
     endpoint_names: HashSet<(Place, String)>,
     /// The numbers of accounts, each with the endpoint that has it.
     numbers: HashMap<NumberKey, Option<Id>>,
+    /// Whether names must be unique in all of an account.
+    names_unique: HashMap<Id, bool>,
+    account_names: HashSet<(Id, String)>,
+    accounts_with_a_name_twice: HashSet<Id>,
+    /// (version, number of the encryption); none for a profile that was never changed.
+    sip_profiles: HashMap<Id, (i64, i16)>,
     /// (version, `bindings_revision`)
     endpoints: HashMap<Place, (i64, i64)>,
     /// How many dispatches are on their way to an endpoint.
@@ -74,9 +83,15 @@ struct Wanted {
     domains: BTreeSet<ObjectKey>,
     application_counts: BTreeSet<AccountKey>,
     applications: BTreeSet<ObjectKey>,
+    applications_used: BTreeSet<ObjectKey>,
     domains_with_endpoints: BTreeSet<ObjectKey>,
+    domains_with_gateways: BTreeSet<ObjectKey>,
     endpoint_names: BTreeSet<NameKey>,
     numbers: BTreeSet<NumberKey>,
+    names_unique: BTreeSet<AccountKey>,
+    account_names: BTreeSet<NameKey>,
+    name_twice: BTreeSet<AccountKey>,
+    sip_profiles: BTreeSet<AccountKey>,
     endpoints: BTreeSet<ObjectKey>,
     awaited: BTreeSet<ObjectKey>,
     chat_keys: BTreeSet<ChatKeyRow>,
@@ -150,11 +165,17 @@ impl Wanted {
                 self.application_counts
                     .insert(AccountKey { id: account_id });
             }
-            Precondition::ApplicationAt(id, _) => {
+            Precondition::ApplicationAt(id, _) | Precondition::ApplicationThere(id) => {
                 self.applications.insert(object((*id).into()));
+            }
+            Precondition::ApplicationUnused(id) => {
+                self.applications_used.insert(object((*id).into()));
             }
             Precondition::DomainEmpty(id) => {
                 self.domains_with_endpoints.insert(object((*id).into()));
+            }
+            Precondition::DomainWithoutGateway(id) => {
+                self.domains_with_gateways.insert(object((*id).into()));
             }
             Precondition::EndpointNameFree(domain, name) => {
                 self.endpoint_names.insert(NameKey {
@@ -168,6 +189,22 @@ impl Wanted {
                     account_id,
                     number: number.clone(),
                 });
+            }
+            Precondition::NamesUnique(_) => {
+                self.names_unique.insert(AccountKey { id: account_id });
+            }
+            Precondition::AccountNameFree(name) => {
+                self.account_names.insert(NameKey {
+                    account_id,
+                    id: account_id,
+                    name: name.clone(),
+                });
+            }
+            Precondition::NoNameTwice => {
+                self.name_twice.insert(AccountKey { id: account_id });
+            }
+            Precondition::SipProfileAt(_) | Precondition::ProfileEncrypts(_) => {
+                self.sip_profiles.insert(AccountKey { id: account_id });
             }
             Precondition::EndpointAt(id, _) | Precondition::BindingsAt(id, _) => {
                 self.endpoints.insert(object((*id).into()));
@@ -226,6 +263,7 @@ impl Facts {
             c,
             rows(wanted.application_counts),
             rows(wanted.applications),
+            rows(wanted.applications_used),
         )
         .await?;
         let keys = rows(wanted.domains_with_endpoints);
@@ -236,6 +274,21 @@ impl Facts {
                     (SELECT 1 FROM endpoints t WHERE t.domain_id = k.id)";
         self.domains_with_endpoints
             .extend(load_over::<_, (DbId, DbId), Place>(c, text, keys).await?);
+        let keys = rows(wanted.domains_with_gateways);
+        self.reload(&keys, |facts, place| {
+            facts.domains_with_gateways.remove(&place);
+        });
+        let text = format!(
+            "SELECT k.account_id, k.id FROM {{rows}} JOIN endpoints t ON t.account_id = k.account_id \
+             AND t.domain_id = k.id AND t.kind = {}",
+            kind_number(EndpointType::SystemGateway)
+        );
+        self.domains_with_gateways
+            .extend(load_over::<_, (DbId, DbId), Place>(c, &text, keys).await?);
+        self.load_settings(c, rows(wanted.names_unique), rows(wanted.sip_profiles))
+            .await?;
+        self.load_account_names(c, rows(wanted.account_names), rows(wanted.name_twice))
+            .await?;
         self.load_endpoints(c, rows(wanted.endpoint_names), rows(wanted.endpoints))
             .await?;
         self.load_numbers(c, rows(wanted.numbers)).await?;
@@ -359,6 +412,7 @@ impl Facts {
         c: &mut Conn,
         counts: Vec<AccountKey>,
         keys: Vec<ObjectKey>,
+        used: Vec<ObjectKey>,
     ) -> QueryResult<()> {
         let text = "SELECT k.id, (SELECT count(*) FROM applications t WHERE t.account_id = k.id) FROM {rows}";
         self.application_counts
@@ -373,6 +427,61 @@ impl Facts {
         {
             self.applications.insert((account, id), version);
         }
+        self.reload(&used, |facts, place| {
+            facts.applications_used.remove(&place);
+        });
+        let text = "SELECT k.account_id, k.id FROM {rows} WHERE EXISTS (SELECT 1 FROM endpoints t \
+                    WHERE t.account_id = k.account_id AND t.application_id = k.id)";
+        self.applications_used
+            .extend(load_over::<_, (DbId, DbId), Place>(c, text, used).await?);
+        Ok(())
+    }
+
+    async fn load_settings(
+        &mut self,
+        c: &mut Conn,
+        names_unique: Vec<AccountKey>,
+        profiles: Vec<AccountKey>,
+    ) -> QueryResult<()> {
+        let text = "SELECT t.id, t.unique_names FROM {rows} JOIN accounts t ON t.id = k.id";
+        self.names_unique
+            .extend(load_over::<_, (DbId, Bool), (Id, bool)>(c, text, names_unique).await?);
+        for key in &profiles {
+            self.sip_profiles.remove(&key.id);
+        }
+        let text = "SELECT t.account_id, t.version, t.default_encryption FROM {rows} \
+                    JOIN sip_profiles t ON t.account_id = k.id";
+        type Row = (Id, i64, i16);
+        for (account, version, encryption) in
+            load_over::<_, (DbId, BigInt, SmallInt), Row>(c, text, profiles).await?
+        {
+            self.sip_profiles.insert(account, (version, encryption));
+        }
+        Ok(())
+    }
+
+    async fn load_account_names(
+        &mut self,
+        c: &mut Conn,
+        names: Vec<NameKey>,
+        twice: Vec<AccountKey>,
+    ) -> QueryResult<()> {
+        for key in &names {
+            self.account_names
+                .remove(&(key.account_id, key.name.clone()));
+        }
+        let taken = load_over::<_, (DbId, Text), (Id, String)>(c, NAMES_IN_ACCOUNTS, names);
+        self.account_names.extend(taken.await?);
+        for key in &twice {
+            self.accounts_with_a_name_twice.remove(&key.id);
+        }
+        type Sql = (DbId, Nullable<Text>);
+        let found = load_over::<_, Sql, (Id, Option<String>)>(c, NAMES_TWICE, twice).await?;
+        self.accounts_with_a_name_twice.extend(
+            found
+                .into_iter()
+                .filter_map(|(account, name)| name.map(|_| account)),
+        );
         Ok(())
     }
 
@@ -546,8 +655,17 @@ impl Facts {
             Precondition::ApplicationAt(id, version) => {
                 self.applications.get(&place((*id).into())) == Some(version)
             }
+            Precondition::ApplicationThere(id) => {
+                self.applications.contains_key(&place((*id).into()))
+            }
+            Precondition::ApplicationUnused(id) => {
+                !self.applications_used.contains(&place((*id).into()))
+            }
             Precondition::DomainEmpty(id) => {
                 !self.domains_with_endpoints.contains(&place((*id).into()))
+            }
+            Precondition::DomainWithoutGateway(id) => {
+                !self.domains_with_gateways.contains(&place((*id).into()))
             }
             Precondition::EndpointNameFree(domain, name) => !self
                 .endpoint_names
@@ -559,6 +677,20 @@ impl Facts {
                 };
                 let found = self.numbers.get(&key);
                 found.is_some_and(|has| has.is_none_or(|has| has == Id::from(*endpoint)))
+            }
+            Precondition::NamesUnique(unique) => self.names_unique.get(&account_id) == Some(unique),
+            Precondition::AccountNameFree(name) => {
+                !self.account_names.contains(&(account_id, name.clone()))
+            }
+            Precondition::NoNameTwice => !self.accounts_with_a_name_twice.contains(&account_id),
+            Precondition::SipProfileAt(version) => {
+                let found = self.sip_profiles.get(&account_id);
+                found.map_or(0, |(version, _)| *version) == *version
+            }
+            Precondition::ProfileEncrypts(encrypts) => {
+                let required = encryption_number(Encryption::Required);
+                let found = self.sip_profiles.get(&account_id);
+                found.is_some_and(|(_, encryption)| *encryption == required) == *encrypts
             }
             Precondition::EndpointAt(id, version) => self
                 .endpoints

@@ -168,7 +168,9 @@ impl Batch {
     ) -> QueryResult<()> {
         // Deletions are written last: what takes the place of a deleted row must come behind them.
         let takes_a_place = matches!(write, Write::EndpointInsert { .. });
-        if self.plan.touched.has_row_of(write) || takes_a_place && self.plan.has_deletions() {
+        if self.plan.touched.has_row_of(commit.account, write)
+            || takes_a_place && self.plan.has_deletions()
+        {
             self.write(c).await?;
         }
         let account = Id::from(commit.account);
@@ -305,6 +307,8 @@ impl Batch {
 /// The rows that a precondition reads and a write changes; both name them in the same words.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Row {
+    Account(Id),
+    SipProfile(Id),
     Domain(Id),
     Application(Id),
     Endpoint(Id),
@@ -325,11 +329,17 @@ enum Row {
 enum Set {
     DomainNames,
     ApplicationsOf(Id),
+    /// The endpoints that refer to an application.
+    UsersOf(Id),
     DomainsOf(Id),
     EndpointsOf(Id),
+    /// The endpoints of an account.
+    EndpointsIn(Id),
     /// Where an endpoint was deleted, of which neither the domain nor the name is said.
     Endpoints,
     EndpointName(Id, String),
+    /// An endpoint with a name in any domain of an account.
+    AccountName(Id, String),
     BindingsOf(Id),
     DispatchesTo(Id),
     Dispatches,
@@ -342,7 +352,13 @@ fn read_of(account: AccountId, precondition: &Precondition) -> (Option<Row>, Vec
         Precondition::DomainNameFree(_) => (None, vec![Set::DomainNames]),
         Precondition::DomainsBelow(_) => (None, vec![Set::DomainsOf(account.into())]),
         Precondition::ApplicationsBelow(_) => (None, vec![Set::ApplicationsOf(account.into())]),
-        Precondition::ApplicationAt(id, _) => (Some(Row::Application((*id).into())), Vec::new()),
+        Precondition::ApplicationAt(id, _) | Precondition::ApplicationThere(id) => {
+            (Some(Row::Application((*id).into())), Vec::new())
+        }
+        Precondition::ApplicationUnused(id) => {
+            (None, vec![Set::Endpoints, Set::UsersOf((*id).into())])
+        }
+        Precondition::DomainWithoutGateway(id) => (None, vec![Set::EndpointsOf((*id).into())]),
         Precondition::DomainAt(id, _) => (Some(Row::Domain((*id).into())), Vec::new()),
         Precondition::DomainEmpty(id) => {
             (None, vec![Set::Endpoints, Set::EndpointsOf((*id).into())])
@@ -357,6 +373,26 @@ fn read_of(account: AccountId, precondition: &Precondition) -> (Option<Row>, Vec
         // Where an endpoint is deleted, its numbers become free.
         Precondition::NumberFor(number, _) => {
             (Some(Row::Number(number.clone())), vec![Set::Endpoints])
+        }
+        Precondition::NamesUnique(_) => (Some(Row::Account(account.into())), Vec::new()),
+        Precondition::AccountNameFree(name) => (
+            None,
+            vec![
+                Set::Endpoints,
+                Set::DomainsOf(account.into()),
+                Set::AccountName(account.into(), name.clone()),
+            ],
+        ),
+        Precondition::NoNameTwice => (
+            None,
+            vec![
+                Set::Endpoints,
+                Set::DomainsOf(account.into()),
+                Set::EndpointsIn(account.into()),
+            ],
+        ),
+        Precondition::SipProfileAt(_) | Precondition::ProfileEncrypts(_) => {
+            (Some(Row::SipProfile(account.into())), Vec::new())
         }
         Precondition::EndpointAt(id, _) => (Some(Row::Endpoint((*id).into())), Vec::new()),
         Precondition::BindingsAt(id, _) => (
@@ -392,6 +428,10 @@ fn change_of(account: AccountId, write: &Write) -> (Option<Row>, Vec<Set>) {
             Some(Row::Domain((*id).into())),
             vec![Set::DomainNames, Set::DomainsOf(account.into())],
         ),
+        Write::NamesUniqueSet(_) => (Some(Row::Account(account.into())), Vec::new()),
+        Write::SipProfilePut(_) | Write::SipProfileEnforced => {
+            (Some(Row::SipProfile(account.into())), Vec::new())
+        }
         Write::ApplicationInsert(application) => (
             Some(Row::Application(application.id.into())),
             vec![Set::ApplicationsOf(account.into())],
@@ -405,14 +445,21 @@ fn change_of(account: AccountId, write: &Write) -> (Option<Row>, Vec<Set>) {
         ),
         Write::EndpointInsert { endpoint, .. } => (
             Some(Row::Endpoint(endpoint.id.into())),
-            vec![
+            [
                 Set::EndpointsOf(endpoint.domain.into()),
                 Set::EndpointName(endpoint.domain.into(), endpoint.canonical_name.clone()),
-            ],
+                Set::EndpointsIn(account.into()),
+                Set::AccountName(account.into(), endpoint.canonical_name.clone()),
+            ]
+            .into_iter()
+            .chain(endpoint.application.map(|id| Set::UsersOf(id.into())))
+            .collect(),
         ),
-        Write::EndpointUpdate { endpoint, .. } => {
-            (Some(Row::Endpoint(endpoint.id.into())), Vec::new())
-        }
+        // Which application it referred to before is not said: one that is no longer used may seem to be.
+        Write::EndpointUpdate { endpoint, .. } => (
+            Some(Row::Endpoint(endpoint.id.into())),
+            Vec::from_iter(endpoint.application.map(|id| Set::UsersOf(id.into()))),
+        ),
         Write::EndpointDelete(id) => (
             Some(Row::Endpoint((*id).into())),
             vec![Set::Endpoints, Set::BindingsOf((*id).into())],

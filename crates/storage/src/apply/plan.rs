@@ -16,12 +16,12 @@ use sipgraph_core::{
 use super::{AccountState, Conn, Row, Set, Statements, change_of, insert_text, read_of, run_over};
 use crate::{
     rows::{
-        ApplicationRow, BanLiftRow, BindingRow, ChatCounters, ChatRow, CredentialKey,
+        AccountKey, ApplicationRow, BanLiftRow, BindingRow, ChatCounters, ChatRow, CredentialKey,
         CredentialRow, DeliveryEnd, DeliveryRow, DispatchReleaseRow, DispatchRow,
         DomainDeletionRow, DomainNameRow, DomainRow, EndpointChangeRow, EndpointDeletionRow,
         EndpointRow, EndpointTokenRow, EventRow, Hurry, IdempotencyRow, MessageRead, MessageRow,
         MessageStatusChange, NameKey, NumberChange, NumberKey, ObjectKey, Qualified, Refresh,
-        RegistrationFailureRow, RevisionRaise, SecretKey, SecretRow, StateChange,
+        RegistrationFailureRow, RevisionRaise, SecretKey, SecretRow, SipProfileRow, StateChange,
         TokenCredentialRow, TokenRevocation, TokenRow, algorithm_number, contact_number, micros,
         outcome_number, state_number,
     },
@@ -29,7 +29,7 @@ use crate::{
     sql::{Columns, columns},
     types::{DbId, Id},
 };
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{BigInt, Bool};
 
 columns! {
     /// An account's counters after the batch.
@@ -39,6 +39,15 @@ columns! {
         head_seq: BigInt => i64,
         head_check: BigInt => i64,
         last_external_id: BigInt => i64,
+    }
+}
+
+columns! {
+    /// Whether an account's names must be unique in all of it.
+    #[derive(Debug)]
+    struct NamesUnique {
+        id: DbId => Id,
+        unique_names: Bool => bool,
     }
 }
 
@@ -66,14 +75,10 @@ impl Touched {
     }
 
     /// Whether a write changes a row that is here.
-    pub(super) fn has_row_of(&self, write: &Write) -> bool {
-        row_of(write).is_some_and(|row| self.rows.contains(&row))
+    pub(super) fn has_row_of(&self, account: AccountId, write: &Write) -> bool {
+        let (row, _) = change_of(account, write);
+        row.is_some_and(|row| self.rows.contains(&row))
     }
-}
-
-/// The row that a write changes; its account does not matter here, because ids are unique.
-fn row_of(write: &Write) -> Option<Row> {
-    change_of(AccountId([0; 16]), write).0
 }
 
 /// The rows to write, by table.
@@ -89,6 +94,9 @@ pub(super) struct Plan {
     pub(super) idempotency: Vec<IdempotencyRow>,
     domains: Vec<DomainRow>,
     domain_names: Vec<DomainNameRow>,
+    names_unique: Vec<NamesUnique>,
+    sip_profiles: Vec<SipProfileRow>,
+    sip_profiles_enforced: Vec<AccountKey>,
     applications: Vec<ApplicationRow>,
     application_updates: Vec<ApplicationRow>,
     application_deletes: Vec<ObjectKey>,
@@ -259,6 +267,15 @@ impl Plan {
                 id: (*id).into(),
                 created_at: at.into(),
             }),
+            Write::NamesUniqueSet(unique_names) => self.names_unique.push(NamesUnique {
+                id: account_id,
+                unique_names: *unique_names,
+            }),
+            Write::SipProfilePut(profile) => self.sip_profiles.push(profile.clone().into()),
+            Write::SipProfileEnforced => {
+                self.sip_profiles_enforced
+                    .push(AccountKey { id: account_id });
+            }
             Write::ApplicationInsert(application) => {
                 self.applications.push(application.clone().into());
             }
@@ -456,6 +473,25 @@ impl Plan {
             unread_count = k.unread_count, message_count = k.message_count, \
             activity_seq = k.activity_seq, updated_at = k.updated_at";
         all.add(&update_text("chats", chat_counts), chats);
+        all.add(
+            "UPDATE accounts AS t SET unique_names = k.unique_names FROM {rows} WHERE t.id = k.id",
+            self.names_unique,
+        );
+        // A mark that is set stays until it is removed, unless encryption is no longer demanded.
+        let profile = insert_text::<SipProfileRow>("sip_profiles");
+        all.add(
+            &format!(
+                "{profile} ON CONFLICT (account_id) DO UPDATE SET default_ciphers = excluded.default_ciphers, \
+                 default_codecs = excluded.default_codecs, default_encryption = excluded.default_encryption, \
+                 default_send_as = excluded.default_send_as, version = excluded.version, is_begun = excluded.is_begun \
+                 AND (sip_profiles.is_begun OR sip_profiles.default_encryption <> excluded.default_encryption)"
+            ),
+            self.sip_profiles,
+        );
+        all.add(
+            "UPDATE sip_profiles AS t SET is_begun = FALSE FROM {rows} WHERE t.account_id = k.id",
+            self.sip_profiles_enforced,
+        );
         all.add(
             &insert_text::<ApplicationRow>("applications"),
             self.applications,

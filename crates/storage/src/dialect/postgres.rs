@@ -33,6 +33,8 @@ pub(crate) const FOR_UPDATE_SKIP_LOCKED: &str = " FOR UPDATE OF t SKIP LOCKED";
 pub(crate) const NAME_ORDER: &str = "endpoints.name COLLATE \"C\"";
 /// What a text is searched in, with small ASCII letters and all others as they are; an index of trigrams has the same.
 pub(crate) const NAME_SEARCHED: &str = "lower(endpoints.name COLLATE \"C\")";
+/// What a text is searched in for caller ids, as for names.
+pub(crate) const CALLER_SEARCHED: &str = "lower(endpoints.caller_id COLLATE \"C\")";
 
 /// Candidates for a search come from the planner, which knows how common a text is and has the trigram index.
 pub(crate) async fn candidates(

@@ -35,6 +35,8 @@ pub(crate) const FOR_UPDATE_SKIP_LOCKED: &str = "";
 pub(crate) const NAME_ORDER: &str = "endpoints.name";
 /// What a text is searched in; SQLite's LIKE takes ASCII letters of either case for the same, and no others.
 pub(crate) const NAME_SEARCHED: &str = "endpoints.name";
+/// What a text is searched in for caller ids, as for names.
+pub(crate) const CALLER_SEARCHED: &str = "endpoints.caller_id";
 
 /// Reads candidates for a search from the full-text index, in the order of creation.
 pub(crate) async fn candidates(

@@ -4,7 +4,7 @@ use diesel::{
     QueryResult,
     dsl::sql,
     prelude::*,
-    sql_types::{Bool, Text},
+    sql_types::{Bool, Nullable, Text},
 };
 use diesel_async::RunQueryDsl;
 use sipgraph_core::{
@@ -17,13 +17,14 @@ use sipgraph_core::{
 };
 
 use super::{
-    Conn, Db, NAME_ORDER, NAME_SEARCHED, candidates, domains, load, load_over, load_up_to,
+    CALLER_SEARCHED, Conn, Db, NAME_ORDER, NAME_SEARCHED, candidates, domains, load, load_over,
+    load_up_to,
 };
 use crate::{
     page::{by_creation, page, rows_to_read},
     rows::{
-        CredentialRow, EndpointRow, NameKey as NameRow, SecretKey, SecretRow, TokenCredentialRow,
-        convert, enabled_now, kind_number, state_number,
+        AccountKey, CredentialRow, EndpointRow, NameKey as NameRow, SecretKey, SecretRow,
+        TokenCredentialRow, convert, enabled_now, kind_number, state_number,
     },
     schema::{
         account_numbers, credentials, endpoint_secrets, endpoint_token_credentials,
@@ -31,7 +32,7 @@ use crate::{
     },
     seal::Sealing,
     search::{Plan, SCANS, Search, is_indexed, pattern, places_of, term, time_of},
-    sql::Fixed,
+    sql::{Fixed, NAMES_IN_ACCOUNTS, NAMES_TWICE},
     types::{DbId, Id, Time},
 };
 
@@ -50,12 +51,15 @@ fn filtered(account: AccountId, filter: &EndpointFilter) -> endpoints::BoxedQuer
         ids,
         technology: _,
         domain,
+        application,
+        kind,
         state,
         number,
         enabled,
         from,
         to,
         name_contains,
+        caller_id_contains,
         visible,
     } = filter;
     let mut query = of_account(account);
@@ -64,6 +68,16 @@ fn filtered(account: AccountId, filter: &EndpointFilter) -> endpoints::BoxedQuer
     }
     if let Some(domain) = domain {
         query = query.filter(endpoints::domain_id.eq(Id::from(*domain)));
+    }
+    if let Some(application) = application {
+        query = query.filter(endpoints::application_id.eq(Id::from(*application)));
+    }
+    if let Some(kind) = kind {
+        query = query.filter(endpoints::kind.eq(kind_number(*kind)));
+        if *kind != EndpointType::SipUser {
+            // So the index has it, which holds all but phones; both databases want to read it in the statement.
+            query = query.filter(Fixed::<Bool>::new("endpoints.kind <> 0"));
+        }
     }
     if let Some(state) = state {
         query = query.filter(endpoints::state.eq(state_number(*state)));
@@ -84,7 +98,10 @@ fn filtered(account: AccountId, filter: &EndpointFilter) -> endpoints::BoxedQuer
     if let Some(to) = to {
         query = query.filter(endpoints::created_at.lt(Time::from(*to)));
     }
-    for (column, text) in [(NAME_SEARCHED, name_contains)] {
+    for (column, text) in [
+        (NAME_SEARCHED, name_contains),
+        (CALLER_SEARCHED, caller_id_contains),
+    ] {
         if let Some(text) = text {
             // diesel's `sql` keeps the statement out of the cache: Postgres then plans for this very text.
             let like = sql::<Bool>(column)
@@ -230,7 +247,11 @@ async fn of_candidates(
     const STEP_MAX: i64 = 8192;
     let wanted = rows_to_read(slice);
     let enough = usize::try_from(wanted).unwrap_or(usize::MAX);
-    let terms: Vec<String> = [("name", &filter.name_contains)]
+    let searched = [
+        ("name", &filter.name_contains),
+        ("caller_id", &filter.caller_id_contains),
+    ];
+    let terms: Vec<String> = searched
         .into_iter()
         .filter_map(|(column, text)| Some((column, text.as_ref()?)))
         .filter(|(_, text)| is_indexed(text))
@@ -464,6 +485,34 @@ pub(crate) async fn endpoint_names_taken(
         .into_iter()
         .map(|(domain, name)| (domain.into(), name))
         .collect())
+}
+
+/// Which of these canonical names the account's endpoints have.
+pub(crate) async fn account_names_taken(
+    c: &mut Conn,
+    account: AccountId,
+    names: Vec<String>,
+) -> QueryResult<Vec<String>> {
+    let keys: Vec<NameRow> = names
+        .into_iter()
+        .map(|name| NameRow {
+            account_id: account.into(),
+            id: account.into(),
+            name,
+        })
+        .collect();
+    let taken = load_over::<_, (DbId, Text), (Id, String)>(c, NAMES_IN_ACCOUNTS, keys).await?;
+    Ok(taken.into_iter().map(|(_, name)| name).collect())
+}
+
+pub(crate) async fn endpoint_name_twice(
+    c: &mut Conn,
+    account: AccountId,
+) -> QueryResult<Option<String>> {
+    let keys = vec![AccountKey { id: account.into() }];
+    type Sql = (DbId, Nullable<Text>);
+    let twice = load_over::<_, Sql, (Id, Option<String>)>(c, NAMES_TWICE, keys).await?;
+    Ok(twice.into_iter().find_map(|(_, name)| name))
 }
 
 pub(crate) async fn has_system_gateway(c: &mut Conn, account: AccountId) -> QueryResult<bool> {

@@ -13,11 +13,12 @@ pub(crate) mod events;
 pub(crate) mod instance;
 pub(crate) mod messages;
 pub(crate) mod registrations;
+pub(crate) mod sip_profiles;
 pub(crate) mod tokens;
 
 use super::{
-    Conn, Db, FOR_UPDATE, FOR_UPDATE_SKIP_LOCKED, NAME_ORDER, NAME_SEARCHED, candidates,
-    claim_time, load, load_over, load_up_to, run_over,
+    CALLER_SEARCHED, Conn, Db, FOR_UPDATE, FOR_UPDATE_SKIP_LOCKED, NAME_ORDER, NAME_SEARCHED,
+    candidates, claim_time, load, load_over, load_up_to, run_over,
 };
 
 use diesel::QueryResult;

@@ -15,6 +15,7 @@ use crate::{
 pub(crate) struct AccountRow {
     pub(crate) id: Id,
     pub(crate) name: String,
+    pub(crate) unique_names: bool,
     pub(crate) created_at: Time,
 }
 
@@ -24,6 +25,7 @@ impl AccountRow {
         let Self {
             id,
             name,
+            unique_names,
             created_at,
         } = self;
         numbers.sort();
@@ -31,6 +33,7 @@ impl AccountRow {
             id: id.into(),
             name,
             numbers,
+            unique_names,
             created_at: created_at.into(),
         }
     }

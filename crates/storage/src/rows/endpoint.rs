@@ -39,6 +39,19 @@ pub(crate) fn enabled_now() -> Fixed<Bool> {
     )
 }
 
+/// What is added to the number of an endpoint's encryption, when it is read, where the account's profile demands encryption.
+const DEMANDED: i16 = 3;
+
+/// An endpoint's encryption, and by [`DEMANDED`] whether its account's profile demands it: one column, because a row is written as it
+/// is read.
+pub(crate) fn encryption_now() -> Fixed<SmallInt> {
+    // 1 is the number of REQUIRED, 3 is DEMANDED.
+    Fixed::new(
+        "(CASE WHEN EXISTS (SELECT 1 FROM sip_profiles p WHERE p.account_id = endpoints.account_id \
+         AND p.default_encryption = 1) THEN CAST(endpoints.encryption + 3 AS smallint) ELSE endpoints.encryption END)",
+    )
+}
+
 /// Declares the names that stand for the values of an enumeration in a list, which is one text.
 macro_rules! lists {
     ($($what:literal $enum:ty: $to:ident $from:ident { $($variant:ident = $name:literal),+ $(,)? })+) => {$(
@@ -106,6 +119,8 @@ columns! {
         allow_outside: Bool => bool,
         ciphers: Nullable<Text> => Option<String>,
         codecs: Nullable<Text> => Option<String>,
+        #[diesel(select_expression = encryption_now())]
+        #[diesel(select_expression_type = Fixed<SmallInt>)]
         encryption: SmallInt => i16,
         capacity: Integer => i32,
         cps_limit: Nullable<Integer> => Option<i32>,
@@ -222,6 +237,7 @@ impl EndpointRow {
             ciphers,
             codecs,
             encryption,
+            profile_encrypts: _,
             capacity,
             cps_limit,
             auth_required,
@@ -379,6 +395,12 @@ impl TryFrom<EndpointRow> for Endpoint {
             has_out_sip_password,
             numbers,
         } = row;
+        let profile_encrypts = encryption_number >= DEMANDED;
+        let own_encryption = if profile_encrypts {
+            encryption_number - DEMANDED
+        } else {
+            encryption_number
+        };
         Ok(Self {
             id: id.into(),
             account: account_id.into(),
@@ -400,7 +422,8 @@ impl TryFrom<EndpointRow> for Endpoint {
             allow_outside,
             ciphers: ciphers_text.as_deref().map(ciphers).transpose()?,
             codecs: codecs_text.as_deref().map(codecs).transpose()?,
-            encryption: encryption(encryption_number)?,
+            encryption: encryption(own_encryption)?,
+            profile_encrypts,
             capacity,
             cps_limit,
             auth_required,

@@ -15,6 +15,7 @@ mod keys;
 mod message;
 mod nested;
 mod registration;
+mod sip_profile;
 mod token;
 
 pub(crate) use account::{AccountRow, LogRow};
@@ -27,8 +28,8 @@ pub(crate) use delivery::{
 pub(crate) use domain::{DomainNameRow, DomainRow, digest_algorithms};
 pub(crate) use endpoint::{
     CredentialKey, CredentialRow, EndpointChangeRow, EndpointRow, SecretKey, SecretRow,
-    algorithm_number, enabled_now, kind_number, open_credentials, open_secret, seal_credentials,
-    seal_secret, state_number,
+    algorithm_number, enabled_now, encryption_number, kind_number, open_credentials, open_secret,
+    seal_credentials, seal_secret, state_number,
 };
 pub(crate) use event::{EventRow, contact_number};
 pub(crate) use keys::{
@@ -43,6 +44,7 @@ pub(crate) use registration::{
     BanLiftKey, BanLiftRow, EndpointTokenRow, RegistrationFailureRow, TokenCredentialRow,
     open_tokens, reason_number, seal_token,
 };
+pub(crate) use sip_profile::SipProfileRow;
 pub(crate) use token::TokenRow;
 
 use sipgraph_core::message::Variables;

@@ -1,20 +1,23 @@
 //! Every kind of write and precondition.
 
 use sipgraph_core::{
-    BindingId, ChatId, DeliveryId, DomainId, EndpointId, ExchangeId, MessageId, Timestamp, TokenId,
+    ApplicationId, BindingId, ChatId, DeliveryId, DomainId, EndpointId, ExchangeId, MessageId,
+    Timestamp, TokenId,
     access::Scope,
+    application::{Application, HttpMethod},
     binding::Transport,
     commit::{Answer, Precondition, Write},
     delivery::{Delivery, DeliveryOutcome, DeliveryTarget, Dispatch, Way},
     digest::{DigestAlgorithm, Ha1, PasswordCharset},
-    endpoint::EndpointState,
+    endpoint::{Codec, Encryption, Endpoint, EndpointState, EndpointType},
     event::{ContactStatus, EventBody},
     keyring::Secret,
     message::{Failure, FailureCode, MessageStatus, Variables},
     ports::{
         Store as _,
-        store::{ChatFilter, EndpointFilter, EndpointKey, Found},
+        store::{AccountSettings, ChatFilter, EndpointFilter, EndpointKey, Found},
     },
+    sip_profile::SipProfile,
     token::ApiToken,
 };
 use sipgraph_testkit::both_backends;
@@ -57,6 +60,121 @@ fn dispatch_of(world: &World, recipient: EndpointId) -> Dispatch {
 }
 
 both_backends! {
+    async fn settings_of_an_account_are_kept(database: Database) {
+        let world = World::on(&database).await;
+        let other = world.other("other").await;
+        let settings = |world: &World| { let store = world.store.clone(); let account = world.account; async move { store.account_settings(account).await.unwrap() } };
+        assert!(holds(&world, Precondition::NamesUnique(false)).await);
+        assert!(holds(&world, Precondition::SipProfileAt(0)).await);
+        assert!(holds(&world, Precondition::ProfileEncrypts(false)).await);
+        let domain = world.domain("a.example").await;
+        let alice = world.phone(&domain, "alice").await;
+        let mut profile = world.store.sip_profile(world.account).await.unwrap();
+        assert_eq!(profile, SipProfile::unchanged(world.account));
+        profile.default_codecs = vec![Codec::Vp8, Codec::Opus];
+        profile.default_encryption = Encryption::Required;
+        profile.default_send_as = Some("+12125550100".to_owned());
+        profile.version = 1;
+        world.apply(world.commit(vec![Write::SipProfilePut(profile.clone()), Write::NamesUniqueSet(true)])).await;
+        assert_eq!(world.store.sip_profile(world.account).await.unwrap(), profile);
+        assert_eq!(world.store.sip_profile(other.account).await.unwrap(), SipProfile::unchanged(other.account));
+        assert_eq!(settings(&world).await, AccountSettings { unique_names: true, profile_encrypts: true });
+        assert_eq!(settings(&other).await, AccountSettings { unique_names: false, profile_encrypts: false });
+        assert!(world.store.account(world.account).await.unwrap().unwrap().unique_names);
+        for (precondition, expected) in [
+            (Precondition::NamesUnique(true), true),
+            (Precondition::NamesUnique(false), false),
+            (Precondition::SipProfileAt(1), true),
+            (Precondition::SipProfileAt(0), false),
+            (Precondition::ProfileEncrypts(true), true),
+            (Precondition::ProfileEncrypts(false), false),
+        ] {
+            assert_eq!(holds(&world, precondition.clone()).await, expected, "{precondition:?}");
+        }
+        assert!(holds(&other, Precondition::ProfileEncrypts(false)).await);
+        // It is read with the endpoint, which is as it was.
+        let key = EndpointKey::Id(alice.id);
+        let Found::One(found) = world.store.endpoint(world.account, key.clone()).await.unwrap() else { panic!() };
+        assert!(found.demands_tls());
+        assert_eq!(Endpoint { profile_encrypts: false, ..found }, alice);
+
+        // What began is told until it is done, and only plain contacts of those that leave it to the profile.
+        assert_eq!(world.store.encryption_next(9).await.unwrap().map(|next| (next.profile, next.bindings.len())), Some((profile.clone(), 0)));
+        let mut optional = world.phone_of(&domain, "bob");
+        optional.encryption = Encryption::Optional;
+
+        world.apply(world.commit(vec![Write::EndpointInsert { endpoint: Box::new(optional.clone()), credentials: Vec::new(), secrets: Vec::new() }])).await;
+        let plain = world.binding_of(&alice);
+        let mut secure = world.binding_of(&alice);
+        secure.flow.transport = Transport::Tls;
+        let of_optional = world.binding_of(&optional);
+        world.apply(world.commit(vec![Write::BindingPut(plain.clone()), Write::BindingPut(secure), Write::BindingPut(of_optional)])).await;
+        let next = world.store.encryption_next(9).await.unwrap().unwrap();
+        assert_eq!(next.bindings.iter().map(|binding| binding.id).collect::<Vec<_>>(), [plain.id]);
+        world.apply(world.commit(vec![Write::SipProfileEnforced])).await;
+        assert_eq!(world.store.encryption_next(9).await.unwrap(), None);
+        // It begins anew when it is switched on, not when something else changes.
+        for (encryption, begun) in [(Encryption::Required, false), (Encryption::Optional, false), (Encryption::Required, true), (Encryption::Required, true), (Encryption::Optional, false)] {
+            profile.default_encryption = encryption;
+            profile.version += 1;
+            world.apply(world.commit(vec![Write::SipProfilePut(profile.clone())])).await;
+            assert_eq!(world.store.encryption_next(9).await.unwrap().is_some(), begun, "{profile:?}");
+        }
+    }
+
+    async fn names_of_an_account_are_looked_at_together(database: Database) {
+        let world = World::on(&database).await;
+        let other = world.other("other").await;
+        let (one, two) = (world.domain("one.example").await, world.domain("two.example").await);
+        let free = |name: &str| Precondition::AccountNameFree(name.to_owned());
+        assert!(holds(&world, free("alice")).await);
+        world.phone(&one, "alice").await;
+        assert!(!holds(&world, free("alice")).await);
+        assert!(holds(&other, free("alice")).await);
+        assert!(holds(&world, Precondition::NoNameTwice).await);
+        assert_eq!(world.store.endpoint_name_twice(world.account).await.unwrap(), None);
+        let taken = world.store.account_names_taken(world.account, vec!["bob".to_owned(), "alice".to_owned()]);
+        assert_eq!(taken.await.unwrap(), ["alice"]);
+        world.phone(&two, "alice").await;
+        assert!(!holds(&world, Precondition::NoNameTwice).await);
+        assert!(holds(&other, Precondition::NoNameTwice).await);
+        assert_eq!(world.store.endpoint_name_twice(world.account).await.unwrap(), Some("alice".to_owned()));
+        // What is being deleted has no names any more.
+        world.apply(world.commit(vec![Write::DomainDeleteBegin(two.id)])).await;
+        assert!(holds(&world, Precondition::NoNameTwice).await);
+        world.apply(world.commit(vec![Write::DomainDeleteBegin(one.id)])).await;
+        assert!(holds(&world, free("alice")).await);
+        assert_eq!(world.store.endpoint_name_twice(world.account).await.unwrap(), None);
+    }
+
+    async fn applications_and_gateways_are_looked_for(database: Database) {
+        let world = World::on(&database).await;
+        let domain = world.domain("a.example").await;
+        let application = ApplicationId(world.bytes());
+        assert!(!holds(&world, Precondition::ApplicationThere(application)).await);
+        let made = Application {
+            id: application,
+            account: world.account,
+            name: "one".to_owned(),
+            callback_url: None,
+            callback_method: HttpMethod::Post,
+            created_at: world.now(),
+            version: 1,
+        };
+        world.apply(world.commit(vec![Write::ApplicationInsert(made)])).await;
+        assert!(holds(&world, Precondition::ApplicationThere(application)).await);
+        assert!(holds(&world, Precondition::ApplicationUnused(application)).await);
+        assert!(holds(&world, Precondition::DomainWithoutGateway(domain.id)).await);
+        let mut gateway = world.phone_of(&domain, "gateway");
+        gateway.kind = EndpointType::SystemGateway;
+        gateway.application = Some(application);
+        world.apply(world.commit(vec![Write::EndpointInsert { endpoint: Box::new(gateway), credentials: Vec::new(), secrets: Vec::new() }])).await;
+        assert!(!holds(&world, Precondition::ApplicationUnused(application)).await);
+        assert!(!holds(&world, Precondition::DomainWithoutGateway(domain.id)).await);
+        assert!(holds(&world, Precondition::ApplicationUnused(ApplicationId([9; 16]))).await);
+        assert!(holds(&world, Precondition::DomainWithoutGateway(DomainId([9; 16]))).await);
+    }
+
     async fn domains_are_kept_with_their_names(database: Database) {
         let world = World::on(&database).await;
         assert!(holds(&world, Precondition::DomainsBelow(1)).await);

@@ -157,6 +157,7 @@ impl World {
             display_name: None,
             description: None,
             application: None,
+            profile_encrypts: false,
             enabled: true,
             has_password: false,
             digest_algorithms: vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5],

@@ -182,16 +182,29 @@ impl App {
         let domains: BTreeSet<DomainId> = new.iter().map(|new| new.domain).collect();
         let domains = domains.into_iter().collect();
         let domains = self.store.domains_by_ids(account, domains).await?;
-        let names = new
+        let names: Vec<(DomainId, String)> = new
             .iter()
             .filter_map(|new| Some((new.domain, name(&new.name).ok()?)))
             .collect();
+        let settings = self.store.account_settings(account).await?;
+        let taken_in_account = if settings.unique_names {
+            let names = names.iter().map(|(_, name)| name.clone()).collect();
+            let taken = self.store.account_names_taken(account, names).await?;
+            taken.into_iter().collect()
+        } else {
+            BTreeSet::new()
+        };
         let taken = self.store.endpoint_names_taken(account, names).await?;
         let given = new.iter().filter_map(|new| new.settings.numbers.value());
         let numbers = self.numbers_named(account, given).await?;
+        let applications = new.iter().map(|new| &new.settings.application);
         Ok(EndpointsSnapshot {
             domains,
             taken: taken.into_iter().collect(),
+            unique_names: settings.unique_names,
+            taken_in_account,
+            profile_encrypts: settings.profile_encrypts,
+            applications: self.applications_named(account, applications).await?,
             numbers,
             ..EndpointsSnapshot::default()
         })

@@ -9,12 +9,14 @@ pub(super) use delete::WAITING_MAX;
 use super::App;
 use crate::access::{Caller, Scope};
 use crate::binding::Binding;
-use crate::decide::endpoints::{Numbers, name, name_problems, name_taken};
+use crate::decide::endpoints::{Numbers, name, name_problems, name_taken, name_taken_in_account};
 use crate::endpoint::Endpoint;
 use crate::error::Problem;
 use crate::keyring::Secret;
+use crate::patch::Field;
 use crate::ports::store::{EndpointKey, Found};
-use crate::{AccountId, DomainId, EndpointId, Error, ErrorKind};
+use crate::{AccountId, ApplicationId, DomainId, EndpointId, Error, ErrorKind};
+use std::collections::BTreeSet;
 
 /// What `createEndpoint` would say to a name, of which it tells the first violation alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,9 +55,23 @@ impl App {
                 return Err(Error::not_found("domain"));
             }
             if let Ok(canonical) = name(text) {
-                let key = vec![(id, canonical)];
+                let key = vec![(id, canonical.clone())];
                 let taken = self.store.endpoint_names_taken(caller.account, key).await?;
-                problems.extend((!taken.is_empty()).then(|| name_taken(text)));
+                if !taken.is_empty() {
+                    problems.push(name_taken(text));
+                } else if self
+                    .store
+                    .account_settings(caller.account)
+                    .await?
+                    .unique_names
+                {
+                    let names = vec![canonical];
+                    let taken = self
+                        .store
+                        .account_names_taken(caller.account, names)
+                        .await?;
+                    problems.extend((!taken.is_empty()).then(|| name_taken_in_account(text)));
+                }
             }
         }
         problems.extend(name_problems(text));
@@ -83,6 +99,26 @@ impl App {
         }
         let found = self.store.numbers(account, Some(numbers)).await?;
         Ok(found.into_iter().collect())
+    }
+
+    /// Returns those of the applications named that are there.
+    async fn applications_named<'n>(
+        &self,
+        account: AccountId,
+        named: impl IntoIterator<Item = &'n Field<ApplicationId>>,
+    ) -> Result<BTreeSet<ApplicationId>, Error> {
+        let ids: BTreeSet<ApplicationId> = named
+            .into_iter()
+            .filter_map(Field::value)
+            .copied()
+            .collect();
+        if ids.is_empty() {
+            return Ok(ids);
+        }
+        let found = self
+            .store
+            .applications_by_ids(account, ids.into_iter().collect());
+        Ok(found.await?.into_iter().map(|found| found.id).collect())
     }
 
     /// Finds an endpoint. Scope: `endpoints.read`.

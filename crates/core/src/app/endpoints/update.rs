@@ -12,7 +12,6 @@ use crate::decide::endpoints::{
 use crate::error::Problem;
 use crate::ports::store::{EndpointKey, Found};
 use crate::{EndpointId, Error, Fault};
-use std::collections::BTreeSet;
 
 /// A change of either kind.
 enum Change<'c> {
@@ -163,14 +162,15 @@ impl App {
         };
         let given = change.settings().numbers.value();
         let numbers = self.numbers_named(caller.account, given).await?;
+        let named = [&change.settings().application];
+        let applications = self.applications_named(caller.account, named).await?;
         Ok(Some(UpdateSnapshot {
             endpoint,
             domain,
             bindings,
-            applications: BTreeSet::new(),
+            applications,
             numbers,
             voip_token,
-            profile_encrypts: false,
         }))
     }
 

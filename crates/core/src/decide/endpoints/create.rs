@@ -2,7 +2,7 @@
 
 use super::numbers::{Numbers, put, taken};
 use super::settings::{Applied, EndpointSettings, apply, default_algorithms};
-use super::{name, name_taken};
+use super::{name, name_taken, name_taken_in_account};
 use crate::commit::{Commit, EndpointSecret, Precondition, Write};
 use crate::decide::{Mint, presence};
 use crate::digest::ha1_values;
@@ -34,6 +34,12 @@ pub struct EndpointsSnapshot {
     pub domains: Vec<Domain>,
     /// Those of their canonical names that are taken.
     pub taken: BTreeSet<(DomainId, String)>,
+    /// Whether names must be unique in all of the account.
+    pub unique_names: bool,
+    /// Those of their canonical names that any endpoint of the account has. Looked at only where they must be unique.
+    pub taken_in_account: BTreeSet<String>,
+    /// Whether the account's profile demands encryption.
+    pub profile_encrypts: bool,
     /// Those of their applications that are there.
     pub applications: BTreeSet<ApplicationId>,
     /// Those of their numbers that the account has.
@@ -90,8 +96,12 @@ struct Batch<'s> {
     names: BTreeSet<(DomainId, String)>,
     /// Numbers that endpoints of the batch itself have.
     numbers: BTreeSet<String>,
+    /// The same without their domains, where names must be unique in all of the account.
+    names_in_account: BTreeSet<String>,
     /// Domains that the commit looks at already.
     domains: BTreeSet<DomainId>,
+    /// Applications that the commit looks at already.
+    applications: BTreeSet<ApplicationId>,
     /// Whether the account has a system gateway, or gets one by the batch.
     has_system_gateway: bool,
 }
@@ -111,7 +121,9 @@ impl<'s> Batch<'s> {
             },
             names: BTreeSet::new(),
             numbers: BTreeSet::new(),
+            names_in_account: BTreeSet::new(),
             domains: BTreeSet::new(),
+            applications: BTreeSet::new(),
             has_system_gateway: snapshot.has_system_gateway,
         }
     }
@@ -127,6 +139,11 @@ impl<'s> Batch<'s> {
         let key = (new.domain, canonical);
         if snapshot.taken.contains(&key) || self.names.contains(&key) {
             problems.push(name_taken(&new.name));
+        } else if snapshot.unique_names
+            && (snapshot.taken_in_account.contains(&key.1)
+                || self.names_in_account.contains(&key.1))
+        {
+            problems.push(name_taken_in_account(&new.name));
         }
         let domain = snapshot.domains.iter().find(|d| d.id == new.domain);
         if domain.is_none() {
@@ -143,7 +160,8 @@ impl<'s> Batch<'s> {
         // Without its domain the settings can still be looked at, so that all that is wrong comes at once.
         let nowhere = nowhere(self.commit.account);
         let domain = domain.unwrap_or(&nowhere);
-        let blank = blank(mint, domain, new, key.1.clone());
+        let mut blank = blank(mint, domain, new, key.1.clone());
+        blank.profile_encrypts = snapshot.profile_encrypts;
         let applied = apply(mint, &blank, domain, &new.settings, NestedMode::Replace);
         let Applied {
             mut endpoint,
@@ -183,9 +201,27 @@ impl<'s> Batch<'s> {
                 .preconditions
                 .push(Precondition::DomainAt(domain.id, domain.version));
         }
+        if let Some(id) = endpoint.application
+            && self.applications.insert(id)
+        {
+            self.commit
+                .preconditions
+                .push(Precondition::ApplicationThere(id));
+        }
         self.commit
             .preconditions
             .push(Precondition::EndpointNameFree(key.0, key.1.clone()));
+        if self.names.is_empty() {
+            self.commit
+                .preconditions
+                .push(Precondition::NamesUnique(snapshot.unique_names));
+        }
+        if snapshot.unique_names {
+            self.commit
+                .preconditions
+                .push(Precondition::AccountNameFree(key.1.clone()));
+            self.names_in_account.insert(key.1.clone());
+        }
         self.names.insert(key);
         self.has_system_gateway |= endpoint.kind == EndpointType::SystemGateway;
         self.commit.writes.push(Write::EndpointInsert {
@@ -251,6 +287,7 @@ fn blank(mint: &Mint<'_>, domain: &Domain, new: &NewEndpoint, canonical: String)
         ciphers: None,
         codecs: None,
         encryption: Encryption::Default,
+        profile_encrypts: false,
         capacity: 0,
         cps_limit: None,
         auth_required: true,
@@ -343,6 +380,7 @@ mod tests {
             [
                 Precondition::DomainAt(DOMAIN, 7),
                 Precondition::EndpointNameFree(DOMAIN, "a".into()),
+                Precondition::NamesUnique(false),
                 Precondition::EndpointNameFree(DOMAIN, "b".into()),
             ]
         );

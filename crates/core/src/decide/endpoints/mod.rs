@@ -19,6 +19,7 @@ use crate::address::violation;
 use crate::endpoint::EndpointType;
 use crate::error::{Problem, ProblemCode};
 use settings::not_updatable;
+pub(super) use settings::send_as;
 
 /// Checks a name against the grammar and the product's policy and returns its canonical form.
 ///
@@ -50,6 +51,19 @@ pub fn name_taken(text: &str) -> Problem {
         "name",
         format!(
             "The domain already has an endpoint with the name {text}, or one that means the same."
+        ),
+    )
+}
+
+/// Returns the problem of a name that is taken in an account whose names are unique in all of it.
+#[must_use]
+pub fn name_taken_in_account(text: &str) -> Problem {
+    Problem::new(
+        ProblemCode::Conflict,
+        "name",
+        format!(
+            "Another domain of the account has an endpoint with the name {text}, or one that means the same, and names \
+             are unique in all of the account."
         ),
     )
 }

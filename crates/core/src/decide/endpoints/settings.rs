@@ -18,7 +18,7 @@ use crate::error::{Problem, ProblemCode, ProblemDetail};
 use crate::json::{Extent, Json, JsonObject, extent};
 use crate::keyring::Secret;
 use crate::patch::Field;
-use crate::transformation::{Rule, Transformations};
+use crate::transformation::{GivenRule, Rule, Transformations};
 use crate::{AddressId, ApplicationId, TransformationId};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -97,7 +97,7 @@ pub struct TransformationSettings {
     /// Which transformation is meant; `None` for a new one.
     pub id: Option<TransformationId>,
     /// The rule.
-    pub rule: Rule,
+    pub rule: GivenRule,
 }
 
 /// What a caller gives of an endpoint. Null means a field's default.
@@ -318,7 +318,7 @@ fn plain(applied: &mut Applied, before: &Endpoint, domain: &Domain, settings: &E
     }
     endpoint.caller_id = settings.caller_id.over(&before.caller_id);
     if let Some(text) = settings.send_as.value() {
-        problems.extend(send_as(text));
+        problems.extend(send_as("sendAs", text));
     }
     endpoint.send_as = settings.send_as.over(&before.send_as);
     endpoint.allow_outside = settings
@@ -480,11 +480,12 @@ fn cannot_remove(field: &str) -> Problem {
     )
 }
 
-fn send_as(text: &str) -> Option<Problem> {
+/// Checks what an endpoint sends from.
+pub(in crate::decide) fn send_as(field: &str, text: &str) -> Option<Problem> {
     if text == SEND_AS_RANDOM {
         return None;
     }
-    let problem = violation("sendAs", text, &sip_validate::e164(text).err()?);
+    let problem = violation(field, text, &sip_validate::e164(text).err()?);
     Some(Problem {
         message: format!(
             "Give an E.164 number or `{SEND_AS_RANDOM}`. {}",
@@ -832,15 +833,18 @@ fn transformations(
                 continue;
             }
         };
-        let rule = item.rule.clone();
+        // One that is refused is told below.
+        let Some(rule) = item.rule.rule().cloned() else {
+            continue;
+        };
         match list.iter_mut().find(|known| known.id == id) {
             Some(known) => known.rule = rule,
             None => list.push(Transformation { id, rule }),
         }
     }
     // What is given is checked at its own index, the whole list for its length alone: the rest was checked when it came.
-    let rules: Vec<Rule> = items.iter().map(|item| item.rule.clone()).collect();
-    if let Err(found) = Transformations::compile(FIELD, &rules) {
+    let rules: Vec<GivenRule> = items.iter().map(|item| item.rule.clone()).collect();
+    if let Err(found) = Transformations::compile_given(FIELD, &rules) {
         problems.extend(found);
     } else if list.len() > items.len() {
         let rules: Vec<Rule> = list.iter().map(|known| known.rule.clone()).collect();

@@ -74,8 +74,6 @@ pub struct UpdateSnapshot {
     pub numbers: Numbers,
     /// Its token for VoIP clients; read only when the caller gives one.
     pub voip_token: Option<Secret>,
-    /// Whether the account's profile demands encrypted transports.
-    pub profile_encrypts: bool,
 }
 
 /// An endpoint that was just changed.
@@ -247,7 +245,6 @@ fn finish(
         applications,
         numbers,
         voip_token: _,
-        profile_encrypts,
     } = snapshot;
     let applied = apply(mint, before, domain, settings, mode);
     let changed = applied.changed(before);
@@ -289,6 +286,13 @@ fn finish(
         writes: Vec::new(),
         events: Vec::new(),
     };
+    if endpoint.application != before.application
+        && let Some(id) = endpoint.application
+    {
+        commit
+            .preconditions
+            .push(Precondition::ApplicationThere(id));
+    }
     if !changed.is_empty() {
         endpoint.version += 1;
         endpoint.updated_at = mint.now;
@@ -317,8 +321,13 @@ fn finish(
                 changed_fields: changed_fields.collect(),
             },
         ));
-        let was = demands_tls(before, *profile_encrypts);
-        let is_switched_on = demands_tls(&endpoint, *profile_encrypts) && !was;
+        if endpoint.encryption != before.encryption && endpoint.encryption == Encryption::Default {
+            // So that a profile that begins to demand it at this moment does not miss this endpoint's contacts.
+            commit
+                .preconditions
+                .push(Precondition::ProfileEncrypts(endpoint.profile_encrypts));
+        }
+        let is_switched_on = endpoint.demands_tls() && !before.demands_tls();
         let is_gone = |binding: &Binding| {
             !endpoint.enabled || is_switched_on && !binding.flow.transport.is_secure()
         };
@@ -346,15 +355,6 @@ fn finish(
             generated_password: password.filter(|_| is_generated),
         },
     ))
-}
-
-/// Whether an endpoint must be reached over an encrypted transport.
-fn demands_tls(endpoint: &Endpoint, profile_encrypts: bool) -> bool {
-    match endpoint.encryption {
-        Encryption::Required => true,
-        Encryption::Default => profile_encrypts,
-        Encryption::Optional => false,
-    }
 }
 
 #[cfg(test)]
@@ -391,7 +391,6 @@ mod tests {
             applications: BTreeSet::new(),
             numbers: Numbers::new(),
             voip_token: None,
-            profile_encrypts: false,
         }
     }
 
@@ -511,7 +510,7 @@ mod tests {
         };
         assert_eq!(removed(&commit), 1);
         // Where the profile demands it already, nothing is switched on.
-        snapshot.profile_encrypts = true;
+        snapshot.endpoint.profile_encrypts = true;
         assert_eq!(removed(&patch(&snapshot, settings).unwrap().0), 0);
     }
 

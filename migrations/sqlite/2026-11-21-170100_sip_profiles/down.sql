@@ -1,0 +1,2 @@
+DROP TABLE sip_profiles;
+ALTER TABLE accounts DROP COLUMN unique_names;
