@@ -5,97 +5,101 @@
 use std::hint::select_unpredictable;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Reads an IPv4 address: four numbers from 0 to 255 without leading zeros.
-pub(crate) fn v4(text: &[u8]) -> Option<Ipv4Addr> {
+use crate::chars;
+
+/// Reads an IPv4 address at a place of a text, four numbers from 0 to 255 without leading zeros, and returns where it ends.
+#[inline]
+pub(crate) fn v4_at(text: &[u8], start: usize) -> Option<(Ipv4Addr, usize)> {
     let mut octets = [0; 4];
-    let mut rest = text;
-    for (at, octet) in octets.iter_mut().enumerate() {
+    let mut at = start;
+    for octet in &mut octets {
+        if at > start {
+            if text.get(at) != Some(&b'.') {
+                return None;
+            }
+            at += 1;
+        }
         // How many digits a number has is chance: three are read, and then those that count are taken.
-        let [a, b, c] = window(rest).map(|octet| u16::from(octet.wrapping_sub(b'0')));
+        let [a, b, c, ..] = chars::eight_at(text, at).to_le_bytes();
+        let [a, b, c] = [a, b, c].map(|octet| u16::from(octet.wrapping_sub(b'0')));
         let (has_two, has_three) = (b < 10, (b < 10) & (c < 10));
         let number = select_unpredictable(has_two, a * 10 + b, a);
         let number = select_unpredictable(has_three, number * 10 + c, number);
-        let length = 1 + usize::from(has_two) + usize::from(has_three);
         if a >= 10 || (a == 0 && has_two) {
             return None;
         }
         *octet = u8::try_from(number).ok()?;
-        rest = match rest.get(length..)? {
-            [b'.', after @ ..] if at < 3 => after,
-            [] if at == 3 => return Some(octets.into()),
-            _ => return None,
-        };
+        at += 1 + usize::from(has_two) + usize::from(has_three);
     }
-    None
+    Some((octets.into(), at))
 }
 
-/// Reads an IPv6 address without its brackets: eight groups, of which `::` stands for one or more, and the last two of
-/// which may be an IPv4 address.
-pub(crate) fn v6(text: &[u8]) -> Option<Ipv6Addr> {
+/// Reads an IPv6 address at a place of a text, up to a `]`, and returns where that stands: eight groups, of which `::` stands
+/// for one or more, and the last two of which may be an IPv4 address.
+#[inline]
+pub(crate) fn v6_at(text: &[u8], start: usize) -> Option<(Ipv6Addr, usize)> {
     let mut groups = 0_u128;
     let mut count = 0;
     let mut gap = None;
-    let mut rest = text;
-    if let [b':', b':', after @ ..] = rest {
-        (gap, rest) = (Some(0), after);
+    let mut at = start;
+    if let Some([b':', b':', ..]) = text.get(start..) {
+        (gap, at) = (Some(0), start + 2);
     }
-    while !rest.is_empty() {
-        // As many digits as there are, up to four: a fifth one shows as what may not follow.
-        let mut group = 0;
-        let mut length = 0;
-        let mut is_digit = true;
-        for value in window::<4>(rest).map(hex) {
-            is_digit &= value != NO_HEX;
-            group = select_unpredictable(is_digit, group << 4 | value, group);
-            length += usize::from(is_digit);
-        }
-        let after = rest.get(length..)?;
-        if after.first() == Some(&b'.') {
-            groups = groups << 32 | u128::from(v4(rest)?.to_bits());
-            count += 2;
-            break;
-        }
+    // Behind `::` the address may end.
+    while text.get(at) != Some(&b']') || gap != Some(count) {
+        let (group, length) = group(text, at);
         // Nine groups are too many, and as many as this counts.
         if length == 0 || count == 9 {
             return None;
         }
+        let end = at + length;
+        let behind = *text.get(end)?;
+        if behind == b'.' {
+            let (address, end) = v4_at(text, at)?;
+            groups = groups << 32 | u128::from(address.to_bits());
+            count += 2;
+            at = end;
+            break;
+        }
         groups = groups << 16 | u128::from(group);
         count += 1;
-        rest = match after {
-            [] => break,
-            [b':', b':', after @ ..] if gap.is_none() => {
-                gap = Some(count);
-                after
-            }
-            [b':', after @ ..] if !after.is_empty() => after,
-            _ => return None,
-        };
+        at = end;
+        if behind != b':' {
+            break;
+        }
+        at += 1;
+        if gap.is_none() && text.get(at) == Some(&b':') {
+            gap = Some(count);
+            at += 1;
+        }
     }
-    match gap {
-        None if count == 8 => Some(Ipv6Addr::from_bits(groups)),
+    if text.get(at) != Some(&b']') {
+        return None;
+    }
+    let address = match gap {
+        None if count == 8 => groups,
         Some(gap) if count < 8 => {
             let behind = 16 * (count - gap);
             let before = (groups >> behind).checked_shl(16 * (8 - gap));
-            let behind = groups & ((1 << behind) - 1);
-            Some(Ipv6Addr::from_bits(before.unwrap_or(0) | behind))
+            before.unwrap_or(0) | groups & ((1 << behind) - 1)
         }
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some((Ipv6Addr::from_bits(address), at))
 }
 
-/// The first octets, with zeros for those that are not there.
-fn window<const N: usize>(text: &[u8]) -> [u8; N] {
-    std::array::from_fn(|at| text.get(at).copied().unwrap_or(0))
-}
-
-/// What [`hex`] says of an octet that is no hexadecimal digit.
-const NO_HEX: u16 = 0xff;
-
-fn hex(octet: u8) -> u16 {
-    let decimal = octet.wrapping_sub(b'0');
-    let letter = (octet | 0x20).wrapping_sub(b'a');
-    let value = select_unpredictable(letter < 6, u16::from(letter) + 10, NO_HEX);
-    select_unpredictable(decimal < 10, u16::from(decimal), value)
+/// As many hexadecimal digits as there are, up to four, as a number, and how many they are.
+#[inline]
+fn group(text: &[u8], at: usize) -> (u32, usize) {
+    let [a, b, c, d, ..] = chars::eight_at(text, at).to_le_bytes();
+    let digits = [a, b, c, d].map(chars::hex_value);
+    let number = digits
+        .iter()
+        .fold(0, |number, digit| number << 4 | u32::from(digit & 0xf));
+    // A bit for the first octet that is no digit, or for the one behind all four.
+    let foreign = u64::from(u32::from_le_bytes(digits) & 0x1010_1010) | 0x10 << 32;
+    let length = foreign.trailing_zeros() / 8;
+    (number >> (16 - 4 * length), chars::offset(length))
 }
 
 #[cfg(test)]
@@ -105,8 +109,20 @@ mod tests {
 
     #[track_caller]
     fn as_the_standard_library(text: &str) {
-        assert_eq!(v4(text.as_bytes()), text.parse().ok(), "{text:?}");
-        assert_eq!(v6(text.as_bytes()), text.parse().ok(), "{text:?}");
+        let four = v4_at(text.as_bytes(), 0).filter(|(_, end)| *end == text.len());
+        assert_eq!(
+            four.map(|(address, _)| address),
+            text.parse().ok(),
+            "{text:?}"
+        );
+        let bracketed = format!("sip:[{text}]:5060");
+        let six = v6_at(bracketed.as_bytes(), 5);
+        assert_eq!(
+            six,
+            text.parse().ok().map(|address| (address, 5 + text.len())),
+            "{text:?}"
+        );
+        assert_eq!(v6_at(text.as_bytes(), 0), None, "{text:?}");
     }
 
     #[test]

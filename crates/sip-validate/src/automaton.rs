@@ -18,8 +18,8 @@ const FIELD: u64 = 6;
 /// The bits of a shift.
 const SHIFT: u64 = (1 << FIELD) - 1;
 
-/// The bit of a row that is no part of a field: the octet is marked.
-const MARK: u64 = 1 << 63;
+/// The bits of a row that are no part of a field: the octet has the first mark, or the second one.
+const MARKS: [u64; 2] = [62, 63];
 
 /// The state that is never left and never good.
 const DEAD: State = State::new(0);
@@ -93,8 +93,8 @@ impl Automaton {
             .class(digit, HEX, to)
     }
 
-    /// Adds: where each of `octets` stands is told by [`Automaton::front_and_marks`].
-    pub(crate) const fn marked(mut self, octets: &[u8]) -> Self {
+    /// Adds: where each of `octets` stands is told by the first or second of the marks of [`Automaton::front_and_marks`].
+    pub(crate) const fn marked(mut self, mark: usize, octets: &[u8]) -> Self {
         let mut rest = octets;
         while let [first, after @ ..] = rest {
             #[expect(
@@ -103,18 +103,18 @@ impl Automaton {
                 reason = "evaluated when the crate is built; From is not const, and u8 to usize is lossless"
             )]
             {
-                self.0[*first as usize] |= MARK;
+                self.0[*first as usize] |= 1 << MARKS[mark];
             }
             rest = after;
         }
         self
     }
 
-    /// As [`Automaton::front`] of at most 64 octets, with a bit for each octet of them that is marked.
+    /// As [`Automaton::front`] of at most 64 octets, and for each of the two marks a bit for each octet that has it.
     #[inline]
-    pub(crate) fn front_and_marks(&self, octets: &[u8]) -> (State, usize, u64) {
+    pub(crate) fn front_and_marks(&self, octets: &[u8]) -> (State, usize, [u64; 2]) {
         let mut state = START.0;
-        let mut marks = 0;
+        let mut marks = [0; 2];
         let mut end = 0;
         for octet in octets.iter().take(64) {
             let row = self.row(*octet);
@@ -123,7 +123,9 @@ impl Automaton {
                 break;
             }
             state = next;
-            marks |= (row >> 63) << end;
+            for (mark, bit) in marks.iter_mut().zip(MARKS) {
+                *mark |= (row >> bit & 1) << end;
+            }
             end += 1;
         }
         (State(state), end, marks)
@@ -168,7 +170,8 @@ mod tests {
         .class(WORD, ALPHANUM, WORD)
         .escape(WORD, ESCAPE, WORD)
         .octet(WORD, b';', START)
-        .marked(b";");
+        .marked(0, b";")
+        .marked(1, b"b");
 
     #[test]
     fn the_front_ends_where_nothing_leads_on() {
@@ -192,11 +195,14 @@ mod tests {
 
     #[test]
     fn marks_tell_where_an_octet_stands() {
-        assert_eq!(WORDS.front_and_marks(b"a;bc;d e;"), (WORD, 6, 0b10010));
+        assert_eq!(
+            WORDS.front_and_marks(b"a;bc;d e;"),
+            (WORD, 6, [0b10010, 0b100])
+        );
         let long = "a;".repeat(40);
         assert_eq!(
             WORDS.front_and_marks(long.as_bytes()),
-            (START, 64, 0xaaaa_aaaa_aaaa_aaaa)
+            (START, 64, [0xaaaa_aaaa_aaaa_aaaa, 0])
         );
     }
 }

@@ -110,6 +110,67 @@ pub(crate) fn is_token(octets: &[u8]) -> bool {
     !octets.is_empty() && octets.iter().all(|o| is(*o, ALPHANUM | TOKEN))
 }
 
+/// Eight octets of a text from a place on as one word, the first one lowest, with zeros for those that are not there.
+#[inline]
+pub(crate) fn eight_at(text: &[u8], at: usize) -> u64 {
+    let rest = text.get(at..).unwrap_or_default();
+    match rest.first_chunk() {
+        Some(eight) => u64::from_le_bytes(*eight),
+        None => few_at_end(text, rest),
+    }
+}
+
+/// The less than eight octets at the end of a text as one word.
+#[inline(never)]
+fn few_at_end(text: &[u8], rest: &[u8]) -> u64 {
+    match text.last_chunk() {
+        // How many there are is chance: the last eight of the text are taken, and shifted.
+        Some(eight) => {
+            let bits = u32::try_from(64 - 8 * rest.len()).unwrap_or(u32::MAX);
+            u64::from_le_bytes(*eight).checked_shr(bits).unwrap_or(0)
+        }
+        None => rest
+            .iter()
+            .rev()
+            .fold(0, |word, octet| word << 8 | u64::from(*octet)),
+    }
+}
+
+/// A number of bits or octets of a word as an offset.
+#[inline]
+pub(crate) fn offset(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// The value of a hexadecimal digit; 16 for any other octet.
+#[inline]
+pub(crate) fn hex_value(octet: u8) -> u8 {
+    const VALUES: [u8; 256] = {
+        let digits = b"0123456789abcdef";
+        let mut values = [0x10; 256];
+        let mut value = 0;
+        while value < 16 {
+            #[expect(
+                clippy::as_conversions,
+                clippy::indexing_slicing,
+                reason = "evaluated when the crate is built; From is not const, and u8 to usize is lossless"
+            )]
+            {
+                let digit = digits[value as usize];
+                values[digit as usize] = value;
+                values[digit.to_ascii_uppercase() as usize] = value;
+            }
+            value += 1;
+        }
+        values
+    };
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "an octet is less than 256, the length of the table"
+    )]
+    VALUES[usize::from(octet)]
+}
+
 /// The value of the two hexadecimal digits after the `%` at `octets[at]`, if they are there.
 pub(crate) fn escaped(octets: &[u8], at: usize) -> Option<u8> {
     let digit = |at: usize| {

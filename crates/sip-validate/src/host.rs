@@ -7,8 +7,6 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use memchr::memchr;
-
 use crate::address;
 use crate::automaton::{Automaton, START, State};
 use crate::chars::{self, ALPHANUM, HOST, LABEL};
@@ -65,7 +63,7 @@ impl<'a> Host<'a> {
     }
 
     fn whole(text: &'a str, mode: Mode) -> Result<Self, Violation> {
-        match Self::take(text, mode) {
+        match Self::take(text, 0, mode) {
             Ok((host, "")) => Ok(host),
             Ok((Host::V6(_), _)) => Err(Violation::at(Rule::HostIpv6, text, 0)),
             Ok((Host::Name(_) | Host::V4(_), rest)) => Err(foreign(text, text.len() - rest.len())),
@@ -73,49 +71,47 @@ impl<'a> Host<'a> {
         }
     }
 
-    /// Reads a host from the front of a text and returns what follows it.
-    pub(crate) fn take(text: &'a str, mode: Mode) -> Result<(Self, &'a str), Violation> {
-        if let Some(inner) = text.strip_prefix('[') {
-            let end = memchr(b']', inner.as_bytes());
-            let address = end.and_then(|end| {
-                let (inner, rest) = inner.split_at_checked(end)?;
-                let strict = address::v6(inner.as_bytes());
-                let tolerant = || three_colons(inner).filter(|_| mode == Mode::Received);
-                Some((Host::V6(strict.or_else(tolerant)?), rest.get(1..)?))
+    /// Reads a host at a place of a text, up to a `:`, `;` or `?`, and returns what follows it; an IPv6 address may be followed
+    /// by anything. Offsets of violations count from the place.
+    #[inline]
+    pub(crate) fn take(text: &'a str, at: usize, mode: Mode) -> Result<(Self, &'a str), Violation> {
+        let host = text.get(at..).unwrap_or_default();
+        if host.starts_with('[') {
+            let address = address::v6_at(text.as_bytes(), at + 1).or_else(|| match mode {
+                Mode::Strict => None,
+                Mode::Received => three_colons_at(text, at + 1),
             });
-            return address.ok_or_else(|| Violation::at(Rule::HostIpv6, text, 0));
+            let host_and_rest =
+                address.and_then(|(address, end)| Some((Host::V6(address), text.get(end + 1..)?)));
+            return host_and_rest.ok_or_else(|| Violation::at(Rule::HostIpv6, host, 0));
         }
-        let (state, end) = HOSTNAME.front(text.as_bytes());
-        let (name, rest) = text.split_at_checked(end).unwrap_or((text, ""));
-        let is_whole = rest
-            .bytes()
-            .next()
-            .is_none_or(|octet| !chars::is(octet, HOST));
-        // So short a name has no label that is too long.
-        if is_whole && end <= LABEL_BYTES_MAX && matches!(state, TOP | TOP_DOT) {
-            return Ok((Host::Name(name), rest));
+        let (state, end) = HOSTNAME.front(host.as_bytes());
+        let (name, rest) = host.split_at_checked(end).unwrap_or((host, ""));
+        if !matches!(rest.as_bytes(), [] | [b':' | b';' | b'?', ..]) {
+            return Err(Violation::at(Rule::HostCharacter, host, end));
         }
-        let (name, rest) = if is_whole {
-            (name, rest)
-        } else {
-            let end = chars::first_outside(text, HOST).unwrap_or(text.len());
-            text.split_at_checked(end).unwrap_or((text, ""))
-        };
-        if name.starts_with(|c: char| c.is_ascii_digit())
-            && let Some(address) = address::v4(name.as_bytes())
-        {
-            return Ok((Host::V4(address), rest));
-        }
-        let host = match hostname_by_rule(name) {
-            Ok(()) => Host::Name(name),
-            // Only an address has a last label of digits, and then nothing but digits and dots.
-            Err(_) if !name.is_empty() && name.bytes().all(|o| o.is_ascii_digit() || o == b'.') => {
-                let tolerant = leading_zeros(name).filter(|_| mode == Mode::Received);
-                Host::V4(tolerant.ok_or_else(|| Violation::at(Rule::HostIpv4, text, 0))?)
+        match state {
+            // So short a name has no label that is too long.
+            TOP | TOP_DOT if end <= LABEL_BYTES_MAX => Ok((Host::Name(name), rest)),
+            NUMBER => {
+                let strict = address::v4_at(text.as_bytes(), at)
+                    .and_then(|(address, behind)| (behind == at + end).then_some(address));
+                let address = strict.or_else(|| match mode {
+                    Mode::Strict => None,
+                    Mode::Received => leading_zeros(name),
+                });
+                let host_and_rest = address.map(|address| (Host::V4(address), rest));
+                host_and_rest.ok_or_else(|| Violation::at(Rule::HostIpv4, host, 0))
             }
-            Err(violation) => return Err(violation),
-        };
-        Ok((host, rest))
+            _ => match hostname_by_rule(name) {
+                Ok(()) => Ok((Host::Name(name), rest)),
+                // Only an address has a last label of digits, and then nothing but digits and dots.
+                Err(_) if end > 0 && name.bytes().all(|o| o.is_ascii_digit() || o == b'.') => {
+                    Err(Violation::at(Rule::HostIpv4, host, 0))
+                }
+                Err(violation) => Err(violation),
+            },
+        }
     }
 
     /// The address, when the host is one.
@@ -171,7 +167,7 @@ impl fmt::Display for Host<'_> {
 
 /// What is wrong with a host that was not taken: an octet that no host has before anything that it leads to.
 #[cold]
-pub(crate) fn explained(host: &str, violation: Violation) -> Violation {
+fn explained(host: &str, violation: Violation) -> Violation {
     match chars::first_outside(host, HOST) {
         Some(at) if !host.starts_with('[') => foreign(host, at),
         _ => violation,
@@ -180,11 +176,11 @@ pub(crate) fn explained(host: &str, violation: Violation) -> Violation {
 
 /// The violation of an octet that no host name has.
 #[cold]
-pub(crate) fn foreign(host: &str, at: usize) -> Violation {
+fn foreign(host: &str, at: usize) -> Violation {
     // An address without its brackets is a common slip and deserves its own sentence.
-    let rule = match address::v6(host.as_bytes()) {
-        Some(_) => Rule::HostIpv6,
-        None => Rule::HostCharacter,
+    let rule = match host.parse::<Ipv6Addr>() {
+        Ok(_) => Rule::HostIpv6,
+        Err(_) => Rule::HostCharacter,
     };
     Violation::at(rule, host, at)
 }
@@ -194,28 +190,45 @@ const TOP: State = State::new(2);
 /// Behind the dot of such a label.
 const TOP_DOT: State = State::new(3);
 
-/// `hostname` without the limits of the DNS: `*( domainlabel "." ) toplabel [ "." ]`.
+/// In the last one of nothing but digits with dots between.
+const NUMBER: State = State::new(7);
+
+/// `hostname` without the limits of the DNS, `*( domainlabel "." ) toplabel [ "." ]`, and what may be an IPv4 address.
 static HOSTNAME: Automaton = {
     const TOP_HYPHEN: State = State::new(4);
     // A label that starts with a digit must have another one behind it.
     const OTHER: State = State::new(5);
     const OTHER_HYPHEN: State = State::new(6);
+    const OTHER_DOT: State = State::new(8);
+    const WRONG: State = State::new(9);
     const DIGITS: &[u8] = b"0123456789";
     Automaton::NOTHING
         .class(START, ALPHANUM, TOP)
-        .octets(START, DIGITS, OTHER)
+        .octets(START, DIGITS, NUMBER)
+        .class(NUMBER, ALPHANUM, OTHER)
+        .octets(NUMBER, DIGITS, NUMBER)
+        .octet(NUMBER, b'-', OTHER_HYPHEN)
+        .octet(NUMBER, b'.', START)
+        .octets(START, b"-.", WRONG)
         .class(TOP, ALPHANUM, TOP)
         .octet(TOP, b'-', TOP_HYPHEN)
         .octet(TOP, b'.', TOP_DOT)
         .class(TOP_HYPHEN, ALPHANUM, TOP)
         .octet(TOP_HYPHEN, b'-', TOP_HYPHEN)
+        .octet(TOP_HYPHEN, b'.', WRONG)
         .class(TOP_DOT, ALPHANUM, TOP)
         .octets(TOP_DOT, DIGITS, OTHER)
+        .octets(TOP_DOT, b"-.", WRONG)
         .class(OTHER, ALPHANUM, OTHER)
         .octet(OTHER, b'-', OTHER_HYPHEN)
-        .octet(OTHER, b'.', START)
+        .octet(OTHER, b'.', OTHER_DOT)
         .class(OTHER_HYPHEN, ALPHANUM, OTHER)
         .octet(OTHER_HYPHEN, b'-', OTHER_HYPHEN)
+        .octet(OTHER_HYPHEN, b'.', WRONG)
+        .class(OTHER_DOT, ALPHANUM, TOP)
+        .octets(OTHER_DOT, DIGITS, OTHER)
+        .octets(OTHER_DOT, b"-.", WRONG)
+        .class(WRONG, HOST, WRONG)
 };
 
 /// Checks a `hostname` with the limits of the DNS.
@@ -227,6 +240,7 @@ pub(crate) fn hostname(text: &str) -> Result<(), Violation> {
 }
 
 /// As [`hostname`], and slower where nothing is wrong.
+#[cold]
 fn hostname_by_rule(text: &str) -> Result<(), Violation> {
     let wrong = |(rule, at)| Err(Violation::at(rule, text, at));
     if text.is_empty() {
@@ -274,8 +288,11 @@ fn label_fault(text: &str, start: usize, end: usize) -> Option<(Rule, usize)> {
     }
 }
 
-fn three_colons(text: &str) -> Option<Ipv6Addr> {
-    let (head, tail) = text.split_once(":::")?;
+/// Reads an IPv6 address with `:::` for `::` at a place of a text, up to a `]`, and returns where that stands.
+#[cold]
+fn three_colons_at(text: &str, at: usize) -> Option<(Ipv6Addr, usize)> {
+    let (address, _) = text.get(at..)?.split_once(']')?;
+    let (head, tail) = address.split_once(":::")?;
     // The longest text of an IPv6 address has 45 octets.
     let mut buffer = [0; 45];
     let mut length = 0;
@@ -286,12 +303,11 @@ fn three_colons(text: &str) -> Option<Ipv6Addr> {
             .copy_from_slice(part.as_bytes());
         length = end;
     }
-    std::str::from_utf8(buffer.get(..length)?)
-        .ok()?
-        .parse()
-        .ok()
+    let text = std::str::from_utf8(buffer.get(..length)?).ok()?;
+    Some((text.parse().ok()?, at + address.len()))
 }
 
+#[cold]
 fn leading_zeros(text: &str) -> Option<Ipv4Addr> {
     let mut octets = [0; 4];
     let mut numbers = text.split('.');
@@ -321,27 +337,44 @@ pub fn port(text: &str) -> Result<u16, Violation> {
     }
 }
 
-/// Reads the `port` of a URI, up to its parameters or headers, and returns what follows it.
-pub(crate) fn port_at_front(text: &str) -> Result<(u16, &str), Violation> {
-    let (mut number, mut end) = (0_u16, 0);
-    for octet in text.bytes().take_while(u8::is_ascii_digit) {
-        // The largest value stands for all that are too large.
-        number = number
-            .saturating_mul(10)
-            .saturating_add(u16::from(octet - b'0'));
-        end += 1;
-    }
-    let (_, rest) = text.split_at_checked(end).unwrap_or((text, ""));
-    match rest.as_bytes().first() {
-        None | Some(b';' | b'?') if (1..u16::MAX).contains(&number) => Ok((number, rest)),
-        _ => {
-            let end = text.bytes().position(|octet| matches!(octet, b';' | b'?'));
-            let (digits, rest) = text
-                .split_at_checked(end.unwrap_or(text.len()))
-                .unwrap_or((text, ""));
-            Ok((port(digits)?, rest))
+/// Reads the `port` at a place of a URI, up to its parameters or headers, and returns what follows it. Offsets of violations
+/// count from the place.
+#[inline]
+pub(crate) fn port_at(text: &str, at: usize) -> Result<(u16, &str), Violation> {
+    let (number, length) = number_at(text.as_bytes(), at);
+    match text.get(at + length..) {
+        Some(rest) if number > 0 && matches!(rest.as_bytes(), [] | [b';' | b'?', ..]) => {
+            Ok((number, rest))
         }
+        _ => port_by_rule(text.get(at..).unwrap_or_default()),
     }
+}
+
+/// As [`port_at`], for ports that are wrong and for those of many zeros.
+#[cold]
+fn port_by_rule(text: &str) -> Result<(u16, &str), Violation> {
+    let end = text.bytes().position(|octet| matches!(octet, b';' | b'?'));
+    let (digits, rest) = text
+        .split_at_checked(end.unwrap_or(text.len()))
+        .unwrap_or((text, ""));
+    Ok((port(digits)?, rest))
+}
+
+/// The number of up to eight decimal digits, and how many they are; 0 when it is larger than a port.
+///
+/// How many digits a port has is chance: eight octets are taken as one word, whose halves, quarters and eighths are added.
+#[inline]
+fn number_at(text: &[u8], at: usize) -> (u16, usize) {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let word = chars::eight_at(text, at) ^ (EACH * 0x30);
+    // The highest bit of the first octet that is no digit; those behind it may have one or not.
+    let foreign = (word.wrapping_add(EACH * 0x76) | word) & (EACH * 0x80);
+    let bits = foreign.trailing_zeros() & !7;
+    let digits = word.checked_shl(64 - bits).unwrap_or(0);
+    let twos = digits.wrapping_mul(10).wrapping_add(digits >> 8) & 0x00ff_00ff_00ff_00ff;
+    let fours = twos.wrapping_mul(100).wrapping_add(twos >> 16) & 0x0000_ffff_0000_ffff;
+    let number = fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xffff_ffff;
+    (u16::try_from(number).unwrap_or(0), chars::offset(bits / 8))
 }
 
 /// Gives the canonical form of a domain: a host, in lower case, without a final dot.

@@ -43,6 +43,20 @@ impl Scheme {
             Self::Sips => "sips",
         }
     }
+
+    /// Reads the scheme and its colon from the front of a URI and returns what follows them.
+    #[inline]
+    fn at_front(text: &str) -> Result<(Self, &str), Violation> {
+        if let [b's' | b'S', b'i' | b'I', b'p' | b'P', behind @ ..] = text.as_bytes() {
+            let is_sips = matches!(behind, [b's' | b'S', ..]);
+            let colon = 3 + usize::from(is_sips);
+            if text.as_bytes().get(colon) == Some(&b':') {
+                let scheme = select_unpredictable(is_sips, Self::Sips, Self::Sip);
+                return Ok((scheme, split(text, colon + 1).1));
+            }
+        }
+        Err(Violation::at(Rule::UriScheme, text, 0))
+    }
 }
 
 impl fmt::Display for Scheme {
@@ -121,73 +135,43 @@ impl<'a> SipUri<'a> {
     }
 
     fn read(text: &'a str, mode: Mode) -> Result<Self, Violation> {
+        let (scheme, behind_scheme) = Scheme::at_front(text)?;
+        let (user, password, rest) = userinfo_at_front(behind_scheme);
         // Each step takes a part from the front: what is left is always an end of the text.
-        let offset = |rest: &str| text.len() - rest.len();
-        let (scheme, length) = match text.as_bytes() {
-            [b's' | b'S', b'i' | b'I', b'p' | b'P', after @ ..] => {
-                let is_sips = matches!(after, [b's' | b'S', ..]);
-                let length = 3 + usize::from(is_sips);
-                if text.as_bytes().get(length) != Some(&b':') {
-                    return Err(Violation::at(Rule::UriScheme, text, 0));
-                }
-                (
-                    select_unpredictable(is_sips, Scheme::Sips, Scheme::Sip),
-                    length + 1,
-                )
-            }
-            _ => return Err(Violation::at(Rule::UriScheme, text, 0)),
+        let place = |behind: &str| text.len() - behind.len();
+        let wrong = |behind: &str, violation: Violation| {
+            with_userinfo(text, behind_scheme, rest, violation.moved(place(behind)))
         };
-        let (_, rest) = split(text, length);
-        // An `@` cannot occur after the userinfo, whereas `;` and `?` can occur in it.
-        let ((name, password), rest) = match memrchr(b'@', rest.as_bytes()) {
-            None => ((None, None), rest),
-            Some(at) => {
-                let (info, after) = split(rest, at);
-                let (name, password) = userinfo(info).map_err(|v| v.moved(offset(rest)))?;
-                ((Some(name), password), after.get(1..).unwrap_or_default())
+        let (host, behind) = Host::take(text, place(rest), mode).map_err(|v| wrong(rest, v))?;
+        if !matches!(first(behind), None | Some(b':' | b';' | b'?')) {
+            return Err(wrong(behind, Violation::at(Rule::UriAfterHost, behind, 0)));
+        }
+        let (port, behind) = match behind.strip_prefix(':') {
+            None => (None, behind),
+            Some(port) => {
+                let (port, behind) =
+                    host::port_at(text, place(port)).map_err(|v| wrong(port, v))?;
+                (Some(port), behind)
             }
         };
-        let (host, after) = match Host::take(rest, mode) {
-            Ok((host, after)) if matches!(first(after), None | Some(b':' | b';' | b'?')) => {
-                (host, after)
-            }
-            Ok((Host::V6(_), after)) => {
-                return Err(Violation::at(Rule::UriAfterHost, text, offset(after)));
-            }
-            Ok((Host::Name(_) | Host::V4(_), after)) => {
-                let at = rest.len() - after.len();
-                return Err(host::foreign(host_part(rest), at).moved(offset(rest)));
-            }
-            Err(violation) => {
-                return Err(host::explained(host_part(rest), violation).moved(offset(rest)));
-            }
-        };
-        let (number, rest) = match after.strip_prefix(':') {
-            None => (None, after),
-            Some(after) => {
-                let (number, rest) =
-                    host::port_at_front(after).map_err(|v| v.moved(offset(after)))?;
-                (Some(number), rest)
-            }
-        };
-        let (parameters, rest) = match rest.strip_prefix(';') {
-            None => ("", rest),
+        let (parameters, behind) = match behind.strip_prefix(';') {
+            None => ("", behind),
             Some(parameters) => {
-                let length = parameters_check(parameters, mode, scheme)
-                    .map_err(|v| v.moved(offset(parameters)))?;
+                let length = parameters_check(text, place(parameters), mode, scheme)
+                    .map_err(|v| wrong(parameters, v))?;
                 split(parameters, length)
             }
         };
-        let headers = rest.strip_prefix('?');
+        let headers = behind.strip_prefix('?');
         if let Some(headers) = headers {
-            headers_check(headers).map_err(|v| v.moved(offset(headers)))?;
+            headers_check(headers).map_err(|v| wrong(headers, v))?;
         }
         Ok(Self {
             scheme,
-            user: name,
+            user,
             password,
             host,
-            port: number,
+            port,
             parameters,
             headers: headers.unwrap_or_default(),
         })
@@ -442,21 +426,42 @@ static USERINFO: Automaton = {
         .escape(PASSWORD_END, PASSWORD_ESCAPE, PASSWORD_END)
 };
 
-/// Checks a `userinfo` without its `@` and returns user and password.
-fn userinfo(text: &str) -> Result<(&str, Option<&str>), Violation> {
-    match USERINFO.front(text.as_bytes()) {
-        (USER_END, end) if end == text.len() => Ok((text, None)),
-        (PASSWORD_END, end) if end == text.len() => {
-            let colon = text.bytes().position(|octet| octet == b':');
-            let (name, password) = split(text, colon.unwrap_or(end));
-            Ok((name, password.get(1..)))
-        }
-        _ => userinfo_by_rule(text),
+/// Takes a `userinfo` and its `@` from the front of a text, if they are there: user, password, and what follows.
+#[inline]
+fn userinfo_at_front(text: &str) -> (Option<&str>, Option<&str>, &str) {
+    let (state, end) = USERINFO.front(text.as_bytes());
+    if text.as_bytes().get(end) != Some(&b'@') || !matches!(state, USER_END | PASSWORD_END) {
+        return (None, None, text);
+    }
+    let (userinfo, behind) = split(text, end);
+    let behind = behind.get(1..).unwrap_or_default();
+    if state == USER_END {
+        return (Some(userinfo), None, behind);
+    }
+    let colon = userinfo.bytes().position(|octet| octet == b':');
+    let (user, password) = split(userinfo, colon.unwrap_or(end));
+    (Some(user), password.get(1..), behind)
+}
+
+/// What is wrong with a URI when `violation` is, with `rest` taken for what stands behind the userinfo.
+#[cold]
+fn with_userinfo(text: &str, behind_scheme: &str, rest: &str, violation: Violation) -> Violation {
+    // An `@` cannot occur behind the userinfo. If there is one, then the userinfo reaches to the last of them, and something
+    // in it is wrong: else it would have been taken.
+    let Some(end) = memrchr(b'@', rest.as_bytes()) else {
+        return violation;
+    };
+    let start = text.len() - behind_scheme.len();
+    let userinfo = text.get(start..text.len() - rest.len() + end);
+    match userinfo.map(userinfo_by_rule) {
+        Some(Err(violation)) => violation.moved(start),
+        _ => violation,
     }
 }
 
-/// As [`userinfo`], and slower where nothing is wrong.
-fn userinfo_by_rule(text: &str) -> Result<(&str, Option<&str>), Violation> {
+/// Checks a `userinfo` without its `@`.
+#[cold]
+fn userinfo_by_rule(text: &str) -> Result<(), Violation> {
     let end = chars::first_foreign(text.as_bytes(), UNRESERVED | USER).unwrap_or(text.len());
     let (name, rest) = split(text, end);
     if name.is_empty() {
@@ -464,21 +469,10 @@ fn userinfo_by_rule(text: &str) -> Result<(&str, Option<&str>), Violation> {
         user(text.split(':').next().unwrap_or_default())?;
     }
     match rest.strip_prefix(':') {
-        Some(password) => {
-            uri_password(password).map_err(|v| v.moved(end + 1))?;
-            Ok((name, Some(password)))
-        }
-        None if rest.is_empty() => Ok((name, None)),
+        Some(password) => uri_password(password).map_err(|v| v.moved(end + 1)),
+        None if rest.is_empty() => Ok(()),
         None => Err(foreign(text, end, Rule::UserCharacter)),
     }
-}
-
-/// What stands where a host is expected.
-fn host_part(text: &str) -> &str {
-    let end = text
-        .bytes()
-        .position(|octet| matches!(octet, b':' | b';' | b'?'));
-    split(text, end.unwrap_or(text.len())).0
 }
 
 fn first(text: &str) -> Option<u8> {
@@ -523,21 +517,44 @@ impl Known {
     }
 
     fn of(name: &str) -> Option<Self> {
-        // Of a known length, a comparison is a few instructions without a loop.
-        fn is<const N: usize>(name: &str, spelling: &[u8; N]) -> bool {
-            let name: Option<&[u8; N]> = name.as_bytes().as_array();
-            name.is_some_and(|name| name.map(|octet| octet.to_ascii_lowercase()) == *spelling)
+        Self::at(name.as_bytes(), 0, name.len())
+    }
+
+    /// The parameter whose name stands at a place of a text. Which one it is, is chance: the name is compared with all of them
+    /// as a number, without a branch.
+    #[inline]
+    fn at(text: &[u8], start: usize, length: usize) -> Option<Self> {
+        /// A name as a number, its first octet lowest.
+        const fn number(name: &[u8]) -> u128 {
+            let mut octets = [0; 16];
+            octets.split_at_mut(name.len()).0.copy_from_slice(name);
+            u128::from_le_bytes(octets)
         }
-        let (known, is_known) = match name.len() {
-            2 => (Self::Lr, is(name, b"lr")),
-            3 => (Self::Ttl, is(name, b"ttl")),
-            4 => (Self::User, is(name, b"user")),
-            5 => (Self::Maddr, is(name, b"maddr")),
-            6 => (Self::Method, is(name, b"method")),
-            9 => (Self::Transport, is(name, b"transport")),
-            _ => return None,
-        };
-        is_known.then_some(known)
+        const ALL: [(u128, Known); 6] = [
+            (number(b"transport"), Known::Transport),
+            (number(b"user"), Known::User),
+            (number(b"method"), Known::Method),
+            (number(b"ttl"), Known::Ttl),
+            (number(b"maddr"), Known::Maddr),
+            (number(b"lr"), Known::Lr),
+        ];
+        // This bit makes an upper-case letter a lower-case one, and of nothing else a letter.
+        const LOWER_CASE: u128 = u128::MAX / 0xff * 0x20;
+        let bits = u32::try_from(8 * length).ok()?;
+        // The sixteen octets before the end of the name; those before the name are shifted out.
+        let before = text.get(..start + length)?;
+        let sixteen = before.last_chunk().copied().unwrap_or_else(|| {
+            let mut sixteen = [0; 16];
+            for (to, from) in sixteen.iter_mut().rev().zip(before.iter().rev()) {
+                *to = *from;
+            }
+            sixteen
+        });
+        let name = u128::from_le_bytes(sixteen) | LOWER_CASE;
+        let name = name.checked_shr(128_u32.checked_sub(bits)?)?;
+        ALL.iter().fold(None, |found, (spelling, known)| {
+            select_unpredictable(name == *spelling, Some(*known), found)
+        })
     }
 
     /// Whether the value is of the parameter's own production. A `%` may stand in a token by the grammar, but
@@ -575,7 +592,8 @@ const PARAMETER_NAME: State = State::new(2);
 /// In the value of a parameter, behind a character.
 const PARAMETER_VALUE: State = State::new(3);
 
-/// `other-param *( ";" other-param )`, with a mark at the end of each name and value.
+/// `other-param *( ";" other-param )`, with a first mark at the end of each name and value,
+/// and a second one at what no token of ours has.
 static PARAMETERS: Automaton = {
     const EQUALS: State = State::new(4);
     const NAME_ESCAPE: [State; 2] = [State::new(5), State::new(6)];
@@ -592,21 +610,25 @@ static PARAMETERS: Automaton = {
         .class(PARAMETER_VALUE, UNRESERVED | PARAM, PARAMETER_VALUE)
         .escape(PARAMETER_VALUE, VALUE_ESCAPE, PARAMETER_VALUE)
         .octet(PARAMETER_VALUE, b';', START)
-        .marked(b"=;")
+        .marked(0, b"=;")
+        .marked(1, b"%[]/:&$()")
 };
 
-/// Checks the parameters after the first `;` and returns their length, up to the headers.
-fn parameters_check(text: &str, mode: Mode, scheme: Scheme) -> Result<usize, Violation> {
-    match parameters_at_once(text, mode, scheme) {
+/// Checks the parameters at a place of a URI, behind the first `;`, and returns their length, up to the headers. Offsets of
+/// violations count from the place.
+fn parameters_check(uri: &str, at: usize, mode: Mode, scheme: Scheme) -> Result<usize, Violation> {
+    match parameters_at_once(uri, at, mode, scheme) {
         Some(length) => Ok(length),
-        None => parameters_by_rule(text, mode, scheme),
+        None => parameters_by_rule(uri.get(at..).unwrap_or_default(), mode, scheme),
     }
 }
 
 /// The length of parameters in which nothing is wrong. What is rare is left to [`parameters_by_rule`]: long parameters, names
 /// that look alike, and the characters that only a `token` has.
-fn parameters_at_once(text: &str, mode: Mode, scheme: Scheme) -> Option<usize> {
-    let (state, length, mut ends) = PARAMETERS.front_and_marks(text.as_bytes());
+#[inline]
+fn parameters_at_once(uri: &str, at: usize, mode: Mode, scheme: Scheme) -> Option<usize> {
+    let text = uri.get(at..).unwrap_or_default();
+    let (state, length, [ends, not_token]) = PARAMETERS.front_and_marks(text.as_bytes());
     // So few octets have a bit each, and cannot be too many parameters.
     if length >= 2 * URI_PARAMETERS_MAX
         || !matches!(state, PARAMETER_NAME | PARAMETER_VALUE)
@@ -614,38 +636,54 @@ fn parameters_at_once(text: &str, mode: Mode, scheme: Scheme) -> Option<usize> {
     {
         return None;
     }
+    // The end of the last one is an end, too.
+    let mut ends = ends | 1 << length;
+    let mut next_end = || {
+        let end = chars::offset(ends.trailing_zeros());
+        ends &= ends.wrapping_sub(1);
+        end
+    };
     let mut seen = Names::default();
     let mut start = 0;
-    let mut next = || {
-        let end = usize::try_from(ends.trailing_zeros()).map_or(length, |end| end.min(length));
-        ends &= ends.wrapping_sub(1);
-        let part = text.get(start..end).unwrap_or_default();
-        start = end + 1;
-        (part, end)
-    };
     loop {
-        let (name, mut end) = next();
-        let mut value = None;
-        if text.as_bytes().get(end) == Some(&b'=') {
-            let (part, after) = next();
-            (value, end) = (Some(part), after);
+        let name_end = next_end();
+        let has_value = text.as_bytes().get(name_end) == Some(&b'=');
+        let end = if has_value { next_end() } else { name_end };
+        if mode == Mode::Strict {
+            let known = Known::at(uri.as_bytes(), at + start, name_end - start);
+            // Of the 64 bits those from the `=` to the end.
+            let is_token = has_value && not_token >> name_end << (64 - (end - name_end)) == 0;
+            // Which parameters a URI has is chance: this is arithmetic, and only what is rare a branch.
+            let is_wrong = (known.is_some_and(Known::is_token) & !is_token)
+                | ((known == Some(Known::Lr)) & has_value);
+            let is_rare = matches!(known, Some(Known::Ttl | Known::Maddr))
+                | ((known == Some(Known::Transport)) & (scheme == Scheme::Sips));
+            let is_fault = |known: Known| {
+                let value = if has_value {
+                    text.get(name_end + 1..end)
+                } else {
+                    None
+                };
+                known.fault(value, scheme).is_some()
+            };
+            if is_wrong || (is_rare && known.is_some_and(is_fault)) {
+                return None;
+            }
         }
-        if mode == Mode::Strict
-            && let Some(known) = Known::of(name)
-            && known.fault(value, scheme).is_some()
-        {
+        let is_last = end == length;
+        let is_alone = is_last && start == 0;
+        if !is_alone && seen.may_have(text.get(start..name_end).unwrap_or_default()) {
             return None;
         }
-        if seen.may_have(name) {
-            return None;
-        }
-        if end == length {
+        if is_last {
             return Some(length);
         }
+        start = end + 1;
     }
 }
 
 /// As [`parameters_check`], and slower where nothing is wrong.
+#[cold]
 fn parameters_by_rule(text: &str, mode: Mode, scheme: Scheme) -> Result<usize, Violation> {
     let mut at = 0;
     let mut seen = Names::default();
@@ -766,24 +804,30 @@ static HEADERS: Automaton = {
         .octet(HEADER_VALUE, b'&', START)
 };
 
+/// Shorter headers cannot be too many: each has a name, a `=` and an `&`.
+const HEADERS_OCTETS_SAFE: usize = 3 * URI_HEADERS_MAX;
+
 /// Checks the headers after the `?`.
 fn headers_check(text: &str) -> Result<(), Violation> {
     let (state, end) = HEADERS.front(text.as_bytes());
-    // Each header has a name, a `=` and an `&`: in a short text there cannot be too many.
-    if end >= 3 * URI_HEADERS_MAX {
-        let mut headers = text
-            .bytes()
-            .take(end)
-            .enumerate()
-            .filter(|(_, octet)| *octet == b'&');
+    if end == text.len() && state == HEADER_VALUE && end < HEADERS_OCTETS_SAFE {
+        return Ok(());
+    }
+    headers_by_rule(text, state, end)
+}
+
+/// As [`headers_check`], for headers that are wrong or long: those from `end` on are not read, and `state` is that before it.
+#[cold]
+fn headers_by_rule(text: &str, state: State, end: usize) -> Result<(), Violation> {
+    if end >= HEADERS_OCTETS_SAFE {
+        let separators = text.bytes().take(end).enumerate();
+        let mut headers = separators.filter(|(_, octet)| *octet == b'&');
         if let Some((at, _)) = headers.nth(URI_HEADERS_MAX - 1) {
             return Err(Violation::at(Rule::UriHeadersTooMany, text, at + 1));
         }
     }
-    if end == text.len() && state == HEADER_VALUE {
-        return Ok(());
-    }
     let at = match state {
+        HEADER_VALUE if end == text.len() => return Ok(()),
         // An escape that is not whole is wrong at its `%`.
         HEADER_NAME_PERCENT | HEADER_VALUE_PERCENT => end - 1,
         HEADER_NAME_DIGIT | HEADER_VALUE_DIGIT => end - 2,
