@@ -402,6 +402,56 @@ const MUTATIONS: &[Case] = &[
         },
     },
     Case {
+        field: "deleteMessage",
+        without: Without::Forbidden("messages.delete"),
+        ask: |ids| {
+            format!(
+                "deleteMessage(input: {{ id: \"{}\" }}) {{ deletedMessageId chat {{ peer }} userErrors {{ code field message }} }}",
+                ids.message
+            )
+        },
+    },
+    Case {
+        field: "markChat",
+        without: Without::Forbidden("chats.update"),
+        ask: |ids| {
+            format!(
+                "markChat(input: {{ id: \"{}\" }}) {{ markedCount chat {{ peer }} userErrors {{ code field message }} }}",
+                ids.chat
+            )
+        },
+    },
+    Case {
+        field: "deleteChatMessages",
+        without: Without::Forbidden("chats.delete"),
+        ask: |ids| {
+            format!(
+                "deleteChatMessages(input: {{ id: \"{}\" }}) {{ deletedCount chat {{ peer }} userErrors {{ code field message }} }}",
+                ids.chat
+            )
+        },
+    },
+    Case {
+        field: "setComposing",
+        without: Without::Forbidden("messages.create"),
+        ask: |ids| {
+            format!(
+                "setComposing(input: {{ chatId: \"{}\" }}) {{ active userErrors {{ code field message }} }}",
+                ids.chat
+            )
+        },
+    },
+    Case {
+        field: "deleteChat",
+        without: Without::Forbidden("chats.delete"),
+        ask: |ids| {
+            format!(
+                "deleteChat(input: {{ id: \"{}\" }}) {{ deletedChatId userErrors {{ code field message }} }}",
+                ids.chat
+            )
+        },
+    },
+    Case {
         field: "createApiToken",
         without: Without::Forbidden("tokens.create"),
         ask: |ids| {
@@ -440,6 +490,11 @@ const SUBSCRIPTIONS: &[Case] = &[
                 ids.endpoint
             )
         },
+    },
+    Case {
+        field: "composing",
+        without: Without::Forbidden("chats.read"),
+        ask: |ids| format!("composing(chatIds: [\"{}\"]) {{ peer active }}", ids.chat),
     },
 ];
 
@@ -500,7 +555,7 @@ impl Stage {
             endpoint_token: text(&endpoint_token["endpointToken"]["id"]),
         };
         // No field of the schema asks for this scope.
-        let powerless = server.token_create("acme", "chats.delete", &[]).await;
+        let powerless = server.token_create("acme", "endpoints.secrets", &[]).await;
         server.cli(&["account", "create", "rival"]).await;
         let rival = server.token_create("rival", ALL_SCOPES, &[]).await;
         let bound = server.token_create("acme", ALL_SCOPES, &[&alice.id]).await;

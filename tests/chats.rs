@@ -3,6 +3,7 @@
 use crate::harness::graphql::{code, list, text};
 use crate::harness::world::CHAT;
 use crate::harness::{Feed, Phone, Value, World, both_backends, json};
+use futures_util::future::{join, join_all};
 
 both_backends! {
     /// One chat for one peer, in both directions; another peer has another.
@@ -99,6 +100,149 @@ both_backends! {
         assert_eq!((&info["hasNextPage"], &info["hasPreviousPage"]), (&json!(false), &json!(true)));
     }
 
+    /// Marking a chat marks what came in to it, and nothing else.
+    async fn f126_marking_a_chat_marks_all_of_it(database: Database) {
+        let world = World::start(&database).await;
+        let carol = world.api.endpoint_create(&world.domain, "carol").await;
+        let World { api, alice, bob, .. } = &world;
+        for i in 0..3 {
+            api.send(bob, alice, &format!("text {i}")).await;
+        }
+        api.send(&carol, alice, "another").await;
+        api.send(alice, bob, "own").await;
+        let unread = |chats: Vec<Value>| chats.iter().map(|c| (text(&c["peer"]), c["unreadCount"].as_i64().unwrap())).collect::<Vec<_>>();
+        let both = |bobs: i64| vec![("bob@example.test".to_owned(), bobs), ("carol@example.test".to_owned(), 1)];
+        let chat = api.chats(json!({ "peer": "bob@example.test", "endpointId": alice.id })).await[0]["id"].clone();
+        let select = "markedCount replayed chat { unreadCount }";
+        let mut feed = Feed::open(&world.server, &api.event_cursor().await).await;
+        for (read, marked, left) in [(true, 3, 0), (true, 0, 0), (false, 3, 3), (true, 3, 0)] {
+            let payload = api.mutate("markChat", select, json!({ "id": chat, "read": read })).await;
+            assert_eq!((&payload["markedCount"], &payload["chat"]["unreadCount"]), (&json!(marked), &json!(left)), "{payload}");
+            assert_eq!(unread(api.chats(json!({ "endpointId": alice.id })).await), both(left));
+            let incoming = api.messages(json!({ "chatId": chat, "direction": "IN" })).await;
+            assert!(incoming.iter().all(|m| m["read"] == read), "{incoming:?}");
+            if marked > 0 {
+                let event = feed.next("CHAT_UPDATED").await;
+                assert_eq!((&event["changedChatId"], &event["unreadCount"]), (&chat, &json!(left)));
+            }
+        }
+        assert!(api.messages(json!({ "chatId": chat, "direction": "OUT" })).await.iter().all(|m| m["read"] == true));
+        let input = json!({ "id": chat, "read": false, "idempotencyKey": "once" });
+        assert_eq!(api.mutate("markChat", select, input.clone()).await["markedCount"], 3);
+        api.mutate("markChat", select, json!({ "id": chat })).await;
+        let again = api.mutate("markChat", select, input).await;
+        assert_eq!((&again["replayed"], &again["markedCount"], &again["chat"]["unreadCount"]), (&json!(true), &Value::Null, &json!(0)));
+        let other = json!({ "id": chat, "read": true, "idempotencyKey": "once" });
+        api.refused_at("markChat", other, "IDEMPOTENCY_KEY_REUSED", "idempotencyKey").await;
+    }
+
+    /// What came after the message up to which a chat is marked stays unread, also when much comes in meanwhile.
+    async fn h167_marking_up_to_a_message_leaves_the_later_ones(database: Database) {
+        let world = World::start(&database).await;
+        let World { api, alice, bob, .. } = &world;
+        for i in 0..4 {
+            api.send(bob, alice, &format!("early {i}")).await;
+        }
+        let incoming = api.messages(json!({ "endpointId": alice.id })).await;
+        let (chat, second) = (&incoming[0]["chatId"], &incoming[2]["id"]);
+        let sends = join_all((0..100).map(|i| async move { api.send(bob, alice, &format!("late {i}")).await }));
+        let marks = join_all((0..10).map(|_| api.mutate("markChat", "markedCount", json!({ "id": chat, "upToMessageId": second }))));
+        let (_, marks) = join(sends, marks).await;
+        let marked: i64 = marks.iter().map(|m| m["markedCount"].as_i64().unwrap()).sum();
+        assert_eq!(marked, 2, "{marks:?}");
+        let unread = api.messages(json!({ "chatId": chat, "read": false })).await;
+        assert_eq!(unread.len(), 102);
+        assert!(unread.iter().all(|m| m["body"] != "early 0" && m["body"] != "early 1"));
+        let counts = api.chats(json!({ "endpointId": alice.id })).await[0].clone();
+        assert_eq!((&counts["unreadCount"], &counts["messageCount"]), (&json!(102), &json!(104)));
+        let other = api.send(alice, bob, "elsewhere").await;
+        let bobs = api.messages(json!({ "endpointId": bob.id, "direction": "IN" })).await;
+        api.refused_at("markChat", json!({ "id": chat, "upToMessageId": bobs[0]["id"] }), "NOT_FOUND", "upToMessageId").await;
+        // A sent message is a place in the chat too.
+        assert_eq!(api.mutate("markChat", "markedCount", json!({ "id": chat, "upToMessageId": other["id"] })).await["markedCount"], 102);
+    }
+
+    /// Deleting its messages leaves an empty chat; deleting it makes room for another.
+    async fn f127_a_chat_is_emptied_and_deleted(database: Database) {
+        let world = World::start(&database).await;
+        let World { server, api, alice, bob, .. } = &world;
+        let start = api.event_cursor().await;
+        let mut feed = Feed::open(server, &start).await;
+        for i in 0..3 {
+            api.send(bob, alice, &format!("text {i}")).await;
+        }
+        let chat = api.chats(json!({ "endpointId": alice.id })).await[0]["id"].clone();
+        let select = "deletedCount replayed chat { unreadCount messageCount lastMessage { id } messages { totalCount } }";
+        let empty = json!({ "unreadCount": 0, "messageCount": 0, "lastMessage": null, "messages": { "totalCount": 0 } });
+        let input = json!({ "id": chat, "idempotencyKey": "once" });
+        let payload = api.mutate("deleteChatMessages", select, input.clone()).await;
+        assert_eq!((&payload["deletedCount"], &payload["chat"]), (&json!(3), &empty), "{payload}");
+        let again = api.mutate("deleteChatMessages", select, input).await;
+        assert_eq!((&again["replayed"], &again["deletedCount"]), (&json!(true), &Value::Null));
+        assert_eq!(api.mutate("deleteChatMessages", select, json!({ "id": chat })).await["deletedCount"], 0);
+        assert_eq!(api.chats(json!({ "endpointId": alice.id })).await.len(), 1, "it is still listed");
+        assert_eq!(api.messages(json!({ "endpointId": alice.id })).await.len(), 0);
+        assert_eq!(api.messages(json!({ "endpointId": bob.id })).await.len(), 3, "the other side keeps its own");
+        let event = feed.until("the chat being empty", |e| e["type"] == "CHAT_UPDATED" && e["lastMessageId"].is_null()).await;
+        assert_eq!((&event["changedChatId"], &event["unreadCount"]), (&chat, &json!(0)));
+        // The texts are gone from the log, of alice's events alone.
+        let filter = json!({ "types": ["MESSAGE_IN", "MESSAGE_OUT"] });
+        let mut again = Feed::open_with(server, &server.token, &start, filter).await;
+        for _ in 0..3 {
+            assert!(again.next("MESSAGE_OUT").await["text"].is_string());
+            assert_eq!(again.next("MESSAGE_IN").await["text"], Value::Null);
+        }
+        // What comes afterwards is there.
+        api.send(bob, alice, "afterwards").await;
+        let counts = api.chats(json!({ "endpointId": alice.id })).await[0].clone();
+        assert_eq!((&counts["id"], &counts["unreadCount"], &counts["messageCount"], &counts["lastMessage"]["body"]), (&chat, &json!(1), &json!(1), &json!("afterwards")));
+        let payload = api.mutate("deleteChat", "deletedChatId", json!({ "id": chat })).await;
+        assert_eq!(payload["deletedChatId"], chat);
+        let event = feed.next("CHAT_DELETED").await;
+        assert_eq!((&event["changedChatId"], &event["endpointId"]), (&chat, &json!(alice.id)));
+        let absent = api.gql("query($id: ID!) { chat(id: $id) { id } }", json!({ "id": chat })).await;
+        assert_eq!(code(&absent), Some("NOT_FOUND"), "{absent}");
+        api.refused_at("deleteChat", json!({ "id": chat }), "NOT_FOUND", "id").await;
+        assert_eq!(api.messages(json!({ "endpointId": alice.id })).await.len(), 0);
+        let anew = api.send(alice, bob, "anew").await;
+        assert_ne!(anew["chatId"], chat);
+        assert_eq!(api.bodies(json!({ "chatId": anew["chatId"] })).await, ["anew"]);
+    }
+
+    /// Sends, marks and deletions of one chat at one time leave counts that are those of its messages.
+    async fn counts_are_right_when_all_happens_at_once(database: Database) {
+        let world = World::start(&database).await;
+        let World { api, alice, bob, .. } = &world;
+        for i in 0..20 {
+            api.send(bob, alice, &format!("early {i}")).await;
+        }
+        let incoming = api.messages(json!({ "endpointId": alice.id })).await;
+        let chat = &incoming[0]["chatId"];
+        let sends = join_all((0..30).map(|i| async move { api.send(bob, alice, &format!("late {i}")).await }));
+        let marks = join_all(incoming.iter().take(10).map(|m| api.mutate("markMessage", "replayed", json!({ "id": m["id"] }))));
+        let deletions = join_all(incoming.iter().skip(5).take(10).map(|m| api.mutate("deleteMessage", "replayed", json!({ "id": m["id"] }))));
+        let whole = join_all([true, false, true].map(|read| api.mutate("markChat", "markedCount", json!({ "id": chat, "read": read }))));
+        join(join(sends, marks), join(deletions, whole)).await;
+        let (all, unread) = (api.messages(json!({ "chatId": chat })).await, api.messages(json!({ "chatId": chat, "read": false })).await);
+        assert_eq!(all.len(), 40);
+        let counts = api.chats(json!({ "endpointId": alice.id })).await[0].clone();
+        assert_eq!((&counts["messageCount"], &counts["unreadCount"], &counts["lastMessage"]["id"]), (&json!(40), &json!(unread.len()), &all[0]["id"]));
+    }
+
+    /// Chats that changed in a time.
+    async fn f119_chats_are_filtered_by_their_last_change(database: Database) {
+        let world = World::start(&database).await;
+        let carol = world.api.endpoint_create(&world.domain, "carol").await;
+        let World { api, alice, bob, .. } = &world;
+        api.send(alice, bob, "one").await;
+        api.send(alice, &carol, "two").await;
+        let chats = api.chats(json!({ "endpointId": alice.id })).await;
+        let at = &chats[0]["updatedAt"];
+        let peers = |filter: Value| async move { api.chats(filter).await.iter().map(|c| text(&c["peer"])).collect::<Vec<_>>() };
+        assert_eq!(peers(json!({ "endpointId": alice.id, "updatedAt": { "from": at } })).await, ["carol@example.test"]);
+        assert_eq!(peers(json!({ "endpointId": alice.id, "updatedAt": { "to": at } })).await, ["bob@example.test"]);
+    }
+
     /// Unknown and foreign chats.
     async fn f128_an_unknown_chat_is_not_found(database: Database) {
         let world = World::start(&database).await;
@@ -119,6 +263,12 @@ both_backends! {
         let errors = bound.refused("sendMessage", input).await;
         assert!(errors.iter().all(|e| e["code"] == "NOT_FOUND"), "{errors:?}");
         assert_eq!(world.api.messages(json!({ "chatId": "nonsense" })).await.len(), 0);
+        for field in ["markChat", "deleteChatMessages", "deleteChat"] {
+            for (api, id) in [(&world.api, json!("nonsense")), (&bound, sent["chatId"].clone())] {
+                api.refused_at(field, json!({ "id": id }), "NOT_FOUND", "id").await;
+            }
+        }
+        assert_eq!(world.api.chats(json!({})).await.len(), 2);
     }
 
     /// A chat tells of its changes, with the counts as they were.

@@ -306,8 +306,56 @@ both_backends! {
             assert_eq!(code(&absent), Some("NOT_FOUND"), "{absent}");
             assert_eq!(api.gql(query, json!({ "id": incoming })).await, absent);
             api.refused_at("markMessage", json!({ "id": incoming }), "NOT_FOUND", "id").await;
+            api.refused_at("deleteMessage", json!({ "id": incoming }), "NOT_FOUND", "id").await;
         }
         assert_eq!(world.api.message(&incoming).await["read"], false);
+    }
+
+    /// A deleted message is gone everywhere, with its text; the other side keeps its own.
+    async fn f122_a_deleted_message_is_gone_everywhere(database: Database) {
+        let world = World::start(&database).await;
+        let World { server, api, alice, bob, .. } = &world;
+        let start = api.event_cursor().await;
+        let mut feed = Feed::open(server, &start).await;
+        let mut device = Phone::udp(server, bob).await;
+        device.come_online().await;
+        let mut phone = Phone::udp(server, alice).await;
+        assert_eq!(phone.message(&bob.uri(), "first words").await.status(), 202);
+        device.take_message().await;
+        let first = api.messages(json!({ "endpointId": alice.id })).await[0].clone();
+        api.message_is(&text(&first["id"]), "SENT").await;
+        let last = api.send(alice, bob, "last words").await;
+        device.take_message().await;
+        api.message_is(&text(&last["id"]), "SENT").await;
+        let select = "deletedMessageId replayed chat { unreadCount messageCount lastMessage { body } }";
+        let input = json!({ "id": last["id"], "idempotencyKey": "once" });
+        let payload = api.mutate("deleteMessage", select, input.clone()).await;
+        let chat = json!({ "unreadCount": 0, "messageCount": 1, "lastMessage": { "body": "first words" } });
+        assert_eq!((&payload["deletedMessageId"], &payload["chat"]), (&last["id"], &chat), "{payload}");
+        let again = api.mutate("deleteMessage", select, input).await;
+        assert_eq!((&again["deletedMessageId"], &again["replayed"], &again["chat"]), (&last["id"], &json!(true), &chat));
+        api.refused_at("deleteMessage", json!({ "id": last["id"] }), "NOT_FOUND", "id").await;
+        api.refused_at("markMessage", json!({ "id": last["id"] }), "NOT_FOUND", "id").await;
+        let absent = api.gql("query($id: ID!) { message(id: $id) { id } }", json!({ "id": last["id"] })).await;
+        assert_eq!(code(&absent), Some("NOT_FOUND"), "{absent}");
+        assert_eq!(api.bodies(json!({ "endpointId": alice.id })).await, ["first words"]);
+        assert_eq!(api.bodies(json!({ "endpointId": bob.id })).await, ["last words", "first words"]);
+        let event = feed.next("MESSAGE_DELETED").await;
+        assert_eq!((&event["messageId"], &event["chatId"], &event["endpointId"]), (&last["id"], &last["chatId"], &json!(alice.id)));
+        // The device's message too, with what told of it; an unread one is counted out.
+        api.mutate("deleteMessage", "replayed", json!({ "id": first["id"] })).await;
+        let incoming = api.messages(json!({ "endpointId": bob.id })).await;
+        let payload = api.mutate("deleteMessage", select, json!({ "id": incoming[0]["id"] })).await;
+        assert_eq!(payload["chat"], json!({ "unreadCount": 1, "messageCount": 1, "lastMessage": { "body": "first words" } }));
+        // Whoever reads the log again reads no text of what was deleted.
+        let events = events_of(server, &start, &last["id"]).await;
+        let told: Vec<(&Value, &Value)> = events.iter().map(|e| (&e["type"], &e["text"])).collect();
+        let null = &Value::Null;
+        assert_eq!(told, [(&json!("MESSAGE_OUT"), null), (&json!("MESSAGE_OUT_STATUS"), null), (&json!("MESSAGE_DELETED"), null)], "{events:?}");
+        let mut feed = Feed::open(server, &start).await;
+        assert_eq!(feed.next("TEXT_MESSAGE_RECEIVED").await["body"], Value::Null);
+        assert_eq!(feed.next("MESSAGE_OUT").await["text"], Value::Null);
+        assert_eq!(feed.next("MESSAGE_IN").await["text"], "first words", "bob keeps his");
     }
 
     /// What comes in raises message-in.
@@ -517,6 +565,26 @@ both_backends! {
                 json!({ "input": { "id": sent["id"] } }),
                 "messages.update",
             ),
+            (
+                "mutation($input: DeleteMessageInput!) { deleteMessage(input: $input) { replayed } }",
+                json!({ "input": { "id": sent["id"] } }),
+                "messages.delete",
+            ),
+            (
+                "mutation($input: MarkChatInput!) { markChat(input: $input) { replayed } }",
+                json!({ "input": { "id": sent["chatId"] } }),
+                "chats.update",
+            ),
+            (
+                "mutation($input: DeleteChatMessagesInput!) { deleteChatMessages(input: $input) { replayed } }",
+                json!({ "input": { "id": sent["chatId"] } }),
+                "chats.delete",
+            ),
+            (
+                "mutation($input: DeleteChatInput!) { deleteChat(input: $input) { replayed } }",
+                json!({ "input": { "id": sent["chatId"] } }),
+                "chats.delete",
+            ),
         ] {
             let response = api.gql(query, variables).await;
             assert_eq!(code(&response), Some("FORBIDDEN"), "{query}: {response}");
@@ -593,7 +661,7 @@ both_backends! {
         small.come_online().await;
         let sent = api.send(alice, bob, &long).await;
         let failed = api.message_is(&text(&sent["id"]), "FAILED").await;
-        assert_eq!((&failed["failure"]["code"], &failed["failure"]["sipStatus"]), (&json!("REFUSED"), &json!(513)), "{failed}");
+        assert_eq!((&failed["failure"]["code"], &failed["failure"]["sipStatus"]), (&json!("TOO_LARGE"), &json!(513)), "{failed}");
         let mut large = Phone::tcp(server, bob).await;
         large.come_online().await;
         let sent = api.send(alice, bob, &long).await;

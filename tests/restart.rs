@@ -2,10 +2,11 @@
 
 use crate::harness::graphql::{mutation, text};
 use crate::harness::sip::unique;
+use crate::harness::sipp::{Sipp, free_port};
 use crate::harness::{
     Account, Api, Feed, Phone, STEP, Value, World, both_backends, eventually, json,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -79,7 +80,84 @@ async fn follow(mut feed: Feed, seen: Arc<Mutex<BTreeMap<String, usize>>>) {
     }
 }
 
+/// Sends at one time, of which a kill interrupts some.
+const SENDS_AT_ONCE: usize = 200;
+/// Devices that count what they get.
+const DEVICES: usize = 4;
+
+/// Waits until no message is on its way: another run's leases end first where others may share the database.
+async fn all_are_final(world: &World) {
+    let deadline = std::time::Instant::now() + LEASE + STEP * 2;
+    loop {
+        let open = world.api.messages(json!({ "status": "ACCEPTED" })).await;
+        if open.is_empty() {
+            return;
+        }
+        assert!(
+            std::time::Instant::now() < deadline,
+            "still on their way: {open:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
 both_backends! {
+    /// SIGKILL under many sends to devices that count: every accepted message ends, each device got each of its messages, and
+    /// none under two Call-IDs.
+    async fn each_device_gets_each_message_through_kills(database: Database) {
+        let mut world = World::start(&database).await;
+        let mut devices = Vec::new();
+        for i in 0..DEVICES {
+            let account = world.api.endpoint_create(&world.domain, &format!("device{i}")).await;
+            let port = free_port();
+            Sipp::register(&world.server, &account, port).await;
+            devices.push((account, Sipp::collect(port)));
+        }
+        let mut accepted: Vec<BTreeSet<String>> = vec![BTreeSet::new(); DEVICES];
+        for round in 0..rounds() {
+            let acknowledged = Arc::new(AtomicUsize::new(0));
+            let sends: Vec<_> = (0..SENDS_AT_ONCE)
+                .map(|i| {
+                    let acknowledged = Arc::clone(&acknowledged);
+                    let (api, from, to) = (Api::of(&world.server), world.alice.clone(), devices[i % DEVICES].0.clone());
+                    let body = unique();
+                    tokio::spawn(async move {
+                        let id = acknowledge(&api, &from, &to, &body).await;
+                        acknowledged.fetch_add(usize::from(id.is_some()), Ordering::SeqCst);
+                        (i % DEVICES, id.map(|_| body))
+                    })
+                })
+                .collect();
+            // Another moment in each round: before, within and after the deliveries.
+            let enough = round * 37 % 190 + 1;
+            eventually("enough acknowledged sends", || async {
+                (acknowledged.load(Ordering::SeqCst) >= enough).then_some(())
+            })
+            .await;
+            world.server.kill().await;
+            for send in sends {
+                let (device, body) = send.await.unwrap();
+                accepted[device].extend(body);
+            }
+            world.server.run().await;
+        }
+        all_are_final(&world).await;
+        let sent = world.api.messages_all(json!({ "direction": "OUT", "status": "SENT" })).await;
+        let all = world.api.messages_all(json!({ "direction": "OUT" })).await;
+        assert_eq!(sent.len(), all.len(), "the devices took all");
+        assert!(accepted.iter().any(|texts| !texts.is_empty()), "some sends were acknowledged");
+        for ((account, sipp), accepted) in devices.iter().zip(&accepted) {
+            let mut got: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+            for (call_id, text) in sipp.collected() {
+                got.entry(text).or_default().insert(call_id);
+            }
+            for text in accepted {
+                assert_eq!(got.get(text).map(BTreeSet::len), Some(1), "{}: {text} came under {:?}", account.user, got.get(text));
+            }
+            assert!(got.values().all(|calls| calls.len() == 1), "{}: {got:?}", account.user);
+        }
+    }
+
     /// SIGKILL in the middle of concurrent sends, again and again: no acknowledged message is missing, none is there
     /// twice, and a subscriber that resumes with its cursor has each event once.
     async fn no_acknowledged_message_is_lost_by_a_kill(database: Database) {

@@ -146,6 +146,10 @@ both_backends! {
             let payload = written(&field["type"]);
             let members: Vec<String> = fields(&payload).iter().map(|f| format!("{}: {}", text(&f["name"]), written(&f["type"]))).collect();
             for wanted in ["replayed: Boolean!", "userErrors: [UserError!]!"] {
+                // What is stored nowhere is not replayed.
+                if payload == "SetComposingPayload" && wanted.starts_with("replayed") {
+                    continue;
+                }
                 assert!(members.iter().any(|m| m == wanted), "{payload} has {members:?}");
             }
         }

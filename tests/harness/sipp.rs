@@ -10,7 +10,7 @@ use tokio::time::timeout;
 pub(crate) struct Sipp {
     name: &'static str,
     process: Child,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// Returns a UDP port of the loopback that is free now.
@@ -107,6 +107,40 @@ impl Sipp {
         )
     }
 
+    /// Waits on a port for MESSAGEs until it is dropped, answers each with 200 and notes it; see [`Sipp::collected`].
+    pub(crate) fn collect(port: u16) -> Self {
+        let folder = TempDir::with_prefix("sipp").unwrap();
+        let scenario = include_str!("sipp/collect.xml");
+        std::fs::write(folder.path().join("scenario.xml"), scenario).unwrap();
+        let process = Command::new("sipp")
+            .current_dir(folder.path())
+            .args(["-sf", "scenario.xml", "-nostdin", "-trace_logs"])
+            .args(["-log_file", "collected.log", "-max_reconnect", "0"])
+            .args(["-i", "127.0.0.1", "-p", &port.to_string()])
+            .env("TERM", "dumb")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("SIPp is installed (tests/setup/install.sh)");
+        Self {
+            name: "collect",
+            process,
+            folder,
+        }
+    }
+
+    /// What came so far: pairs of Call-ID and text, one for each time that a MESSAGE came.
+    pub(crate) fn collected(&self) -> Vec<(String, String)> {
+        let log = std::fs::read_to_string(self.folder.path().join("collected.log"));
+        let pair = |line: &str| {
+            let (call_id, text) = line.strip_prefix("got ")?.split_once(' ')?;
+            Some((call_id.to_owned(), text.to_owned()))
+        };
+        log.unwrap_or_default().lines().filter_map(pair).collect()
+    }
+
     fn start(
         server: &Server,
         name: &'static str,
@@ -162,7 +196,7 @@ impl Sipp {
         Self {
             name,
             process,
-            _folder: folder,
+            folder,
         }
     }
 

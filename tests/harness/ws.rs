@@ -26,6 +26,8 @@ pub(crate) const EVENTS: &str = "subscription($after: Cursor, $filter: EventFilt
     ... on MessageUpdated { endpointId messageId chatId }
     ... on ChatUpdated { endpointId changedChatId: chatId unreadCount lastMessageId }
     ... on RegistrationFailed { sender: endpointId aor failure: reason source }
+    ... on MessageDeleted { endpointId messageId chatId }
+    ... on ChatDeleted { endpointId changedChatId: chatId }
     ... on Gap { gapFrom: from gapTo: to reason }
   } }
 }";

@@ -29,7 +29,9 @@ use crate::endpoint::{Endpoint, EndpointState};
 use crate::endpoint_token::EndpointToken;
 use crate::event::{ContactStatus, EventBody, Subjects};
 use crate::keyring::Secret;
-use crate::message::{Failure, MessageDirection, MessageOrigin, MessageStatus, Variables};
+use crate::message::{
+    Disposition, Failure, MessageDirection, MessageOrigin, MessageStatus, Variables,
+};
 use crate::registration_failure::RegistrationFailure;
 use crate::sip_profile::SipProfile;
 use crate::token::ApiToken;
@@ -188,7 +190,7 @@ pub enum Write {
         secrets: Vec<(EndpointSecret, Option<Secret>)>,
     },
     /// Deletes an endpoint with its credentials and bindings. Its chats, its messages and the text of its events are gone
-    /// for every reader at once, by one mark; their rows go later ([`crate::ports::Store::endpoints_purge`]), because a
+    /// for every reader at once, by one mark; their rows go later ([`crate::ports::Store::deleted_purge`]), because a
     /// million of them would hold up the account.
     EndpointDelete(EndpointId),
     /// Puts a number of the account on an endpoint, or takes it off the one that has it. The endpoint's own list is
@@ -222,6 +224,13 @@ pub enum Write {
         /// Why it failed.
         failure: Option<Failure>,
     },
+    /// Notes what devices reported of a sent message; the first report of each kind stays.
+    MessageReceiptSet {
+        /// The message.
+        id: MessageId,
+        /// What was reported; when is the commit's time.
+        disposition: Disposition,
+    },
     /// Sets the read mark of an IN message and moves its chat's `unread_count` by one the other way.
     MessageReadSet {
         /// The message.
@@ -231,6 +240,29 @@ pub enum Write {
         /// The new mark, which differs from the old one by precondition.
         read: bool,
     },
+    /// Deletes a message: its row, its words in the index, and the text of the events that tell of it; and counts it out
+    /// of its chat. A message on its way is delivered all the same.
+    MessageDelete {
+        /// The message.
+        id: MessageId,
+        /// Its chat.
+        chat: ChatId,
+    },
+    /// Sets the read mark of the IN messages of a chat that do not have it, and the chat's `unread_count`. How many they
+    /// were is the next of [`Applied::counts`].
+    ChatMark {
+        /// The chat.
+        id: ChatId,
+        /// The new mark.
+        read: bool,
+        /// Only messages up to and with this `seq`.
+        up_to_seq: i64,
+    },
+    /// Deletes the messages that a chat has, for every reader at once, by one mark; the rows and the text of their events
+    /// go later ([`crate::ports::Store::deleted_purge`]). How many they were is the next of [`Applied::counts`].
+    ChatClear(ChatId),
+    /// Deletes a chat with its messages, as [`Write::ChatClear`] does. Its key is free for another chat.
+    ChatDelete(ChatId),
     /// Inserts a message on its way.
     DispatchInsert(Dispatch),
     /// Gives a leased dispatch back, to be claimed again when it is due. Its lease ends.
@@ -246,6 +278,8 @@ pub enum Write {
     },
     /// Notes that a contact has taken a dispatch; the lease goes on.
     DispatchTaken(ExchangeId),
+    /// Makes the messages to an endpoint due that wait until another one has gone.
+    DispatchesWake(EndpointId),
     /// Removes a dispatch with which nothing is left to do.
     DispatchDelete(ExchangeId),
     /// Inserts an attempt.
@@ -413,4 +447,6 @@ pub struct Applied {
     pub external_ids: Vec<i64>,
     /// Of the messages inserted, in order: (`seq`, `log_seq`).
     pub message_seqs: Vec<(i64, i64)>,
+    /// Of the marks, clearings and deletions of chats, in order: how many messages each changed.
+    pub counts: Vec<i64>,
 }

@@ -96,6 +96,19 @@ impl DeliveryOutcome {
             | DeliveryOutcome::TransportError => false,
         }
     }
+
+    /// Returns whether the attempt failed for now: later messages to the same target wait until this one has gone.
+    #[must_use]
+    pub fn is_temporary_failure(self) -> bool {
+        match self {
+            DeliveryOutcome::Retrying
+            | DeliveryOutcome::Timeout
+            | DeliveryOutcome::TransportError => true,
+            DeliveryOutcome::Pending | DeliveryOutcome::Delivered | DeliveryOutcome::Refused => {
+                false
+            }
+        }
+    }
 }
 
 /// One attempt to deliver one message to one target. Stored before the first byte leaves.
@@ -107,6 +120,10 @@ pub struct Delivery {
     pub account: AccountId,
     /// The message on its way.
     pub exchange: ExchangeId,
+    /// The endpoint whose device gets it.
+    pub recipient: EndpointId,
+    /// The sender's copy; `None` when the domain keeps no internal messages.
+    pub message: Option<MessageId>,
     /// Where it goes.
     pub target: DeliveryTarget,
     /// The contact's URI, or that of the trunk's address.
@@ -133,4 +150,56 @@ pub struct Delivery {
     pub reason: Option<String>,
     /// How it ended.
     pub outcome: DeliveryOutcome,
+}
+
+/// The trace of a message: each attempt, oldest first, and when the next one is due.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Trace {
+    /// The attempts.
+    pub deliveries: Vec<Delivery>,
+    /// When it is tried again at the latest; `None` when nothing is left to do, or nothing can be done until a device comes.
+    pub next_attempt_at: Option<Timestamp>,
+}
+
+/// Returns the Call-ID of a message to one of its targets. It begins with the message's id, so that a report which names it
+/// (RFC 5438) is found without an index.
+#[must_use]
+pub fn call_id(exchange: ExchangeId, random: [u8; 8]) -> String {
+    format!(
+        "{}{}",
+        crate::digest::hex(&exchange.0),
+        crate::digest::hex(&random)
+    )
+}
+
+/// Returns the message that a Call-ID of ours names.
+#[must_use]
+pub fn exchange_of_call(call_id: &str) -> Option<ExchangeId> {
+    let (exchange, random) = call_id.split_at_checked(32)?;
+    let is_ours = random.len() == 16 && random.bytes().all(|b| b.is_ascii_hexdigit());
+    uuid::Uuid::try_parse(exchange)
+        .ok()
+        .filter(|_| is_ours)
+        .map(|id| ExchangeId(id.into_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_id_names_its_message() {
+        let exchange = ExchangeId::new(Timestamp(1_767_225_600_000_000), [7; 10]);
+        let call_id = call_id(exchange, [9; 8]);
+        assert_eq!(exchange_of_call(&call_id), Some(exchange));
+        for foreign in [
+            "",
+            "x@y",
+            &call_id[1..],
+            &format!("{call_id}0"),
+            &"é".repeat(24),
+        ] {
+            assert_eq!(exchange_of_call(foreign), None, "{foreign}");
+        }
+    }
 }

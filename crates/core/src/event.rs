@@ -4,7 +4,7 @@ use crate::access::Scope;
 use crate::endpoint::{Endpoint, EndpointState};
 use crate::message::MessageStatus;
 use crate::registration_failure::FailureReason;
-use crate::{AccountId, ChatId, DomainId, EndpointId, EventId, MessageId, Timestamp};
+use crate::{AccountId, ChatId, DomainId, EndpointId, EventId, ExchangeId, MessageId, Timestamp};
 use std::time::Duration;
 
 /// Whether a contact can be reached.
@@ -75,6 +75,10 @@ pub enum EventType {
     EndpointUpdated,
     /// A device could not register.
     RegistrationFailed,
+    /// A message was deleted.
+    MessageDeleted,
+    /// A chat was deleted, with its messages.
+    ChatDeleted,
 }
 
 impl EventType {
@@ -93,6 +97,8 @@ impl EventType {
         EventType::PeerStatusChanged,
         EventType::EndpointUpdated,
         EventType::RegistrationFailed,
+        EventType::MessageDeleted,
+        EventType::ChatDeleted,
     ];
 
     /// Returns the scope that reading such an event needs.
@@ -103,14 +109,15 @@ impl EventType {
             | EventType::MessageOut
             | EventType::MessageOutStatus
             | EventType::TextMessageReceived
-            | EventType::MessageUpdated => Scope::MessagesRead,
+            | EventType::MessageUpdated
+            | EventType::MessageDeleted => Scope::MessagesRead,
             EventType::EndpointStateChanged
             | EventType::ContactStatusChanged
             | EventType::PeerStatusChanged
             | EventType::EndpointCreated
             | EventType::EndpointDeleted
             | EventType::EndpointUpdated => Scope::EndpointsRead,
-            EventType::ChatUpdated => Scope::ChatsRead,
+            EventType::ChatUpdated | EventType::ChatDeleted => Scope::ChatsRead,
             EventType::RegistrationFailed => Scope::RegistrationsRead,
         }
     }
@@ -162,6 +169,8 @@ pub enum EventBody {
         to: String,
         /// The text; `None` once it was deleted.
         body: Option<String>,
+        /// The message on its way, whose trace can be read also when no chat keeps it.
+        exchange: Option<ExchangeId>,
     },
     /// An endpoint came online or went offline.
     EndpointStateChanged {
@@ -194,6 +203,10 @@ pub enum EventBody {
     EndpointDeleted,
     /// A message was marked read or unread.
     MessageUpdated,
+    /// A message was deleted.
+    MessageDeleted,
+    /// A chat was deleted, with its messages.
+    ChatDeleted,
     /// A chat changed.
     ChatUpdated {
         /// Its unread messages afterwards.
@@ -232,6 +245,8 @@ impl EventBody {
             EventBody::EndpointCreated => EventType::EndpointCreated,
             EventBody::EndpointDeleted => EventType::EndpointDeleted,
             EventBody::MessageUpdated => EventType::MessageUpdated,
+            EventBody::MessageDeleted => EventType::MessageDeleted,
+            EventBody::ChatDeleted => EventType::ChatDeleted,
             EventBody::ChatUpdated { .. } => EventType::ChatUpdated,
             EventBody::EndpointUpdated { .. } => EventType::EndpointUpdated,
             EventBody::RegistrationFailed { .. } => EventType::RegistrationFailed,

@@ -58,6 +58,12 @@ pub enum FailureCode {
     AuthFailed,
     /// The trunk has no address left to send to.
     NoRoute,
+    /// No device of the recipient was registered, and messages do not wait for one here.
+    NoContact,
+    /// It is too long for every contact: over UDP a request has at most 1300 octets.
+    TooLarge,
+    /// No contact could be reached, and messages are not tried again here.
+    Unreachable,
 }
 
 /// Why and how a message failed.
@@ -69,6 +75,93 @@ pub struct Failure {
     pub sip_status: Option<u16>,
     /// The reason phrase or the fault that came with it.
     pub reason: Option<String>,
+}
+
+impl Failure {
+    /// Returns whether the same message may arrive when it is sent again later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self.code {
+            FailureCode::Expired | FailureCode::NoContact | FailureCode::Unreachable => true,
+            FailureCode::Refused
+            | FailureCode::EndpointDisabled
+            | FailureCode::EndpointDeleted
+            | FailureCode::AuthFailed
+            | FailureCode::NoRoute
+            | FailureCode::TooLarge => false,
+        }
+    }
+
+    /// Returns what a person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self.code {
+            FailureCode::Expired if self.sip_status.is_some() => {
+                "The recipient's device answered, but did not take it in time. See what it answered, and send it again."
+            }
+            FailureCode::Expired => {
+                "No device of the recipient took it in time. Check that one is registered, and send it again."
+            }
+            FailureCode::Refused => {
+                "Each device of the recipient refused it for good. See the status that it answered."
+            }
+            FailureCode::EndpointDisabled => "Enable the recipient's endpoint, and send it again.",
+            FailureCode::EndpointDeleted => {
+                "The recipient's endpoint is gone; nothing can be sent to it."
+            }
+            FailureCode::NoContact => {
+                "No device of the recipient was registered. Send it again when the endpoint is online, or let messages wait \
+                 (messages.store_and_forward)."
+            }
+            FailureCode::TooLarge => {
+                "The recipient's devices are registered over UDP, which takes 1300 octets. Register one over TCP, TLS or \
+                 WebSocket, or send a shorter text."
+            }
+            FailureCode::AuthFailed => {
+                "The trunk did not accept the user and password of its address, or the trunk's own. Correct them."
+            }
+            FailureCode::NoRoute => {
+                "The trunk has no address to send to: none for outbound, or none that may be called. See docs/trunks.md."
+            }
+            FailureCode::Unreachable => {
+                "No device of the recipient could be reached. Check its network, and send it again."
+            }
+        }
+    }
+
+    /// Returns the section of the RFC that has the rule, where there is one.
+    #[must_use]
+    pub fn rfc(&self) -> Option<&'static str> {
+        match self.code {
+            FailureCode::Expired => Some("RFC 3428 section 9"),
+            FailureCode::TooLarge => Some("RFC 3428 section 8"),
+            FailureCode::Refused => Some("RFC 3261 section 21"),
+            FailureCode::AuthFailed => Some("RFC 3261 section 22"),
+            FailureCode::Unreachable => Some("RFC 3261 section 17.1.2.2"),
+            FailureCode::EndpointDisabled
+            | FailureCode::EndpointDeleted
+            | FailureCode::NoRoute
+            | FailureCode::NoContact => None,
+        }
+    }
+}
+
+/// What a device reports of a message that it got (RFC 5438).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// The message as the device knows it: the Call-ID that it came with.
+    pub message_id: String,
+    /// What became of it.
+    pub disposition: Disposition,
+}
+
+/// What became of a message at a device (RFC 5438 section 7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Disposition {
+    /// It arrived.
+    Delivered,
+    /// A person saw it.
+    Displayed,
 }
 
 /// A message in the store of one endpoint.
@@ -118,4 +211,8 @@ pub struct Message {
     pub status_at: Timestamp,
     /// Until when delivery is tried; `None` for IN.
     pub expires_at: Option<Timestamp>,
+    /// When the recipient's device first reported that it arrived; only OUT.
+    pub delivered_at: Option<Timestamp>,
+    /// When the recipient's device first reported that it was seen; only OUT.
+    pub displayed_at: Option<Timestamp>,
 }

@@ -8,7 +8,7 @@ use std::{collections::HashMap, future::Future, hash::Hash, sync::Arc};
 use ::dataloader::{BatchFn, cached};
 use sipgraph_core::{
     App, ApplicationId, ChatId, DomainId, EndpointId, Error, ExchangeId, MessageId, access::Caller,
-    application::Application, binding::Binding, chat::Chat, delivery::Delivery, domain::Domain,
+    application::Application, binding::Binding, chat::Chat, delivery::Trace, domain::Domain,
     endpoint::Endpoint, keyring::Secret, message::Message, page::PAGE_MAX,
 };
 
@@ -170,15 +170,11 @@ impl BatchFn<EndpointId, Answer<Secret>> for Batch {
     }
 }
 
-/// The attempts to deliver a message, oldest first.
-impl BatchFn<ExchangeId, Answer<Vec<Delivery>>> for Batch {
-    async fn load(&mut self, keys: &[ExchangeId]) -> HashMap<ExchangeId, Answer<Vec<Delivery>>> {
+/// The trace of a message's delivery.
+impl BatchFn<ExchangeId, Answer<Trace>> for Batch {
+    async fn load(&mut self, keys: &[ExchangeId]) -> HashMap<ExchangeId, Answer<Trace>> {
         let read = async {
-            let mut traces: HashMap<ExchangeId, Vec<Delivery>> =
-                keys.iter().map(|key| (*key, Vec::new())).collect();
-            for delivery in self.app.deliveries(&self.caller, keys.to_vec()).await? {
-                traces.entry(delivery.exchange).or_default().push(delivery);
-            }
+            let traces = self.app.traces(&self.caller, keys.to_vec()).await?;
             Ok(traces.into_iter().collect())
         };
         answers(keys, read).await

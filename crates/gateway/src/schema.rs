@@ -5,7 +5,7 @@ use async_graphql::{MergedObject, MergedSubscription, SDLExportOptions, Schema};
 use crate::{
     account::{AccountMutation, AccountQuery},
     application::{ApplicationMutation, ApplicationQuery},
-    chat::ChatQuery,
+    chat::{ChatMutation, ChatQuery},
     domain::{DomainMutation, DomainQuery},
     endpoint::{EndpointMutation, EndpointQuery},
     endpoint_token::EndpointTokenMutation,
@@ -48,6 +48,7 @@ pub(crate) struct Mutation(
     ApplicationMutation,
     EndpointMutation,
     MessageMutation,
+    ChatMutation,
     TokenMutation,
     EndpointTokenMutation,
     RegistrationMutation,
@@ -332,6 +333,6 @@ mod tests {
                 "Message"
             ]
         );
-        assert_eq!(possible("Event").len(), 15);
+        assert_eq!(possible("Event").len(), 17);
     }
 }

@@ -60,7 +60,7 @@ struct Inner {
     contacts: OnceLock<Loader<EndpointId, Vec<Binding>>>,
     unread: OnceLock<Loader<EndpointId, i64>>,
     voip_tokens: OnceLock<Loader<EndpointId, Secret>>,
-    deliveries: OnceLock<Loader<ExchangeId, Vec<delivery::Delivery>>>,
+    traces: OnceLock<Loader<ExchangeId, delivery::Trace>>,
 }
 
 impl View {
@@ -83,7 +83,7 @@ impl View {
             contacts: OnceLock::new(),
             unread: OnceLock::new(),
             voip_tokens: OnceLock::new(),
-            deliveries: OnceLock::new(),
+            traces: OnceLock::new(),
         }))
     }
 
@@ -228,13 +228,10 @@ impl View {
         get(loader, id).await
     }
 
-    pub(crate) async fn deliveries(
-        &self,
-        exchange: ExchangeId,
-    ) -> Result<Vec<delivery::Delivery>, Error> {
+    pub(crate) async fn trace(&self, exchange: ExchangeId) -> Result<delivery::Trace, Error> {
         let loader = self
             .0
-            .deliveries
+            .traces
             .get_or_init(|| loader(&self.0.app, &self.0.caller));
         Ok(get(loader, exchange).await?.unwrap_or_default())
     }

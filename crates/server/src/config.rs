@@ -155,6 +155,13 @@ pub(crate) struct Messages {
     /// How long a sender may ask for.
     #[serde(rename = "expiry_s_max", deserialize_with = "seconds")]
     pub(crate) expiry_max: Duration,
+    /// Whether they wait for a device.
+    pub(crate) store_and_forward: bool,
+    /// How long events carry the text of those that no chat keeps.
+    #[serde(rename = "unrecorded_text_s", deserialize_with = "seconds")]
+    pub(crate) unrecorded_text: Duration,
+    /// How long they are kept, in seconds; 0 is for ever.
+    retention_s: u64,
 }
 
 /// The event log.
@@ -467,6 +474,12 @@ impl Config {
             })?;
         }
         Ok(self)
+    }
+
+    /// Returns how long messages are kept; none is for ever.
+    pub(crate) fn message_retention(&self) -> Option<Duration> {
+        let seconds = self.messages.retention_s;
+        (seconds > 0).then(|| Duration::from_secs(seconds))
     }
 
     /// Returns where the certificate of the HTTP listeners is; none without TLS.

@@ -18,6 +18,7 @@ mod metrics;
 mod playground;
 mod server;
 mod shutdown;
+mod simulation;
 mod telemetry;
 mod tls;
 mod wiring;

@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use sipgraph_core::App;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -26,6 +27,7 @@ pub(crate) struct Metrics {
     bindings: Gauge,
     dispatches: Gauge,
     banned: Gauge,
+    search_lag: Gauge<f64, AtomicU64>,
 }
 
 impl Metrics {
@@ -47,12 +49,19 @@ impl Metrics {
             "Sources that this node does not listen to now",
             banned.clone(),
         );
+        let search_lag = Gauge::default();
+        registry.register(
+            "messages_search_lag_seconds",
+            "Age of the oldest message that this node found in no index yet",
+            search_lag.clone(),
+        );
         Self {
             registry,
             app: Arc::clone(&instance.app),
             bindings,
             dispatches,
             banned,
+            search_lag,
         }
     }
 
@@ -77,6 +86,8 @@ async fn scrape(State(metrics): State<Arc<Metrics>>) -> Response {
     metrics
         .banned
         .set(i64::try_from(banned).unwrap_or(i64::MAX));
+    let lag = metrics.app.search_lag();
+    metrics.search_lag.set(lag.as_secs_f64());
     let mut text = String::new();
     match encode(&mut text, &metrics.registry) {
         Ok(()) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),

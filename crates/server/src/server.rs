@@ -6,6 +6,7 @@ use crate::http::{Connections, Listener, Peer};
 use crate::lock::Lock;
 use crate::metrics::Metrics;
 use crate::shutdown::{self, Signals};
+use crate::simulation::WithSimulation;
 use crate::tls::{self, Certificate};
 use crate::wiring::Instance;
 use crate::workers::Workers;
@@ -128,7 +129,11 @@ impl Server {
                 Transport::Ws | Transport::Wss => {}
             }
         }
-        let mut workers = Workers::start(&instance.app, &instance.bus, sip.technology());
+        let mut workers = Workers::start(
+            &instance.app,
+            &instance.bus,
+            Arc::new(WithSimulation(sip.technology())),
+        );
         workers.watch(certificates, hang_up);
         let meters = Meters::default();
         let mut registry = Registry::default();

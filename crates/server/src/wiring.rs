@@ -198,6 +198,9 @@ fn policy(config: &Config) -> Policy {
             min_s: config.sip.expires_s_min,
             max_s: config.sip.expires_s_max,
         },
+        store_and_forward: config.messages.store_and_forward,
+        unrecorded_text: config.messages.unrecorded_text,
+        message_retention: config.message_retention(),
         event_retention: config.events.retention,
         defence: Limits {
             unauthenticated_per_s: config.sip.unauthenticated_per_s,

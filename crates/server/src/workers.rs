@@ -16,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 /// The most rounds of delivery at once. A round waits for a phone, up to 64 s when that is gone, and takes a few KiB;
 /// and its text up to 60 KiB; so many dead phones can be waited for before a living one has to.
 const ROUNDS_MAX: usize = 1024;
+/// The most notices of typing that wait for a phone's answer at once; an unreachable phone answers none for 32 s.
+const NOTICES_MAX: usize = 256;
 /// How often to look for due messages that no wake told of: retries, other nodes' messages, the command line's.
 const DELIVERY_TICK: Duration = Duration::from_secs(1);
 /// How often ended bindings are removed: a phone shows offline within this time of its expiry.
@@ -32,7 +34,9 @@ const FAILURES_TICK: Duration = Duration::from_secs(1);
 const BANS_TICK: Duration = Duration::from_secs(1);
 /// How often the heads of followed logs are looked at, for wakes that the bus lost.
 const LOGS_TICK: Duration = Duration::from_secs(1);
-/// How often old events and idempotency keys are trimmed.
+/// How often texts are looked for that are not indexed: a message must be found within two seconds.
+const SEARCH_TICK: Duration = Duration::from_millis(500);
+/// How often old messages, events and idempotency keys are trimmed.
 const RETENTION_TICK: Duration = Duration::from_secs(60);
 
 /// How often what is being deleted is looked for.
@@ -59,6 +63,7 @@ impl Workers {
             loops: JoinSet::new(),
             stop: stop.clone(),
         };
+        let composing = Arc::clone(&technology);
         let wakes = bus.wakes();
         let woken = app.clone();
         workers.spawn("bus", async move {
@@ -73,6 +78,10 @@ impl Workers {
         workers.spawn(
             "delivery",
             deliver(app.clone(), technology, workers.stop.clone()),
+        );
+        workers.spawn(
+            "composing",
+            notify(app.clone(), composing, workers.stop.clone()),
         );
         workers.every("presence", PRESENCE_TICK, app, |app| async move {
             while app.presence_sweep().await? {}
@@ -99,6 +108,13 @@ impl Workers {
         });
         workers.every("logs", LOGS_TICK, app, |app| async move {
             app.logs_tick().await
+        });
+        workers.every("search", SEARCH_TICK, app, |app| async move {
+            while app.search_step().await? {
+                // Between two steps others get the writer.
+                tokio::task::yield_now().await;
+            }
+            Ok(())
         });
         workers.every("retention", RETENTION_TICK, app, |app| async move {
             while app.retention_step().await? {
@@ -202,6 +218,34 @@ impl Health {
             (Err(_), true) | (Ok(_), false) => {}
         }
         self.is_failing = result.is_err();
+    }
+}
+
+/// Sends to devices that somebody types. What fails is forgotten.
+async fn notify(app: Arc<App>, technology: Arc<dyn Technology>, stop: CancellationToken) {
+    let mut sends = JoinSet::new();
+    let mut health = Health::new("composing");
+    while !stop.is_cancelled() {
+        let due = app.composing_due();
+        let next = app.composing_step(&technology).await;
+        health.note(&next);
+        match next.ok().flatten() {
+            Some(devices) => {
+                for device in devices {
+                    sends.spawn(device);
+                }
+            }
+            None => {
+                running(&stop, due).await;
+            }
+        }
+        while sends.try_join_next().is_some() {}
+        while sends.len() >= NOTICES_MAX && !stop.is_cancelled() {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                _ = sends.join_next() => {}
+            }
+        }
     }
 }
 

@@ -23,6 +23,7 @@ mod edge;
 mod message_in;
 mod message_out;
 mod meters;
+mod notices;
 mod qualify;
 mod registrar;
 mod reply;

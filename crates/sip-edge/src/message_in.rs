@@ -4,14 +4,20 @@
 
 use std::borrow::Cow;
 
+use miniz_oxide::inflate::{
+    TINFLStatus, decompress_to_vec_with_limit, decompress_to_vec_zlib_with_limit,
+};
 use sip_validate::aor_user;
 use sip_validate::message::header::{delta_seconds, unquote};
 use sip_validate::message::{Message, Name};
+use sipgraph_core::app::composing::DeviceNotice;
 use sipgraph_core::app::messages::{DeviceMessage, is_about_sender};
+use sipgraph_core::message::{BODY_BYTES_MAX, Receipt};
 use sipgraph_core::{Fault, Problem, ProblemCode};
 
 use crate::authenticate::{Authenticated, authenticate, realm, sip_uri};
 use crate::edge::Edge;
+use crate::notices::{self, Typing};
 use crate::reply::Reply;
 use crate::transport::Flow;
 
@@ -44,10 +50,29 @@ pub(crate) async fn receive(edge: &Edge, flow: &Flow, request: &Message) -> Resu
     if !sender.enabled {
         return Err(Reply::new(403).because("Endpoint Disabled"));
     }
-    let Content::Text(body) = content(request)? else {
-        // Delivery reports and typing notices are no messages of a chat.
-        tracing::debug!(%flow, "a notification was taken and dropped");
-        return Ok(Reply::new(200));
+    let body = match content(request)? {
+        Content::Text(body) => body,
+        // Neither is a message of a chat.
+        Content::Report(Some(receipt)) => {
+            edge.app.receipt_receive(&sender, &receipt).await?;
+            return Ok(Reply::new(200));
+        }
+        Content::Typing(Some(typing)) => {
+            let to_user = to.user.and_then(|user| aor_user(user).ok());
+            let notice = DeviceNotice {
+                sender,
+                to_domain: realm_of_to.name,
+                to_user: to_user.ok_or(Reply::new(404))?.into_owned(),
+                active: typing.active,
+                refresh_s: typing.refresh_s,
+            };
+            edge.app.composing_receive(&notice).await?;
+            return Ok(Reply::new(200));
+        }
+        Content::Report(None) | Content::Typing(None) => {
+            tracing::debug!(%flow, "a notification was taken and dropped");
+            return Ok(Reply::new(200));
+        }
     };
     let (cseq, _) = request
         .cseq()
@@ -59,7 +84,7 @@ pub(crate) async fn receive(edge: &Edge, flow: &Flow, request: &Message) -> Resu
         sender,
         to_domain: realm_of_to.name,
         to_user: to_user.to_owned(),
-        body: body.into_owned(),
+        body,
         content_type: TEXT.to_owned(),
         call_id: request.call_id().to_owned(),
         cseq,
@@ -94,44 +119,67 @@ fn refused(problems: &[Problem]) -> Reply {
 
 /// What a MESSAGE carries.
 #[derive(Debug, PartialEq, Eq)]
-enum Content<'a> {
+enum Content {
     /// A text for people.
-    Text(Cow<'a, str>),
-    /// A delivery report (RFC 5438) or a typing notice (RFC 3994).
-    Notification,
+    Text(String),
+    /// A delivery report (RFC 5438); none when it tells nothing of use.
+    Report(Option<Receipt>),
+    /// A typing notice (RFC 3994); none when it tells nothing of use.
+    Typing(Option<Typing>),
 }
 
-fn content(request: &Message) -> Result<Content<'_>, Reply> {
+fn content(request: &Message) -> Result<Content, Reply> {
     let content_type = request.get(Name::ContentType).unwrap_or(TEXT);
-    if is_notification(essence(content_type)) {
-        return Ok(Content::Notification);
-    }
-    let encoding = request.get(Name::ContentEncoding).unwrap_or("identity");
-    if !encoding.eq_ignore_ascii_case("identity") {
-        return Err(Reply::new(415).with("Accept-Encoding", "identity"));
-    }
+    let body = decoded(request)?;
     if !essence(content_type).eq_ignore_ascii_case("message/cpim") {
-        return text(content_type, &request.body);
+        return plain_content(content_type, &body);
     }
-    let (content_type, body) = cpim(&request.body).ok_or(Reply::bad("Bad message/cpim"))?;
-    if is_notification(essence(content_type)) {
-        Ok(Content::Notification)
+    let (content_type, body) = cpim(&body).ok_or(Reply::bad("Bad message/cpim"))?;
+    plain_content(content_type, body)
+}
+
+fn plain_content(content_type: &str, body: &[u8]) -> Result<Content, Reply> {
+    let essence = essence(content_type);
+    if essence.eq_ignore_ascii_case("message/imdn+xml") {
+        Ok(Content::Report(notices::receipt(body)))
+    } else if essence.eq_ignore_ascii_case("application/im-iscomposing+xml") {
+        Ok(Content::Typing(notices::typing(body)))
     } else {
         text(content_type, body)
     }
+}
+
+/// The body without its encoding. Linphone compresses its reports; what it inflates to is bounded as a body is.
+fn decoded(request: &Message) -> Result<Cow<'_, [u8]>, Reply> {
+    let encoding = request.get(Name::ContentEncoding).unwrap_or("identity");
+    if encoding.eq_ignore_ascii_case("identity") {
+        return Ok(Cow::Borrowed(&request.body));
+    }
+    if !encoding.eq_ignore_ascii_case("deflate") {
+        return Err(Reply::new(415).with("Accept-Encoding", "identity, deflate"));
+    }
+    // The name stands for the zlib format (RFC 9110 section 8.4.1.2); some send the bare one.
+    let inflated = match decompress_to_vec_zlib_with_limit(&request.body, BODY_BYTES_MAX) {
+        Err(error) if error.status != TINFLStatus::HasMoreOutput => {
+            decompress_to_vec_with_limit(&request.body, BODY_BYTES_MAX)
+        }
+        inflated => inflated,
+    };
+    inflated.map(Cow::Owned).map_err(|error| {
+        if error.status == TINFLStatus::HasMoreOutput {
+            Reply::new(413)
+        } else {
+            Reply::bad("Bad deflate")
+        }
+    })
 }
 
 fn essence(content_type: &str) -> &str {
     content_type.split(';').next().unwrap_or_default().trim()
 }
 
-fn is_notification(essence: &str) -> bool {
-    essence.eq_ignore_ascii_case("message/imdn+xml")
-        || essence.eq_ignore_ascii_case("application/im-iscomposing+xml")
-}
-
 /// The text of a body of the type `text/plain` in UTF-8 (which ASCII is) or ISO 8859-1.
-fn text<'a>(content_type: &str, body: &'a [u8]) -> Result<Content<'a>, Reply> {
+fn text(content_type: &str, body: &[u8]) -> Result<Content, Reply> {
     let unsupported = || Reply::new(415).with("Accept", ACCEPT);
     if !essence(content_type).eq_ignore_ascii_case(TEXT) {
         return Err(unsupported());
@@ -144,7 +192,8 @@ fn text<'a>(content_type: &str, body: &'a [u8]) -> Result<Content<'a>, Reply> {
     });
     let text = match charset.as_deref() {
         None | Some("utf-8" | "us-ascii") => {
-            Cow::Borrowed(std::str::from_utf8(body).map_err(|_| Reply::bad("Body Is Not UTF-8"))?)
+            let text = std::str::from_utf8(body).map_err(|_| Reply::bad("Body Is Not UTF-8"))?;
+            text.to_owned()
         }
         Some("iso-8859-1") => body.iter().map(|octet| char::from(*octet)).collect(),
         Some(_) => return Err(unsupported()),
@@ -179,6 +228,7 @@ fn split_at_empty_line(octets: &[u8]) -> Option<(&[u8], &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use miniz_oxide::deflate::compress_to_vec_zlib;
     use sip_validate::message::frame::datagram;
 
     fn carried(fields: &str, body: &[u8]) -> Result<Option<String>, (u16, &'static str)> {
@@ -189,8 +239,9 @@ mod tests {
             .unwrap()
             .unwrap();
         match content(&request) {
-            Ok(Content::Text(text)) => Ok(Some(text.into_owned())),
-            Ok(Content::Notification) => Ok(None),
+            Ok(Content::Text(text)) => Ok(Some(text)),
+            Ok(Content::Report(receipt)) => Ok(receipt.map(|r| r.message_id)),
+            Ok(Content::Typing(_)) => Ok(None),
             Err(reply) => Err((
                 reply.status,
                 reply.fields.first().map_or("", |field| field.0),
@@ -223,7 +274,7 @@ mod tests {
     fn other_types_and_encodings_are_refused_with_what_is_accepted() {
         assert_eq!(carried("c: text/html\r\n", b"a"), Err((415, "Accept")));
         assert_eq!(
-            carried("c: text/plain\r\ne: deflate\r\n", b"a"),
+            carried("c: text/plain\r\ne: gzip\r\n", b"a"),
             Err((415, "Accept-Encoding"))
         );
         assert_eq!(
@@ -234,14 +285,37 @@ mod tests {
 
     #[test]
     fn notifications_are_no_messages() {
-        // Linphone compresses its delivery reports; what is dropped need not be unpacked.
+        let report = b"<imdn><message-id>x</message-id><status><delivered/></status></imdn>";
         assert_eq!(
-            carried("c: message/imdn+xml\r\ne: deflate\r\n", b"x"),
-            Ok(None)
+            carried("c: message/imdn+xml\r\n", report),
+            Ok(Some("x".to_owned()))
         );
+        // Linphone compresses its delivery reports.
+        for packed in [
+            compress_to_vec_zlib(report, 6),
+            miniz_oxide::deflate::compress_to_vec(report, 6),
+        ] {
+            let read = carried("c: message/imdn+xml\r\ne: deflate\r\n", &packed);
+            assert_eq!(read, Ok(Some("x".to_owned())));
+        }
         assert_eq!(
             carried("c: application/im-iscomposing+xml\r\n", b"x"),
             Ok(None)
+        );
+    }
+
+    #[test]
+    fn what_inflates_to_too_much_is_refused() {
+        let bomb = compress_to_vec_zlib(&vec![b'x'; 10 * BODY_BYTES_MAX], 9);
+        for kind in ["text/plain", "message/imdn+xml"] {
+            let refused = carried(&format!("c: {kind}\r\ne: deflate\r\n"), &bomb);
+            assert_eq!(refused, Err((413, "")), "{kind}");
+        }
+        let longest = compress_to_vec_zlib(&vec![b'x'; BODY_BYTES_MAX], 9);
+        assert!(carried("c: text/plain\r\ne: deflate\r\n", &longest).is_ok());
+        assert_eq!(
+            carried("c: text/plain\r\ne: deflate\r\n", b"\xff\xff nonsense"),
+            Err((400, ""))
         );
     }
 

@@ -3,7 +3,6 @@
 //! It must not decide what is sent again: it reports how an attempt ended.
 
 use std::borrow::Cow;
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +12,7 @@ use bytes::Bytes;
 use sip_validate::message::{Message, Name, Request, list};
 use sip_validate::{DisplayName, Scheme, SipUri};
 use sipgraph_core::binding::Binding;
+use sipgraph_core::decide::delivery::holds;
 use sipgraph_core::ports::{Attempt, AttemptResult, AttemptTarget, PortFuture, Technology};
 use sipgraph_core::{AddressId, BindingId};
 use tokio::sync::oneshot;
@@ -27,6 +27,11 @@ use crate::transport::{Flow, local_towards};
 const WAITING_MAX: usize = 64;
 /// How long a message waits for those before it. With timer F an attempt ends within 64 s.
 const WAIT: Duration = Duration::from_secs(31);
+/// How long no message overtakes one that failed for now: until core, which stored that, plans no other before it. Core tries
+/// none again sooner.
+const HOLD: Duration = Duration::from_secs(4);
+/// How long a notice that nobody misses waits: longer, and it tells of the past.
+const NOTICE_WAIT: Duration = Duration::from_secs(2);
 /// The longest request over UDP when the path is not known (RFC 3261 section 18.1.1, RFC 3428 section 8).
 const UDP_BYTES_MAX: usize = 1300;
 /// The longest reason phrase that is reported, in characters.
@@ -87,30 +92,42 @@ enum Place {
     Called(AddressId, String),
 }
 
-/// Who waits for which place: a place has an entry while a message is outstanding at it.
+/// Who waits for which place: a place has an entry while a message is outstanding at it, and for a while after one failed for
+/// now.
 #[derive(Default, Clone)]
-pub(crate) struct Outbox(Arc<Mutex<HashMap<Place, VecDeque<oneshot::Sender<()>>>>>);
+pub(crate) struct Outbox(Arc<Mutex<HashMap<Place, Line>>>);
+
+/// The messages to one place.
+#[derive(Default)]
+struct Line {
+    is_busy: bool,
+    waiting: VecDeque<oneshot::Sender<()>>,
+    /// The Call-ID of a message that failed for now, and until when others must not overtake it.
+    held: Option<(String, Instant)>,
+}
 
 impl Outbox {
-    /// Takes the next turn at a place, at once; `None` when too many wait.
-    fn enqueue(&self, place: Place) -> Option<Turn> {
-        let mut contacts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let granted = match contacts.entry(place.clone()) {
-            Entry::Vacant(vacant) => {
-                vacant.insert(VecDeque::new());
-                None
+    /// Takes the next turn at a place, at once, for the message with a Call-ID; `None` when too many wait, or an earlier
+    /// message goes first.
+    fn enqueue(&self, place: Place, call_id: &str, now: Instant) -> Option<Turn> {
+        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = places.entry(place.clone()).or_default();
+        match &line.held {
+            Some((first, until)) if first != call_id && now < *until => return None,
+            _ => line.held = None,
+        }
+        let granted = if line.is_busy {
+            // Those that gave up are still in the queue.
+            line.waiting.retain(|sender| !sender.is_closed());
+            if line.waiting.len() == WAITING_MAX {
+                return None;
             }
-            Entry::Occupied(mut waiting) => {
-                let waiting = waiting.get_mut();
-                // Those that gave up are still in the queue.
-                waiting.retain(|sender| !sender.is_closed());
-                if waiting.len() == WAITING_MAX {
-                    return None;
-                }
-                let (sender, receiver) = oneshot::channel();
-                waiting.push_back(sender);
-                Some(receiver)
-            }
+            let (sender, receiver) = oneshot::channel();
+            line.waiting.push_back(sender);
+            Some(receiver)
+        } else {
+            line.is_busy = true;
+            None
         };
         Some(Turn {
             outbox: self.clone(),
@@ -119,18 +136,31 @@ impl Outbox {
         })
     }
 
+    /// Sends those away that wait behind a message that failed for now, and lets none overtake it before `until`.
+    fn hold(&self, place: Place, call_id: &str, now: Instant, until: Instant) {
+        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_over = |line: &Line| line.held.as_ref().is_none_or(|(_, until)| *until <= now);
+        places.retain(|_, line| line.is_busy || !is_over(line));
+        let line = places.entry(place).or_default();
+        line.waiting.clear();
+        line.held = Some((call_id.to_owned(), until));
+    }
+
     /// Gives the turn to the next that waits.
     fn next(&self, place: &Place) {
-        let mut contacts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(waiting) = contacts.get_mut(place) else {
+        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(line) = places.get_mut(place) else {
             return;
         };
-        while let Some(sender) = waiting.pop_front() {
+        while let Some(sender) = line.waiting.pop_front() {
             if sender.send(()).is_ok() {
                 return;
             }
         }
-        contacts.remove(place);
+        line.is_busy = false;
+        if line.held.is_none() {
+            places.remove(place);
+        }
     }
 }
 
@@ -143,6 +173,7 @@ struct Turn {
 }
 
 impl Turn {
+    /// Waits until it is our turn; gives whether it is, or was given to nobody in time, or taken away.
     async fn wait(&mut self, limit: Duration) -> bool {
         match &mut self.granted {
             None => true,
@@ -197,19 +228,26 @@ impl Technology for Sip {
                 Place::Called(address.id, address.request_uri.clone())
             }
         };
-        let turn = edge.outbox.enqueue(place);
+        let turn = edge
+            .outbox
+            .enqueue(place.clone(), &attempt.call_id, Instant::now());
         Box::pin(async move {
-            // The turn is ours until the attempt has ended.
-            let result = match turn {
-                None => failed("too many messages wait for the target"),
-                Some(mut turn) => {
-                    if turn.wait(WAIT).await {
-                        edge.send(&attempt).await
-                    } else {
-                        failed("the target was busy with earlier messages")
-                    }
-                }
+            let Some(mut turn) = turn else {
+                return AttemptResult::NotSent;
             };
+            let limit = if attempt.is_notice { NOTICE_WAIT } else { WAIT };
+            if !turn.wait(limit).await {
+                return AttemptResult::NotSent;
+            }
+            // The turn is ours until the attempt has ended.
+            let result = edge.send(&attempt).await;
+            // The addresses of a trunk are tried one after the other; a message at one of them holds up no others there.
+            let is_contact = matches!(place, Place::Contact(_));
+            if is_contact && !attempt.is_notice && holds(&result, attempt.number) {
+                let now = Instant::now();
+                edge.outbox.hold(place, &attempt.call_id, now, now + HOLD);
+            }
+            drop(turn);
             edge.meters.delivered(&result);
             result
         })
@@ -297,7 +335,10 @@ impl Edge {
         let answer = timeout(limit, self.exchange(branch, flow, octets)).await;
         match answer.map(|answer| answer.result) {
             Ok(AttemptResult::Answered { .. }) => Some(asked.elapsed()),
-            Ok(AttemptResult::Timeout | AttemptResult::TransportError(_)) | Err(_) => None,
+            Ok(
+                AttemptResult::Timeout | AttemptResult::TransportError(_) | AttemptResult::NotSent,
+            )
+            | Err(_) => None,
         }
     }
 
@@ -560,13 +601,17 @@ mod tests {
         Place::Contact(BindingId::new(Timestamp(0), [n; 10]))
     }
 
+    fn turn(outbox: &Outbox, n: u8, call_id: &str) -> Option<Turn> {
+        outbox.enqueue(binding(n), call_id, Instant::now())
+    }
+
     #[tokio::test]
     async fn turns_come_in_the_order_of_the_calls() {
         let outbox = Outbox::default();
-        let mut first = outbox.enqueue(binding(1)).unwrap();
-        let second = outbox.enqueue(binding(1)).unwrap();
-        let mut third = outbox.enqueue(binding(1)).unwrap();
-        assert!(first.wait(WAIT).await && outbox.enqueue(binding(2)).unwrap().wait(WAIT).await);
+        let mut first = turn(&outbox, 1, "a").unwrap();
+        let second = turn(&outbox, 1, "b").unwrap();
+        let mut third = turn(&outbox, 1, "c").unwrap();
+        assert!(first.wait(WAIT).await && turn(&outbox, 2, "d").unwrap().wait(WAIT).await);
         drop(first);
         // The second was given the turn and never looked: it goes on to the third.
         drop(second);
@@ -578,22 +623,53 @@ mod tests {
     #[tokio::test]
     async fn a_queue_is_bounded_and_those_that_gave_up_do_not_count() {
         let outbox = Outbox::default();
-        let _first = outbox.enqueue(binding(1)).unwrap();
+        let _first = turn(&outbox, 1, "a").unwrap();
         let mut waiting: Vec<Turn> = (0..WAITING_MAX)
-            .map(|_| outbox.enqueue(binding(1)).unwrap())
+            .map(|i| turn(&outbox, 1, &i.to_string()).unwrap())
             .collect();
-        assert!(outbox.enqueue(binding(1)).is_none());
+        assert!(turn(&outbox, 1, "x").is_none());
         waiting.truncate(WAITING_MAX - 1);
-        assert!(outbox.enqueue(binding(1)).is_some());
+        assert!(turn(&outbox, 1, "x").is_some());
     }
 
     #[tokio::test]
     async fn a_turn_that_does_not_come_is_given_up() {
         let outbox = Outbox::default();
-        let first = outbox.enqueue(binding(1)).unwrap();
-        let mut second = outbox.enqueue(binding(1)).unwrap();
+        let first = turn(&outbox, 1, "a").unwrap();
+        let mut second = turn(&outbox, 1, "b").unwrap();
         assert!(!second.wait(Duration::ZERO).await);
         drop((second, first));
         assert!(outbox.0.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn nobody_overtakes_a_message_that_failed_for_now() {
+        let outbox = Outbox::default();
+        let first = turn(&outbox, 1, "a").unwrap();
+        let mut second = turn(&outbox, 1, "b").unwrap();
+        let now = Instant::now();
+        outbox.hold(binding(1), "a", now, now + HOLD);
+        assert!(!second.wait(WAIT).await, "it is sent away at once");
+        drop((second, first));
+        assert!(turn(&outbox, 1, "b").is_none());
+        assert!(
+            turn(&outbox, 2, "b").is_some(),
+            "at another contact it is free"
+        );
+        let mut again = turn(&outbox, 1, "a").unwrap();
+        assert!(again.wait(Duration::ZERO).await);
+        let mut behind = turn(&outbox, 1, "b").unwrap();
+        drop(again);
+        assert!(behind.wait(Duration::ZERO).await);
+        drop(behind);
+        // One that never came again holds nobody for ever.
+        outbox.hold(binding(1), "a", now, now);
+        assert!(turn(&outbox, 1, "b").is_some());
+        outbox.hold(binding(3), "a", now + HOLD, now + HOLD * 2);
+        assert_eq!(
+            outbox.0.lock().unwrap().len(),
+            1,
+            "what is over is forgotten"
+        );
     }
 }

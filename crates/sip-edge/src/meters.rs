@@ -153,6 +153,7 @@ impl Meters {
             AttemptResult::Answered { .. } => "refused",
             AttemptResult::Timeout => "timeout",
             AttemptResult::TransportError(_) => "transport_error",
+            AttemptResult::NotSent => return,
         };
         self.deliveries.get_or_create(&Delivered { outcome }).inc();
     }

@@ -17,7 +17,7 @@ macro_rules! tables {
 }
 
 // Only those that are joined: each further pair costs time to compile.
-diesel::allow_tables_to_appear_in_same_query!(accounts, events);
+diesel::allow_tables_to_appear_in_same_query!(accounts, events, messages);
 diesel::allow_tables_to_appear_in_same_query!(accounts, sip_profiles);
 diesel::allow_tables_to_appear_in_same_query!(bindings, endpoints);
 diesel::allow_tables_to_appear_in_same_query!(domains, domain_names);
@@ -89,6 +89,18 @@ tables! {
         account_id -> DbId,
         endpoint_id -> DbId,
         created_at -> DbTime,
+    }
+    chat_clearings (account_id, chat_id) {
+        account_id -> DbId,
+        chat_id -> DbId,
+        endpoint_id -> DbId,
+        up_to_seq -> BigInt,
+        up_to_event -> BigInt,
+        created_at -> DbTime,
+    }
+    search_positions (account_id) {
+        account_id -> DbId,
+        seq -> BigInt,
     }
     endpoints (account_id, id) {
         account_id -> DbId,
@@ -237,6 +249,9 @@ tables! {
         sender_number -> Nullable<Text>,
         recipient_number -> Nullable<Text>,
         variables -> Nullable<Text>,
+        status_seq -> Nullable<BigInt>,
+        delivered_at -> Nullable<DbTime>,
+        displayed_at -> Nullable<DbTime>,
     }
     dispatches (account_id, id) {
         account_id -> DbId,
@@ -278,6 +293,8 @@ tables! {
         reason -> Nullable<Text>,
         outcome -> SmallInt,
         target_kind -> SmallInt,
+        recipient_id -> DbId,
+        out_message_id -> Nullable<DbId>,
     }
     events (account_id, seq) {
         account_id -> DbId,

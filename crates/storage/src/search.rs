@@ -1,4 +1,5 @@
 //! Searching endpoints for a part of a text: what an index of trigrams can help with, and in which order SQLite's has them.
+//! And searching messages for words: how SQLite's index is told them.
 //!
 //! SQLite's full-text index gives its rows in the order of their numbers. The number of an endpoint is its creation time in
 //! microseconds with 11 bits below it for endpoints of the same microsecond, so that the newest of any text are found
@@ -94,6 +95,26 @@ pub(crate) fn pattern(text: &str) -> String {
     pattern
 }
 
+/// Returns the word that stands for an account in the index of messages: no message has it, because of its length.
+pub(crate) fn account_word(account: Id) -> String {
+    let digits: String = account.0.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("account{digits}{digits}")
+}
+
+/// Returns a word in the letters and digits of ASCII, which SQLite's index takes for one word, whatever it knows of
+/// Unicode. The beginning of a word becomes the beginning of what the word becomes.
+pub(crate) fn ascii_word(word: &str) -> String {
+    let mut ascii = String::with_capacity(word.len());
+    for c in word.chars() {
+        if c.is_ascii_alphanumeric() {
+            ascii.push(c);
+        } else {
+            ascii.push_str(&format!("_{:x}_", u32::from(c)));
+        }
+    }
+    ascii
+}
+
 /// Returns the creation time of a place.
 pub(crate) fn time_of(place: i64) -> i64 {
     place >> SLOT_BITS
@@ -126,6 +147,16 @@ mod tests {
         ] {
             assert_eq!(is_indexed(text), indexed, "{text}");
         }
+    }
+
+    #[test]
+    fn words_become_ascii_and_keep_their_beginnings() {
+        assert_eq!(ascii_word("abc1"), "abc1");
+        let whole = ascii_word("привет");
+        assert!(
+            whole.is_ascii() && whole.starts_with(&ascii_word("при")),
+            "{whole}"
+        );
     }
 
     #[test]

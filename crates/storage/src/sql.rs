@@ -12,7 +12,7 @@ use diesel::{
     pg::Pg,
     query_builder::{AstPass, Query, QueryFragment, QueryId},
     serialize::ToSql,
-    sql_types::{Array, BigInt, HasSqlType, SqlType},
+    sql_types::{Array, BigInt, Bool, HasSqlType, SqlType, Text},
     sqlite::Sqlite,
 };
 use std::{fmt, marker::PhantomData};
@@ -183,6 +183,55 @@ impl<DB: Backend, ST> QueryFragment<DB> for Fixed<ST> {
 }
 
 impl<ST> QueryId for Fixed<ST> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+/// A condition of the DSL in SQL text with texts for its `?`, in their order.
+#[derive(Clone)]
+pub(crate) struct Condition {
+    text: String,
+    values: Vec<String>,
+}
+
+impl Condition {
+    /// Makes a condition.
+    pub(crate) fn new(text: String, values: Vec<String>) -> Self {
+        Self { text, values }
+    }
+}
+
+impl Expression for Condition {
+    type SqlType = Bool;
+}
+
+impl<QS> AppearsOnTable<QS> for Condition {}
+
+impl<QS> SelectableExpression<QS> for Condition {}
+
+impl<GB> ValidGrouping<GB> for Condition {
+    type IsAggregate = is_aggregate::Never;
+}
+
+impl<DB> QueryFragment<DB> for Condition
+where
+    DB: Backend + HasSqlType<Text>,
+    String: ToSql<Text, DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        let mut pieces = self.text.split('?');
+        if let Some(first) = pieces.next() {
+            out.push_sql(first);
+        }
+        for (piece, value) in pieces.zip(&self.values) {
+            out.push_bind_param::<Text, String>(value)?;
+            out.push_sql(piece);
+        }
+        Ok(())
+    }
+}
+
+impl QueryId for Condition {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
 }

@@ -22,12 +22,13 @@ use sipgraph_core::{
     ports::{
         Store,
         store::{
-            AccountSettings, ChatFilter, Credentials, DomainDeletion, EncryptionBegun,
-            EndpointFilter, EndpointKey, Found, MessageFilter, Realm, RegistrationFailureFilter,
-            SendSnapshot, StoreFuture, Totals,
+            AccountSettings, ChatFilter, Credentials, DispatchPlace, DomainDeletion,
+            EncryptionBegun, EndpointFilter, EndpointKey, Found, MessageFilter, Realm,
+            RegistrationFailureFilter, SendSnapshot, StoreFuture, Totals,
         },
     },
     registration_failure::RegistrationFailure,
+    search::{Unindexed, Words},
     sip_profile::SipProfile,
     token::ApiToken,
 };
@@ -600,6 +601,27 @@ impl Store for Storage {
         read!(self, messages::messages_count(account, &filter))
     }
 
+    fn messages_before(&self, before: Timestamp, limit: u32) -> StoreFuture<'_, Vec<Message>> {
+        snapshot!(self, messages::messages_before(before, limit))
+    }
+
+    fn messages_unindexed(
+        &self,
+        after: AccountId,
+        limit: u32,
+    ) -> StoreFuture<'_, Option<Unindexed>> {
+        snapshot!(self, messages::messages_unindexed(after, limit))
+    }
+
+    fn messages_index(
+        &self,
+        account: AccountId,
+        up_to: i64,
+        words: Vec<(MessageId, Words)>,
+    ) -> StoreFuture<'_, ()> {
+        write!(self, messages::messages_index(account, up_to, words))
+    }
+
     fn chats_by_ids(&self, account: AccountId, ids: Vec<ChatId>) -> StoreFuture<'_, Vec<Chat>> {
         read!(self, chats::chats_by_ids(account, &ids))
     }
@@ -660,6 +682,26 @@ impl Store for Storage {
         read!(self, deliveries::dispatches_to(account, recipient, limit))
     }
 
+    fn deliveries_before(
+        &self,
+        dispatch: DispatchPlace,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<Delivery>> {
+        snapshot!(self, deliveries::deliveries_before(dispatch, limit))
+    }
+
+    fn dispatches_due(
+        &self,
+        account: AccountId,
+        exchanges: Vec<ExchangeId>,
+    ) -> StoreFuture<'_, Vec<(ExchangeId, Timestamp)>> {
+        read!(self, deliveries::dispatches_due(account, &exchanges))
+    }
+
+    fn deliveries_trim(&self, before: Timestamp, limit: u32) -> StoreFuture<'_, u64> {
+        write!(self, deliveries::deliveries_trim(before, limit))
+    }
+
     fn deliveries(
         &self,
         account: AccountId,
@@ -694,8 +736,12 @@ impl Store for Storage {
         read!(self, events::events_before(account, before, limit))
     }
 
-    fn endpoints_purge(&self, limit: u32) -> StoreFuture<'_, u64> {
-        write!(self, deletions::endpoints_purge(limit))
+    fn deleted_purge(&self, limit: u32) -> StoreFuture<'_, u64> {
+        write!(self, deletions::deleted_purge(limit))
+    }
+
+    fn unrecorded_blank(&self, before: Timestamp, limit: u32) -> StoreFuture<'_, u64> {
+        write!(self, events::unrecorded_blank(before, limit))
     }
 
     fn idempotency_trim(&self, before: Timestamp, limit: u32) -> StoreFuture<'_, u64> {

@@ -1,14 +1,205 @@
 //! Chats.
 
+use super::settle::{Decision, Settled};
 use super::tokens::visible;
-use super::{App, no_nul};
+use super::{App, Outcome, no_nul};
 use crate::access::{Caller, Scope};
 use crate::chat::Chat;
+use crate::decide::chats::{clear, delete, mark};
+use crate::endpoint::Endpoint;
+use crate::error::Problem;
+use crate::message::MessageDirection;
 use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest};
-use crate::ports::store::ChatFilter;
-use crate::{ChatId, Error};
+use crate::ports::store::{ChatFilter, EndpointKey, Found, MessageFilter};
+use crate::{ChatId, Error, Fault, MessageId};
+
+/// A chat whose messages were changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangedChat {
+    /// The chat afterwards.
+    pub chat: Chat,
+    /// How many of its messages were changed; `None` in a replay.
+    pub count: Option<i64>,
+}
 
 impl App {
+    /// Marks the messages that came in to a chat read or unread, all or only up to one of them. Scopes: `chats.update`, and
+    /// `chats.read` because the chat comes back. Messages that have the mark stay as they are.
+    ///
+    /// # Errors
+    /// `NotFound`, also for a message that is not in the chat.
+    pub async fn chat_mark(
+        &self,
+        caller: &Caller,
+        id: ChatId,
+        read: bool,
+        up_to: Option<MessageId>,
+        key: Option<&str>,
+    ) -> Result<Outcome<ChangedChat>, Fault> {
+        caller.require(Scope::ChatsUpdate)?;
+        caller.require(Scope::ChatsRead)?;
+        let input = format!("{id:?} {read} {up_to:?}");
+        let idempotency = self.idempotency(caller, "markChat", key, &[input.as_bytes()])?;
+        let settled = self.settle(
+            caller,
+            idempotency,
+            move || async move {
+                let (chat, owner) = self.chat_to_change(caller, id).await?;
+                let up_to_seq = self.last_to_mark(&chat, up_to).await?;
+                let filter = MessageFilter {
+                    chat: Some(id),
+                    direction: Some(MessageDirection::In),
+                    read: Some(!read),
+                    up_to_seq: Some(up_to_seq),
+                    ..MessageFilter::default()
+                };
+                if self.store.messages_count(caller.account, filter).await? == 0 {
+                    return Ok(Decision::Nothing(ChangedChat::replayed(chat)));
+                }
+                Ok(Decision::Store {
+                    commit: mark(&self.mint(), &chat, &owner, read, up_to_seq),
+                    gives: vec![id.0],
+                    value: ChangedChat::replayed(chat),
+                })
+            },
+            move |_| self.chat_replayed(caller, id),
+        );
+        Ok(match settled.await? {
+            Settled::Applied(before, applied) => {
+                let count = applied.counts.first().copied().unwrap_or_default();
+                let step = if read { -count } else { count };
+                let told = Chat {
+                    unread_count: before.chat.unread_count + step,
+                    ..before.chat
+                };
+                self.chat_changed(told, count).await
+            }
+            unchanged => unchanged_chat(unchanged),
+        })
+    }
+
+    /// Deletes the messages of a chat, which stays. Scopes: `chats.delete`, and `chats.read` because the chat comes back.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn chat_clear(
+        &self,
+        caller: &Caller,
+        id: ChatId,
+        key: Option<&str>,
+    ) -> Result<Outcome<ChangedChat>, Fault> {
+        caller.require(Scope::ChatsDelete)?;
+        caller.require(Scope::ChatsRead)?;
+        let idempotency = self.idempotency(caller, "deleteChatMessages", key, &[&id.0])?;
+        let settled = self.settle(
+            caller,
+            idempotency,
+            move || async move {
+                let (chat, owner) = self.chat_to_change(caller, id).await?;
+                if chat.message_count == 0 {
+                    return Ok(Decision::Nothing(ChangedChat::replayed(chat)));
+                }
+                Ok(Decision::Store {
+                    commit: clear(&self.mint(), &chat, &owner),
+                    gives: vec![id.0],
+                    value: ChangedChat::replayed(chat),
+                })
+            },
+            move |_| self.chat_replayed(caller, id),
+        );
+        Ok(match settled.await? {
+            Settled::Applied(before, applied) => {
+                let count = applied.counts.first().copied().unwrap_or_default();
+                let told = Chat {
+                    last_message: None,
+                    unread_count: 0,
+                    message_count: 0,
+                    ..before.chat
+                };
+                self.chat_changed(told, count).await
+            }
+            unchanged => unchanged_chat(unchanged),
+        })
+    }
+
+    /// Deletes a chat with its messages. Scope: `chats.delete`.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn chat_delete(
+        &self,
+        caller: &Caller,
+        id: ChatId,
+        key: Option<&str>,
+    ) -> Result<Outcome<ChatId>, Fault> {
+        caller.require(Scope::ChatsDelete)?;
+        let idempotency = self.idempotency(caller, "deleteChat", key, &[&id.0])?;
+        let settled = self.settle(
+            caller,
+            idempotency,
+            move || async move {
+                let (chat, owner) = self.chat_to_change(caller, id).await?;
+                Ok(Decision::Store {
+                    commit: delete(&self.mint(), &chat, &owner),
+                    gives: Vec::new(),
+                    value: id,
+                })
+            },
+            move |_| async move { Ok(id) },
+        );
+        Ok(settled.await?.into())
+    }
+
+    /// Returns the `seq` up to which messages of a chat are marked.
+    async fn last_to_mark(&self, chat: &Chat, up_to: Option<MessageId>) -> Result<i64, Fault> {
+        let Some(message) = up_to else {
+            return Ok(chat.last_seq);
+        };
+        let found = self.store.messages_by_ids(chat.account, vec![message]);
+        let found = found.await?.into_iter().next();
+        let found = found.filter(|message| message.chat == chat.id);
+        Ok(found
+            .ok_or_else(|| Problem::not_found("upToMessageId", "message"))?
+            .seq)
+    }
+
+    /// Returns a chat that the caller sees, with the endpoint that has it.
+    async fn chat_to_change(&self, caller: &Caller, id: ChatId) -> Result<(Chat, Endpoint), Fault> {
+        let not_found = || Fault::from(Problem::not_found("id", "chat"));
+        let found = self.store.chats_by_ids(caller.account, vec![id]).await?;
+        let chat = found
+            .into_iter()
+            .next()
+            .filter(|chat| caller.sees(chat.key.endpoint))
+            .ok_or_else(not_found)?;
+        let owner = EndpointKey::Id(chat.key.endpoint);
+        match self.store.endpoint(caller.account, owner).await? {
+            Found::One(owner) => Ok((chat, owner)),
+            Found::None | Found::Ambiguous => Err(not_found()),
+        }
+    }
+
+    async fn chat_replayed(&self, caller: &Caller, id: ChatId) -> Result<ChangedChat, Fault> {
+        let (chat, _) = self.chat_to_change(caller, id).await?;
+        Ok(ChangedChat::replayed(chat))
+    }
+
+    /// Returns a changed chat as it is now. A read that fails must not say that nothing was changed: it then is as told.
+    async fn chat_changed(&self, told: Chat, count: i64) -> Outcome<ChangedChat> {
+        let read = self.store.chats_by_ids(told.account, vec![told.id]).await;
+        let chat = read
+            .ok()
+            .and_then(|found| found.into_iter().next())
+            .unwrap_or(told);
+        Outcome {
+            value: ChangedChat {
+                chat,
+                count: Some(count),
+            },
+            replayed: false,
+        }
+    }
+
     /// Returns a chat. Scope: `chats.read`.
     ///
     /// # Errors
@@ -84,4 +275,19 @@ impl App {
         };
         self.store.chats_count(caller.account, filter).await
     }
+}
+
+impl ChangedChat {
+    fn replayed(chat: Chat) -> Self {
+        Self { chat, count: None }
+    }
+}
+
+/// The answer when nothing was stored now: nothing was to change, or an earlier call changed it.
+fn unchanged_chat(settled: Settled<ChangedChat>) -> Outcome<ChangedChat> {
+    let mut outcome = Outcome::from(settled);
+    if !outcome.replayed {
+        outcome.value.count = Some(0);
+    }
+    outcome
 }

@@ -1,4 +1,4 @@
-//! Deleting what is large, in steps: the endpoints of a domain, and the rows that deleted endpoints left.
+//! Deleting what is large, in steps: the endpoints of a domain, and the rows that deleted endpoints and chats left.
 //!
 //! What was asked for is done for every reader when the mutation is answered; these steps clear away behind it. Their
 //! queue is in the database, so that a restart goes on where the last run ended, and nodes that take the same step do
@@ -24,7 +24,7 @@ impl App {
     /// # Errors
     /// Those of the store.
     pub async fn deletion_step(&self) -> Result<bool, Error> {
-        let purged = self.store.endpoints_purge(ROWS_A_STEP).await?;
+        let purged = self.store.deleted_purge(ROWS_A_STEP).await?;
         let Some(next) = self.store.domain_deletion_next(ENDPOINTS_A_STEP).await? else {
             return Ok(purged > 0);
         };

@@ -9,11 +9,12 @@ use super::trunks::TrunkRound;
 use crate::binding::Binding;
 use crate::commit::Answer;
 use crate::decide::delivery::{
-    Plan, PlannedAttempt, close, finish, next_round_at, plan, release, start,
+    Around, Plan, PlannedAttempt, close, finish, next_round_at, plan, release, simulated, start,
 };
 use crate::delivery::{Delivery, DeliveryOutcome, Dispatch, Way};
 use crate::endpoint::Simulation;
 use crate::message::{Failure, FailureCode};
+use crate::ports::store::DispatchPlace;
 use crate::ports::{Attempt, AttemptResult, AttemptTarget, PortFuture, Technology};
 use crate::{Error, Fault, Timestamp};
 use futures_util::future::join_all;
@@ -25,6 +26,12 @@ use std::time::Duration;
 const CLAIM: u32 = 64;
 /// How long a claim holds. A technology answers an attempt within 64 s, queueing included; the rest is for commits.
 const LEASE: Duration = Duration::from_secs(120);
+
+/// So many earlier messages are looked at for one that holds up a message. A message behind more of them is held up by the
+/// first of them too.
+const EARLIER: u32 = 64;
+/// When a message is due again that could not be sent because of others to its contact.
+pub(super) const QUEUE_WAIT: Duration = Duration::from_secs(1);
 
 /// The rest of a round, to be awaited in a task of its own.
 pub type Round = PortFuture<'static, ()>;
@@ -80,7 +87,10 @@ impl App {
                     // Handing over here, in order, is what keeps the order of messages to each contact.
                     let attempts = planned
                         .into_iter()
-                        .map(|planned| hand_over(&**technology, self.now(), &dispatch, planned))
+                        .map(|planned| {
+                            let simulation = seen.simulation;
+                            hand_over(&**technology, self.now(), &dispatch, simulation, planned)
+                        })
                         .collect::<Vec<_>>();
                     rounds.push(Box::pin(
                         self.clone().round_finish(dispatch, seen, attempts),
@@ -89,9 +99,6 @@ impl App {
                 Ok(Some(Begun::Trunk(round))) => {
                     let answer = technology.deliver(round.attempt());
                     rounds.push(Box::pin(self.clone().trunk_finish(*round, answer)));
-                }
-                Ok(Some(Begun::Echo(dispatch))) => {
-                    rounds.push(Box::pin(self.clone().round_echo(*dispatch)));
                 }
                 Ok(None) => {}
                 // The lease runs out and the message is due again.
@@ -120,15 +127,36 @@ impl App {
             let round = self.trunk_begin(dispatch, &recipient).await?;
             return Ok(round.map(|round| Begun::Trunk(Box::new(round))));
         }
-        if recipient.simulation == Some(Simulation::Echo) && recipient.enabled {
-            return Ok(Some(Begun::Echo(Box::new(dispatch))));
-        }
+        let bindings = match recipient.simulation {
+            Some(simulation) => simulated(&recipient, simulation, self.node),
+            None => bindings,
+        };
+        let earlier = self.earlier(&dispatch).await?;
         let trace = self
             .store
             .deliveries(dispatch.account, vec![dispatch.id])
             .await?;
         let mint = self.mint();
-        match plan(&mint, self.node, &dispatch, &recipient, &bindings, &trace) {
+        let around = Around {
+            node: self.node,
+            earlier: &earlier,
+            store_and_forward: self.policy.store_and_forward,
+        };
+        let held = bindings.iter().any(|binding| around.is_held(binding.id));
+        let seen = Seen {
+            simulation: recipient.simulation,
+            held,
+            unreached: false,
+            bindings,
+        };
+        match plan(
+            &mint,
+            &around,
+            &dispatch,
+            &recipient,
+            &seen.bindings,
+            &trace,
+        ) {
             Plan::Attempt {
                 attempts: planned,
                 unreached,
@@ -142,16 +170,13 @@ impl App {
                 Ok(Some(Begun::Attempts(Box::new(Attempts {
                     dispatch,
                     planned,
-                    seen: Seen {
-                        bindings,
-                        unreached,
-                    },
+                    seen: Seen { unreached, ..seen },
                 }))))
             }
             Plan::Wait(until) => {
                 let commit = release(&mint, &dispatch, dispatch.taken, dispatch.rounds, until);
                 self.commit(commit).await?;
-                self.hurry_if_bindings_changed(&dispatch, &bindings).await?;
+                self.hurry_if_changed(&dispatch, &seen).await?;
                 Ok(None)
             }
             Plan::Done => {
@@ -165,30 +190,53 @@ impl App {
         }
     }
 
-    /// A contact that was bound between the look and the release would otherwise wait for the message's expiry.
-    async fn hurry_if_bindings_changed(
-        &self,
-        dispatch: &Dispatch,
-        seen: &[Binding],
-    ) -> Result<(), Error> {
-        let now = self
-            .store
-            .endpoint_bindings(dispatch.account, dispatch.recipient)
-            .await?;
-        let unchanged = now.is_some_and(|(_, bindings)| {
-            bindings.len() == seen.len()
-                && bindings
-                    .iter()
-                    .zip(seen)
-                    .all(|(a, b)| a.id == b.id && a.flow == b.flow)
-        });
-        if !unchanged {
+    /// Returns the attempts of earlier messages that may hold up this one.
+    async fn earlier(&self, dispatch: &Dispatch) -> Result<Vec<Delivery>, Error> {
+        let place = DispatchPlace {
+            account: dispatch.account,
+            recipient: dispatch.recipient,
+            created_at: dispatch.created_at,
+            id: dispatch.id,
+        };
+        self.store.deliveries_before(place, EARLIER).await
+    }
+
+    /// A contact that was bound, or an earlier message that has gone, between the look and the release would otherwise let
+    /// this one wait for its expiry.
+    async fn hurry_if_changed(&self, dispatch: &Dispatch, seen: &Seen) -> Result<(), Error> {
+        let is_free = seen.held && {
+            let earlier = self.earlier(dispatch).await?;
+            let around = Around {
+                node: self.node,
+                earlier: &earlier,
+                store_and_forward: true,
+            };
+            !seen.bindings.iter().any(|b| around.is_held(b.id))
+        };
+        if is_free || self.bindings_changed(dispatch, seen).await? {
             self.store
                 .dispatches_hurry(dispatch.account, dispatch.recipient, self.now())
                 .await?;
             self.due.notify(usize::MAX);
         }
         Ok(())
+    }
+
+    async fn bindings_changed(&self, dispatch: &Dispatch, seen: &Seen) -> Result<bool, Error> {
+        if seen.simulation.is_some() {
+            return Ok(false);
+        }
+        let now = self
+            .store
+            .endpoint_bindings(dispatch.account, dispatch.recipient)
+            .await?;
+        Ok(!now.is_some_and(|(_, bindings)| {
+            bindings.len() == seen.bindings.len()
+                && bindings
+                    .iter()
+                    .zip(&seen.bindings)
+                    .all(|(a, b)| a.id == b.id && a.flow == b.flow)
+        }))
     }
 
     /// Ends a dispatch; when its message was marked meanwhile, reads it again.
@@ -216,10 +264,26 @@ impl App {
     ) {
         let mut attempts: FuturesUnordered<_> = attempts.into_iter().collect();
         let (mut taken, mut retry_after) = (dispatch.taken, None);
-        let mut open = false;
+        let (mut open, mut not_sent) = (false, false);
         while let Some((delivery, result)) = attempts.next().await {
+            if result == AttemptResult::NotSent {
+                // Stored and not sent: it keeps its identifiers for when it is.
+                not_sent = true;
+                continue;
+            }
             if let AttemptResult::Answered { retry_after_s, .. } = &result {
                 retry_after = retry_after.max(*retry_after_s);
+            }
+            if seen.simulation == Some(Simulation::Echo) {
+                // Before it is stored as taken, so that a killed server echoes when it is tried again; an echo goes once.
+                match self.message_echo(dispatch.recipient, &dispatch).await {
+                    // The sender is gone or disabled: nobody to answer.
+                    Ok(()) | Err(Fault::Refused(_)) => {}
+                    Err(Fault::Error(error)) => {
+                        tracing::warn!(%error, exchange = %dispatch.id, "an echo could not be sent");
+                        return;
+                    }
+                }
             }
             match self.attempt_finish(&dispatch, &delivery, &result).await {
                 Ok(DeliveryOutcome::Delivered) => taken = true,
@@ -234,8 +298,16 @@ impl App {
         let mint = self.mint();
         let end = if open {
             let rounds = dispatch.rounds.saturating_add(1);
-            let due_at = next_round_at(&mint, rounds, retry_after).min(dispatch.expires_at);
+            let due_at = if self.policy.store_and_forward {
+                next_round_at(&mint, rounds, retry_after).min(dispatch.expires_at)
+            } else {
+                mint.now
+            };
             release(&mint, &dispatch, taken, rounds, due_at)
+        } else if not_sent {
+            // An earlier message that holds it up makes it due when it has gone; the next look finds that.
+            let due_at = mint.now.plus(QUEUE_WAIT).min(dispatch.expires_at);
+            release(&mint, &dispatch, taken, dispatch.rounds, due_at)
         } else if seen.unreached {
             // Contacts whose connection was lost with an earlier run get it when they come back.
             release(
@@ -252,10 +324,7 @@ impl App {
             release(&mint, &dispatch, taken, dispatch.rounds, mint.now)
         };
         let ended = match self.commit(end).await {
-            Ok(_) if open || seen.unreached => {
-                self.hurry_if_bindings_changed(&dispatch, &seen.bindings)
-                    .await
-            }
+            Ok(_) if open || seen.unreached => self.hurry_if_changed(&dispatch, &seen).await,
             Ok(_) => Ok(()),
             Err(error) => Err(error),
         };
@@ -287,35 +356,11 @@ impl App {
         }
         Ok(outcome)
     }
-
-    /// A simulated endpoint takes each message and answers it.
-    async fn round_echo(self: Arc<Self>, dispatch: Dispatch) {
-        let echoed = async {
-            match self.message_echo(dispatch.recipient, &dispatch).await {
-                // The sender is gone or disabled: nobody to answer.
-                Ok(()) | Err(Fault::Refused(_)) => {}
-                Err(Fault::Error(error)) => return Err(error),
-            }
-            for _ in 0..super::ATTEMPTS {
-                let sent = self.sent_message(&dispatch).await?;
-                let message = sent.as_ref().map(|(message, sender)| (message, sender));
-                let commit = crate::decide::delivery::close_taken(&self.mint(), &dispatch, message);
-                if matches!(self.commit(commit).await?, Answer::Applied(_)) {
-                    break;
-                }
-            }
-            Ok::<(), Error>(())
-        };
-        if let Err(error) = echoed.await {
-            tracing::warn!(%error, exchange = %dispatch.id, "an echo could not be sent");
-        }
-    }
 }
 
 enum Begun {
     Attempts(Box<Attempts>),
     Trunk(Box<TrunkRound>),
-    Echo(Box<Dispatch>),
 }
 
 struct Attempts {
@@ -324,10 +369,13 @@ struct Attempts {
     seen: Seen,
 }
 
-/// The contacts when a round was planned.
+/// What was seen when a round was planned.
 struct Seen {
     bindings: Vec<Binding>,
-    /// Whether some of them can't be reached until their devices come back.
+    simulation: Option<Simulation>,
+    /// Whether an earlier message goes first at some of them.
+    held: bool,
+    /// Whether some of them can't be reached until their devices come back, or until an earlier message has gone.
     unreached: bool,
 }
 
@@ -335,13 +383,17 @@ fn hand_over(
     technology: &dyn Technology,
     now: Timestamp,
     dispatch: &Dispatch,
+    simulation: Option<Simulation>,
     planned: PlannedAttempt,
 ) -> PortFuture<'static, (Delivery, AttemptResult)> {
     let PlannedAttempt {
         binding, delivery, ..
     } = planned;
     let target = AttemptTarget::Contact(Box::new(binding));
-    let result = technology.deliver(attempt_of(now, dispatch, &delivery, target));
+    let result = technology.deliver(Attempt {
+        simulation,
+        ..attempt_of(now, dispatch, &delivery, target)
+    });
     Box::pin(async move { (delivery, result.await) })
 }
 
@@ -355,6 +407,9 @@ pub(super) fn attempt_of(
     let left = dispatch.expires_at.since(now).as_secs();
     Attempt {
         target,
+        simulation: None,
+        number: delivery.attempt,
+        is_notice: false,
         from: dispatch.from.clone(),
         from_name: dispatch.from_name.clone(),
         to: dispatch.to.clone(),

@@ -197,6 +197,12 @@ impl App {
         for (_, head) in self.logs.followed() {
             head.moved.notify(usize::MAX);
         }
+        self.notices.wake();
+    }
+
+    /// Returns whether feeds are to end.
+    pub(super) fn is_draining(&self) -> bool {
+        self.logs.draining.load(Ordering::Acquire)
     }
 
     /// Returns the cursor at the head of the caller's log.
@@ -502,7 +508,7 @@ impl EventFeed {
             let head = self.head.clone();
             let listener = head.moved.listen();
             let now = self.app.now();
-            if self.app.logs.draining.load(Ordering::Acquire) {
+            if self.app.is_draining() {
                 self.ended = Some(FeedEnd::Draining);
                 return Ok(self.tell(FeedItem::Checkpoint(now)));
             }

@@ -1,5 +1,6 @@
 //! Messages: sent through the API, received from devices, listed and marked.
 
+use super::settle::Decision;
 use super::tokens::visible;
 use super::{App, Outcome, contended, key_reused, no_nul};
 use crate::access::{Caller, Scope};
@@ -9,22 +10,27 @@ use crate::commit::{Answer, Commit, Idempotency, Write};
 use crate::decide::Mint;
 use crate::decide::delivery::canonical_address;
 use crate::decide::messages::{
-    Outgoing, Parties, SentIds, Side, ambiguous, body_problems, mark, send, sender,
+    Outgoing, Parties, SentIds, Side, ambiguous, body_problems, delete, mark,
+    receipt as decide_receipt, send, sender,
 };
 use crate::decide::routing::{
     Destination, RouteFacts, Routed, SenderNumbers, is_dialable, is_e164, route, sender_number,
     transformed,
 };
 use crate::decide::variables::variables;
-use crate::delivery::{Delivery, Dispatch, Way};
+use crate::delivery::{Dispatch, Trace, Way, exchange_of_call};
 use crate::endpoint::Endpoint;
 use crate::error::{Problem, ProblemCode, ProblemDetail};
 use crate::json::JsonObject;
 use crate::keyring::KeyUse;
-use crate::message::{BODY_BYTES_MAX, Message, MessageDirection, MessageOrigin, Variables};
+use crate::message::{
+    BODY_BYTES_MAX, Message, MessageDirection, MessageOrigin, Receipt, Variables,
+};
 use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest, Slice};
 use crate::ports::store::{ChatFilter, EndpointKey, Found, MessageFilter, SendSnapshot};
 use crate::{AccountId, ChatId, EndpointId, Error, ExchangeId, Fault, MessageId, Timestamp};
+use futures_util::future::join_all;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// A message to send through the API.
@@ -710,6 +716,80 @@ impl App {
         Err(contended().into())
     }
 
+    /// Deletes a message of one endpoint; the other side keeps its own, and one that is on its way is delivered. Scope:
+    /// `messages.delete`. Gives its chat as it is afterwards.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn message_delete(
+        &self,
+        caller: &Caller,
+        id: MessageId,
+        key: Option<&str>,
+    ) -> Result<Outcome<Option<Chat>>, Fault> {
+        caller.require(Scope::MessagesDelete)?;
+        let idempotency = self.idempotency(caller, "deleteMessage", key, &[&id.0])?;
+        let settled = self.settle(
+            caller,
+            idempotency,
+            move || async move {
+                let not_found = || Fault::from(Problem::not_found("id", "message"));
+                let message = self.message_seen(caller, id).await?;
+                let message = message.ok_or_else(not_found)?;
+                let commit = self.message_removal(&message).await?;
+                Ok(Decision::Store {
+                    commit: commit.ok_or_else(not_found)?,
+                    gives: vec![message.chat.0],
+                    value: Some(message.chat),
+                })
+            },
+            move |chats| async move { Ok(chats.into_iter().next().map(ChatId)) },
+        );
+        let Outcome { value, replayed } = Outcome::from(settled.await?);
+        // That only this look fails must not say that nothing was deleted.
+        let chats = self
+            .store
+            .chats_by_ids(caller.account, value.into_iter().collect());
+        Ok(Outcome {
+            value: chats.await.ok().and_then(|found| found.into_iter().next()),
+            replayed,
+        })
+    }
+
+    /// Decides on deleting a message; `None` when its endpoint is gone.
+    async fn message_removal(&self, message: &Message) -> Result<Option<Commit>, Error> {
+        let owner = EndpointKey::Id(message.endpoint);
+        Ok(match self.store.endpoint(message.account, owner).await? {
+            Found::One(owner) => Some(delete(&self.mint(), message, &owner)),
+            Found::None | Found::Ambiguous => None,
+        })
+    }
+
+    /// Deletes some of the messages that are older than what is kept; gives whether more may be left.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(super) async fn messages_trim(&self) -> Result<bool, Error> {
+        /// Messages a step: their commits are one batch.
+        const STEP: u32 = 50;
+        let Some(retention) = self.policy.message_retention else {
+            return Ok(false);
+        };
+        let before = self.now().minus(retention);
+        let old = self.store.messages_before(before, STEP).await?;
+        let removals = old.iter().map(|message| async {
+            match self.message_removal(message).await? {
+                // One that was marked meanwhile has its turn in the next step.
+                Some(commit) => self.commit(commit).await.map(|_| ()),
+                None => Ok(()),
+            }
+        });
+        for removed in join_all(removals).await {
+            removed?;
+        }
+        Ok(u32::try_from(old.len()).unwrap_or(u32::MAX) >= STEP)
+    }
+
     async fn message_seen(&self, caller: &Caller, id: MessageId) -> Result<Option<Message>, Error> {
         let found = self
             .store
@@ -803,18 +883,65 @@ impl App {
         self.store.messages_count(caller.account, filter).await
     }
 
-    /// Returns the traces of messages that the caller was given: each attempt, oldest first within a message. Scope:
-    /// `messages.read`.
+    /// Returns the traces of messages that the caller was given. Scope: `messages.read`.
     ///
     /// # Errors
     /// `Forbidden`.
-    pub async fn deliveries(
+    pub async fn traces(
         &self,
         caller: &Caller,
         exchanges: Vec<ExchangeId>,
-    ) -> Result<Vec<Delivery>, Error> {
+    ) -> Result<HashMap<ExchangeId, Trace>, Error> {
         caller.require(Scope::MessagesRead)?;
-        self.store.deliveries(caller.account, exchanges).await
+        let deliveries = self
+            .store
+            .deliveries(caller.account, exchanges.clone())
+            .await?;
+        let mut traces: HashMap<ExchangeId, Trace> = HashMap::new();
+        for delivery in deliveries {
+            let trace = traces.entry(delivery.exchange).or_default();
+            trace.deliveries.push(delivery);
+        }
+        let now = self.now();
+        for (exchange, due_at) in self.store.dispatches_due(caller.account, exchanges).await? {
+            // What is due is in progress.
+            traces.entry(exchange).or_default().next_attempt_at = Some(due_at.max(now));
+        }
+        Ok(traces)
+    }
+
+    /// Takes a report of a device on a message that it got. What names no message that was sent to this endpoint changes
+    /// nothing: the device could not mend it.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn receipt_receive(&self, device: &Endpoint, receipt: &Receipt) -> Result<(), Error> {
+        let Some(exchange) = exchange_of_call(&receipt.message_id) else {
+            return Ok(());
+        };
+        let trace = self
+            .store
+            .deliveries(device.account, vec![exchange])
+            .await?;
+        let delivery = trace
+            .iter()
+            .find(|d| d.call_id == receipt.message_id && d.recipient == device.id);
+        let Some(id) = delivery.and_then(|delivery| delivery.message) else {
+            return Ok(());
+        };
+        for _ in 0..super::ATTEMPTS {
+            let Some((message, sender)) = self.sent_message_by_id(device.account, id).await? else {
+                return Ok(());
+            };
+            let mint = self.mint();
+            let Some(commit) = decide_receipt(&mint, &message, &sender, receipt.disposition) else {
+                return Ok(());
+            };
+            if matches!(self.commit(commit).await?, Answer::Applied(_)) {
+                return Ok(());
+            }
+        }
+        Err(contended())
     }
 
     /// Returns the sender's copy of a message on its way, with the sender, if both are there.
@@ -822,12 +949,21 @@ impl App {
         &self,
         dispatch: &Dispatch,
     ) -> Result<Option<(Message, Endpoint)>, Error> {
-        let Some(id) = dispatch.out_message else {
-            return Ok(None);
-        };
+        match dispatch.out_message {
+            Some(id) => self.sent_message_by_id(dispatch.account, id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Returns a message with the endpoint that keeps it, if both are there.
+    async fn sent_message_by_id(
+        &self,
+        account: AccountId,
+        id: MessageId,
+    ) -> Result<Option<(Message, Endpoint)>, Error> {
         let message = self
             .store
-            .messages_by_ids(dispatch.account, vec![id])
+            .messages_by_ids(account, vec![id])
             .await?
             .into_iter()
             .next();
@@ -836,7 +972,7 @@ impl App {
         };
         let sender = self
             .store
-            .endpoint(dispatch.account, EndpointKey::Id(message.endpoint))
+            .endpoint(account, EndpointKey::Id(message.endpoint))
             .await?;
         Ok(match sender {
             Found::One(sender) => Some((message, sender)),
@@ -918,6 +1054,8 @@ fn stored_message(commit: &Commit) -> Option<Message> {
         created_at: commit.at,
         status_at: commit.at,
         expires_at: new.expires_at,
+        delivered_at: None,
+        displayed_at: None,
     })
 }
 

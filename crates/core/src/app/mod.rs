@@ -6,6 +6,7 @@
 pub mod accounts;
 pub mod applications;
 pub mod chats;
+pub mod composing;
 pub mod deletions;
 pub mod delivery;
 pub mod domains;
@@ -16,6 +17,7 @@ pub mod events;
 pub mod messages;
 pub mod presence;
 pub mod registrations;
+pub mod search;
 mod settle;
 pub mod sip_profiles;
 pub mod tokens;
@@ -49,6 +51,12 @@ pub struct Policy {
     pub message_expiry_max: Duration,
     /// Bounds on how long a contact may be bound.
     pub registration: RegistrationTimes,
+    /// Whether a message waits for a device of its recipient; if not, it fails when no device takes it at once.
+    pub store_and_forward: bool,
+    /// How long events carry the text of messages that no chat keeps.
+    pub unrecorded_text: Duration,
+    /// How long messages are kept; `None` for ever.
+    pub message_retention: Option<Duration>,
     /// How long events are kept.
     pub event_retention: Duration,
     /// What sources cost that prove nobody.
@@ -65,6 +73,9 @@ impl Default for Policy {
                 min_s: 60,
                 max_s: 7200,
             },
+            store_and_forward: true,
+            unrecorded_text: DAY,
+            message_retention: None,
             event_retention: 7 * DAY,
             defence: Limits::default(),
         }
@@ -103,6 +114,8 @@ pub struct App {
     failures: registrations::Failures,
     paces: trunks::Paces,
     due: event_listener::Event,
+    search_lag: search::Lag,
+    notices: composing::Notices,
 }
 
 /// What a use case that changes something gives.
@@ -144,6 +157,8 @@ impl App {
             failures,
             paces: trunks::Paces::default(),
             due: event_listener::Event::new(),
+            search_lag: search::Lag::default(),
+            notices: composing::Notices::default(),
         })
     }
 
@@ -187,7 +202,8 @@ impl App {
         self.store.ready().await
     }
 
-    /// Trims what is kept for a time only: events, idempotency records, failures, ended tokens; in small steps. Gives whether more is left.
+    /// Trims what is kept for a time only: messages, their traces, events, idempotency records, failures, ended tokens; in
+    /// small steps. Gives whether more is left.
     ///
     /// # Errors
     /// Those of the store.
@@ -213,8 +229,19 @@ impl App {
             .store
             .endpoint_tokens_trim(now.minus(IDEMPOTENCY), STEP)
             .await?;
-        let most = [events, keys, failures, tokens].into_iter().max();
-        Ok(most.unwrap_or(0) >= u64::from(STEP))
+        let traces = self
+            .store
+            .deliveries_trim(now.minus(self.policy.event_retention), STEP)
+            .await?;
+        let texts = self
+            .store
+            .unrecorded_blank(now.minus(self.policy.unrecorded_text), STEP)
+            .await?;
+        let most = [events, keys, failures, tokens, traces, texts]
+            .into_iter()
+            .max();
+        let more_messages = self.messages_trim().await?;
+        Ok(more_messages || most.unwrap_or(0) >= u64::from(STEP))
     }
 
     fn mint(&self) -> Mint<'_> {

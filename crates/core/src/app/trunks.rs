@@ -1,7 +1,7 @@
 //! Messages that go out by trunks: one address at a time, no faster than the trunk's limit.
 
 use super::App;
-use super::delivery::attempt_of;
+use super::delivery::{QUEUE_WAIT, attempt_of};
 use crate::commit::{Answer, EndpointSecret};
 use crate::decide::delivery::{close, release};
 use crate::decide::trunks::{TrunkAttempt, TrunkPlan, next_at, plan, start};
@@ -138,6 +138,14 @@ impl App {
             delivery,
             ..
         } = round;
+        if *result == AttemptResult::NotSent {
+            // Stored and not sent: it keeps its identifiers for when it is.
+            let mint = self.mint();
+            let due_at = mint.now.plus(QUEUE_WAIT).min(dispatch.expires_at);
+            let again = release(&mint, dispatch, false, dispatch.rounds, due_at);
+            self.commit(again).await?;
+            return Ok(());
+        }
         let outcome = self.attempt_finish(dispatch, delivery, result).await?;
         let mint = self.mint();
         let end = if outcome == DeliveryOutcome::Delivered {
@@ -149,7 +157,9 @@ impl App {
                     retry_after_s,
                     ..
                 } => (Some(*status), *retry_after_s),
-                AttemptResult::Timeout | AttemptResult::TransportError(_) => (None, None),
+                AttemptResult::Timeout
+                | AttemptResult::TransportError(_)
+                | AttemptResult::NotSent => (None, None),
             };
             let ended = (outcome, sip_status);
             let (rounds, due_at) = next_at(

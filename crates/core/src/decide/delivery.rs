@@ -1,16 +1,17 @@
 //! Delivery: which contacts get a message, what an answer means, and when it is tried again.
 
 use super::{Mint, printable};
-use crate::binding::Binding;
+use crate::binding::{Binding, Flow, Transport};
 use crate::commit::{Commit, Precondition, Write};
-use crate::delivery::{Delivery, DeliveryOutcome, DeliveryTarget, Dispatch};
-use crate::endpoint::Endpoint;
-use crate::event::{EventBody, Subjects};
+use crate::delivery::{Delivery, DeliveryOutcome, DeliveryTarget, Dispatch, call_id};
+use crate::endpoint::{Endpoint, Simulation};
+use crate::event::{ContactStatus, EventBody, Subjects};
 use crate::id::NodeId;
 use crate::message::{Failure, FailureCode, Message, MessageStatus};
 use crate::ports::AttemptResult;
-use crate::{DeliveryId, Timestamp};
+use crate::{BindingId, DeliveryId, ExchangeId, Timestamp};
 use sip_validate::SipUri;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The wait after the first round that no contact took; it doubles with each further one.
@@ -26,7 +27,7 @@ pub enum Plan {
     Attempt {
         /// The contacts to attempt.
         attempts: Vec<PlannedAttempt>,
-        /// Whether other contacts can't be reached until their devices come back.
+        /// Whether other contacts can't be reached until their devices come back, or until an earlier message has gone.
         unreached: bool,
     },
     /// Nothing can be sent now; give it back until then.
@@ -48,11 +49,36 @@ pub struct PlannedAttempt {
     pub is_new: bool,
 }
 
+/// What else a plan depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct Around<'a> {
+    /// This run of the program.
+    pub node: NodeId,
+    /// The attempts of earlier messages to the recipient that are still on their way, oldest first within each.
+    pub earlier: &'a [Delivery],
+    /// Whether a message waits for a device.
+    pub store_and_forward: bool,
+}
+
+impl Around<'_> {
+    /// Whether an earlier message failed for now at a contact, and so goes first.
+    #[must_use]
+    pub fn is_held(&self, binding: BindingId) -> bool {
+        let mut latest: BTreeMap<ExchangeId, DeliveryOutcome> = BTreeMap::new();
+        let target = DeliveryTarget::Contact(binding);
+        let here = self.earlier.iter().filter(|d| d.target == target);
+        latest.extend(here.map(|d| (d.exchange, d.outcome)));
+        latest
+            .values()
+            .any(|outcome| outcome.is_temporary_failure())
+    }
+}
+
 /// Plans the next round of a dispatch.
 #[must_use]
 pub fn plan(
     mint: &Mint<'_>,
-    node: NodeId,
+    around: &Around<'_>,
     dispatch: &Dispatch,
     recipient: &Endpoint,
     bindings: &[Binding],
@@ -63,6 +89,9 @@ pub fn plan(
     }
     if !recipient.enabled {
         return end(dispatch, trace, FailureCode::EndpointDisabled);
+    }
+    if !around.store_and_forward && dispatch.rounds > 0 {
+        return end(dispatch, trace, FailureCode::Unreachable);
     }
     let mut attempts = Vec::new();
     let mut unreached = false;
@@ -75,7 +104,9 @@ pub fn plan(
             None if dispatch.taken && binding.registered_at > dispatch.created_at => continue,
             _ => {}
         }
-        if !binding.flow.transport.is_stream() || binding.flow.node == node {
+        if around.is_held(binding.id) {
+            unreached = true;
+        } else if !binding.flow.transport.is_stream() || binding.flow.node == around.node {
             attempts.push(attempt(mint, dispatch, binding, latest));
         } else {
             unreached = true;
@@ -88,12 +119,15 @@ pub fn plan(
         };
     }
     if unreached {
-        // Stream bindings of an earlier run: their devices get the time to come back, which makes this due again.
+        // Stream bindings of an earlier run: their devices get the time to come back, which makes this due again. So does an
+        // earlier message when it has gone.
         return Plan::Wait(dispatch.expires_at);
     }
     match () {
         () if dispatch.taken => Plan::Done,
-        () if bindings.is_empty() => Plan::Wait(dispatch.expires_at),
+        () if bindings.is_empty() && around.store_and_forward => Plan::Wait(dispatch.expires_at),
+        () if bindings.is_empty() => end(dispatch, trace, FailureCode::NoContact),
+        () if trace.iter().any(is_too_large) => end(dispatch, trace, FailureCode::TooLarge),
         () => end(dispatch, trace, FailureCode::Refused),
     }
 }
@@ -118,10 +152,13 @@ fn attempt(
             id: mint.id(DeliveryId::new),
             account: dispatch.account,
             exchange: dispatch.id,
+            recipient: dispatch.recipient,
+            message: dispatch.out_message,
             target: DeliveryTarget::Contact(binding.id),
             contact_uri: binding.contact_uri.clone(),
             transport: binding.flow.transport,
-            call_id: latest.map_or_else(token, |d| d.call_id.clone()),
+            call_id: latest
+                .map_or_else(|| call_id(dispatch.id, mint.bytes()), |d| d.call_id.clone()),
             from_tag: latest.map_or_else(token, |d| d.from_tag.clone()),
             cseq: latest.map_or(1, |d| d.cseq),
             branch: format!("z9hG4bK{}", token()),
@@ -134,6 +171,11 @@ fn attempt(
         },
         is_new: true,
     }
+}
+
+/// Whether a contact refused a message for its length: itself, or we in its place.
+fn is_too_large(delivery: &Delivery) -> bool {
+    matches!(delivery.sip_status, Some(413 | 513))
 }
 
 fn end(dispatch: &Dispatch, trace: &[Delivery], code: FailureCode) -> Plan {
@@ -154,6 +196,7 @@ pub fn outcome(result: &AttemptResult, attempt: i32) -> DeliveryOutcome {
     match result {
         AttemptResult::Timeout => DeliveryOutcome::Timeout,
         AttemptResult::TransportError(_) => DeliveryOutcome::TransportError,
+        AttemptResult::NotSent => DeliveryOutcome::Pending,
         AttemptResult::Answered { status, .. } => match status {
             200..300 => DeliveryOutcome::Delivered,
             // Loop detected: the device has seen this Call-ID and CSeq under another branch, so it has the message.
@@ -162,6 +205,13 @@ pub fn outcome(result: &AttemptResult, attempt: i32) -> DeliveryOutcome {
             _ => DeliveryOutcome::Refused,
         },
     }
+}
+
+/// Says whether later messages to a contact wait, because the outstanding one failed for now and goes first when it is tried
+/// again.
+#[must_use]
+pub fn holds(result: &AttemptResult, attempt: i32) -> bool {
+    outcome(result, attempt).is_temporary_failure()
 }
 
 /// Decides on storing a round's new attempts; `None` when there are none.
@@ -190,6 +240,7 @@ pub fn finish(
         AttemptResult::Answered { status, reason, .. } => (Some(*status), Some(printable(reason))),
         AttemptResult::Timeout => (None, Some("no final answer in time".to_owned())),
         AttemptResult::TransportError(what) => (None, Some(printable(what))),
+        AttemptResult::NotSent => (None, None),
     };
     let mut writes = vec![Write::DeliveryFinish {
         id: delivery.id,
@@ -199,6 +250,10 @@ pub fn finish(
     }];
     if outcome == DeliveryOutcome::Delivered {
         writes.push(Write::DispatchTaken(dispatch.id));
+    }
+    if outcome.is_final() && dispatch.rounds > 0 {
+        // It may have held up others at this contact.
+        writes.push(Write::DispatchesWake(dispatch.recipient));
     }
     let mut commit = leased(mint, dispatch, writes);
     if let Some((message, sender)) = message.filter(|(m, _)| {
@@ -258,7 +313,11 @@ pub fn close(
     failure: Option<Failure>,
     message: Option<(&Message, &Endpoint)>,
 ) -> Commit {
-    let mut commit = leased(mint, dispatch, vec![Write::DispatchDelete(dispatch.id)]);
+    let mut writes = vec![Write::DispatchDelete(dispatch.id)];
+    if dispatch.rounds > 0 {
+        writes.push(Write::DispatchesWake(dispatch.recipient));
+    }
+    let mut commit = leased(mint, dispatch, writes);
     if let (Some(failure), Some((message, sender))) = (failure, message)
         && message.status == MessageStatus::Accepted
     {
@@ -274,25 +333,40 @@ pub fn close(
     commit
 }
 
-/// Decides on the end of a dispatch that a simulated endpoint took.
+/// Returns the contacts of a simulated endpoint, which no device registered.
 #[must_use]
-pub fn close_taken(
-    mint: &Mint<'_>,
-    dispatch: &Dispatch,
-    message: Option<(&Message, &Endpoint)>,
-) -> Commit {
-    let mut commit = leased(mint, dispatch, vec![Write::DispatchDelete(dispatch.id)]);
-    if let Some((message, sender)) = message.filter(|(m, _)| m.status == MessageStatus::Accepted) {
-        set_status(
-            mint,
-            &mut commit,
-            message,
-            sender,
-            MessageStatus::Sent,
-            None,
-        );
-    }
-    commit
+pub fn simulated(endpoint: &Endpoint, simulation: Simulation, node: NodeId) -> Vec<Binding> {
+    let contact = Binding {
+        id: BindingId(endpoint.id.0),
+        account: endpoint.account,
+        endpoint: endpoint.id,
+        contact_uri: format!("sip:{}@simulated.invalid", endpoint.name),
+        flow: Flow {
+            transport: Transport::Tcp,
+            remote: String::new(),
+            local: String::new(),
+            node,
+            connection: 0,
+        },
+        call_id: String::new(),
+        cseq: 0,
+        instance: None,
+        reg_id: None,
+        path: None,
+        user_agent: None,
+        registered_at: endpoint.created_at,
+        refreshed_at: endpoint.created_at,
+        expires_at: Timestamp(i64::MAX),
+        status: ContactStatus::NonQualified,
+        round_trip: None,
+        qualified_at: None,
+        token: None,
+    };
+    simulation
+        .is_there()
+        .then_some(contact)
+        .into_iter()
+        .collect()
 }
 
 /// Returns a SIP URI as chats name its endpoint: canonical user and domain.
@@ -355,12 +429,10 @@ pub(super) fn set_status(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::binding::{Flow, Transport};
     use crate::decide::testing::{Seeded, endpoint};
     use crate::delivery::Way;
-    use crate::event::ContactStatus;
     use crate::message::Variables;
-    use crate::{AccountId, BindingId, EndpointId, ExchangeId};
+    use crate::{AccountId, EndpointId};
 
     const NODE: NodeId = NodeId([1; 16]);
 
@@ -417,9 +489,31 @@ mod tests {
     }
 
     fn plan_of(dispatch: &Dispatch, bindings: &[Binding], trace: &[Delivery]) -> Plan {
+        plan_around(dispatch, bindings, trace, &[], true)
+    }
+
+    fn plan_around(
+        dispatch: &Dispatch,
+        bindings: &[Binding],
+        trace: &[Delivery],
+        earlier: &[Delivery],
+        store_and_forward: bool,
+    ) -> Plan {
         let entropy = Seeded::default();
         let mint = Mint::new(Timestamp(1_000_000), &entropy);
-        plan(&mint, NODE, dispatch, &endpoint("alice"), bindings, trace)
+        let around = Around {
+            node: NODE,
+            earlier,
+            store_and_forward,
+        };
+        plan(
+            &mint,
+            &around,
+            dispatch,
+            &endpoint("alice"),
+            bindings,
+            trace,
+        )
     }
 
     fn attempted(bindings: &[Binding], outcome: DeliveryOutcome) -> Delivery {
@@ -579,6 +673,75 @@ mod tests {
             assert_eq!(of(status, 1), DeliveryOutcome::Refused, "{status}");
         }
         assert_eq!(of(482, 2), DeliveryOutcome::Delivered);
+    }
+
+    #[test]
+    fn an_earlier_message_that_failed_for_now_goes_first_at_its_contact_alone() {
+        let bindings = [
+            binding(1, Transport::Udp, NODE),
+            binding(2, Transport::Udp, NODE),
+        ];
+        let mut busy = attempted(&bindings[..1], DeliveryOutcome::Retrying);
+        busy.exchange = ExchangeId([4; 16]);
+        let of = |earlier: &[Delivery], bindings: &[Binding]| {
+            plan_around(&dispatch(), bindings, &[], earlier, true)
+        };
+        let Plan::Attempt {
+            attempts,
+            unreached,
+        } = of(std::slice::from_ref(&busy), &bindings)
+        else {
+            panic!("the other contact is free");
+        };
+        assert_eq!((attempts[0].binding.id, unreached), (bindings[1].id, true));
+        assert_eq!(
+            of(std::slice::from_ref(&busy), &bindings[..1]),
+            Plan::Wait(dispatch().expires_at)
+        );
+        // Refused for good, or taken at its next attempt: it holds nobody.
+        for outcome in [DeliveryOutcome::Refused, DeliveryOutcome::Delivered] {
+            let mut later = busy.clone();
+            later.outcome = outcome;
+            let plan = of(&[busy.clone(), later], &bindings[..1]);
+            assert!(matches!(plan, Plan::Attempt { .. }), "{plan:?}");
+        }
+    }
+
+    #[test]
+    fn e132_without_store_and_forward_it_fails_at_once() {
+        let of = |dispatch: &Dispatch, bindings: &[Binding], trace: &[Delivery]| match plan_around(
+            dispatch,
+            bindings,
+            trace,
+            &[],
+            false,
+        ) {
+            Plan::Fail(failure) => Some(failure.code),
+            _ => None,
+        };
+        let bindings = [binding(1, Transport::Udp, NODE)];
+        assert_eq!(of(&dispatch(), &[], &[]), Some(FailureCode::NoContact));
+        assert_eq!(of(&dispatch(), &bindings, &[]), None);
+        let tried = Dispatch {
+            rounds: 1,
+            ..dispatch()
+        };
+        let silent = attempted(&bindings, DeliveryOutcome::Timeout);
+        assert_eq!(
+            of(&tried, &bindings, &[silent]),
+            Some(FailureCode::Unreachable)
+        );
+    }
+
+    #[test]
+    fn what_is_too_long_for_each_contact_says_so() {
+        let bindings = [binding(1, Transport::Udp, NODE)];
+        let mut refused = attempted(&bindings, DeliveryOutcome::Refused);
+        refused.sip_status = Some(513);
+        let Plan::Fail(failure) = plan_of(&dispatch(), &bindings, &[refused]) else {
+            panic!("it goes on");
+        };
+        assert_eq!(failure.code, FailureCode::TooLarge);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{Problem, ProblemCode, ProblemDetail};
 use crate::event::{EventBody, Subjects};
 use crate::message::{
-    BODY_BYTES_MAX, Message, MessageDirection, MessageOrigin, MessageStatus, Variables,
+    BODY_BYTES_MAX, Disposition, Message, MessageDirection, MessageOrigin, MessageStatus, Variables,
 };
 use crate::ports::store::Found;
 use crate::{ChatId, ExchangeId, MessageId, Timestamp};
@@ -203,15 +203,25 @@ pub fn send(mint: &Mint<'_>, parties: &Parties<'_>, outgoing: &Outgoing) -> (Com
         writes: Vec::new(),
         events: Vec::new(),
     };
-    if outgoing.origin != MessageOrigin::Api {
+    let told = (outgoing.origin != MessageOrigin::Api).then_some(commit.events.len());
+    if told.is_some() {
         let body = EventBody::TextMessageReceived {
             from: parties.from.uri.clone(),
             to: parties.to.uri.clone(),
             body: Some(outgoing.body.clone()),
+            exchange: Some(exchange),
         };
         commit.events.push(mint.event(Subjects::of(sender), body));
     }
-    let out_message = record(mint, parties, outgoing, exchange, &mut commit);
+    let [sent, received] = record(mint, parties, outgoing, exchange, &mut commit);
+    if let (Some((chat, id)), Some(event)) = (
+        sent.or(received),
+        told.and_then(|told| commit.events.get_mut(told)),
+    ) {
+        // Its text goes with the message.
+        event.subjects = message_subjects(sender, chat, id);
+    }
+    let out_message = sent.map(|(_, id)| id);
     commit.writes.push(Write::DispatchInsert(Dispatch {
         id: exchange,
         account: sender.account,
@@ -239,14 +249,15 @@ pub fn send(mint: &Mint<'_>, parties: &Parties<'_>, outgoing: &Outgoing) -> (Com
     (commit, ids)
 }
 
-/// Adds the copies that are kept, their chats and their events; returns the id of the sender's copy.
+/// Adds the copies that are kept, their chats and their events; returns the chat and the id of the sender's copy, and those of
+/// the recipient's.
 fn record(
     mint: &Mint<'_>,
     parties: &Parties<'_>,
     outgoing: &Outgoing,
     exchange: ExchangeId,
     commit: &mut Commit,
-) -> Option<MessageId> {
+) -> [Option<(ChatId, MessageId)>; 2] {
     let [sender_key, recipient_key] = parties.chat_keys();
     let is_same = sender_key == recipient_key;
     let sent = parties.is_sent(outgoing).then(|| {
@@ -331,7 +342,7 @@ fn record(
         let new = copy(id, chat, recipient, MessageDirection::In, last_event, event);
         commit.writes.push(Write::MessageInsert(new));
     }
-    sent.map(|(_, id)| id)
+    [sent, received]
 }
 
 /// Returns the chat with a key, adding it to the commit when it is new.
@@ -356,7 +367,7 @@ fn message_subjects(endpoint: &Endpoint, chat: ChatId, message: MessageId) -> Su
     }
 }
 
-fn chat_updated(mint: &Mint<'_>, endpoint: &Endpoint, chat: ChatId) -> NewEvent {
+pub(super) fn chat_updated(mint: &Mint<'_>, endpoint: &Endpoint, chat: ChatId) -> NewEvent {
     mint.event(
         Subjects {
             chat: Some(chat),
@@ -368,6 +379,63 @@ fn chat_updated(mint: &Mint<'_>, endpoint: &Endpoint, chat: ChatId) -> NewEvent 
             last_message: None,
         },
     )
+}
+
+/// Decides on deleting a message of an endpoint.
+#[must_use]
+pub fn delete(mint: &Mint<'_>, message: &Message, endpoint: &Endpoint) -> Commit {
+    let subjects = message_subjects(endpoint, message.chat, message.id);
+    Commit {
+        account: message.account,
+        at: mint.now,
+        idempotency: None,
+        preconditions: vec![Precondition::MessageAt(
+            message.id,
+            message.status,
+            message.read,
+        )],
+        writes: vec![Write::MessageDelete {
+            id: message.id,
+            chat: message.chat,
+        }],
+        events: vec![
+            mint.event(subjects, EventBody::MessageDeleted),
+            chat_updated(mint, endpoint, message.chat),
+        ],
+    }
+}
+
+/// Decides on what a device reported of a message that was sent to it; `None` when that is known.
+#[must_use]
+pub fn receipt(
+    mint: &Mint<'_>,
+    message: &Message,
+    sender: &Endpoint,
+    disposition: Disposition,
+) -> Option<Commit> {
+    let known = match disposition {
+        Disposition::Delivered => message.delivered_at,
+        Disposition::Displayed => message.displayed_at,
+    };
+    if known.is_some() {
+        return None;
+    }
+    let subjects = message_subjects(sender, message.chat, message.id);
+    Some(Commit {
+        account: message.account,
+        at: mint.now,
+        idempotency: None,
+        preconditions: vec![Precondition::MessageAt(
+            message.id,
+            message.status,
+            message.read,
+        )],
+        writes: vec![Write::MessageReceiptSet {
+            id: message.id,
+            disposition,
+        }],
+        events: vec![mint.event(subjects, EventBody::MessageUpdated)],
+    })
 }
 
 /// Decides on marking a message; nothing is written when it has the mark already. An OUT message is always read.

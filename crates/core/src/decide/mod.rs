@@ -3,6 +3,7 @@
 
 pub mod accounts;
 pub mod applications;
+pub mod chats;
 pub mod delivery;
 pub mod domains;
 pub mod endpoint_tokens;

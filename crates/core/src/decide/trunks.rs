@@ -8,7 +8,7 @@ use super::Mint;
 use super::delivery::next_round_at;
 use super::routing::outward_addresses;
 use crate::commit::{Commit, Precondition, Write};
-use crate::delivery::{Delivery, DeliveryOutcome, DeliveryTarget, Dispatch, Way};
+use crate::delivery::{Delivery, DeliveryOutcome, DeliveryTarget, Dispatch, Way, call_id};
 use crate::endpoint::{Address, Endpoint, PORT_DEFAULT};
 use crate::message::{Failure, FailureCode};
 use crate::{DeliveryId, Timestamp};
@@ -133,10 +133,12 @@ fn attempt(
             id: mint.id(DeliveryId::new),
             account: trunk.account,
             exchange: dispatch.id,
+            recipient: dispatch.recipient,
+            message: dispatch.out_message,
             target: DeliveryTarget::Address(address.id),
             contact_uri: format!("sip:{}", host_and_port(address)),
             transport: address.transport,
-            call_id: any.map_or_else(token, |d| d.call_id.clone()),
+            call_id: any.map_or_else(|| call_id(dispatch.id, mint.bytes()), |d| d.call_id.clone()),
             from_tag: any.map_or_else(token, |d| d.from_tag.clone()),
             cseq: any.map_or(1, |d| d.cseq),
             branch: format!("z9hG4bK{}", token()),

@@ -41,6 +41,25 @@ pub enum EndpointState {
 pub enum Simulation {
     /// Answers each message with its own text.
     Echo,
+    /// Refuses each attempt for now: 486.
+    Busy,
+    /// Takes each message after some seconds.
+    Slow,
+    /// Takes about every second attempt, and refuses the others for now: 503.
+    Flaky,
+    /// Is never there.
+    Offline,
+}
+
+impl Simulation {
+    /// Returns whether it behaves as a registered device.
+    #[must_use]
+    pub fn is_there(self) -> bool {
+        match self {
+            Simulation::Echo | Simulation::Busy | Simulation::Slow | Simulation::Flaky => true,
+            Simulation::Offline => false,
+        }
+    }
 }
 
 /// An endpoint.

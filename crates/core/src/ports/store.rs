@@ -18,6 +18,7 @@ use crate::keyring::Secret;
 use crate::message::{Message, MessageDirection, MessageStatus};
 use crate::page::{NameKey, Page, Slice};
 use crate::registration_failure::{FailureReason, RegistrationFailure};
+use crate::search::{Unindexed, Words};
 use crate::sip_profile::SipProfile;
 use crate::token::ApiToken;
 use crate::{
@@ -89,6 +90,10 @@ pub struct MessageFilter {
     pub from: Option<Timestamp>,
     /// Stored before this time.
     pub to: Option<Timestamp>,
+    /// Only with all of these words in their texts.
+    pub text: Option<Words>,
+    /// Only up to and with this `seq` of the chat. Set by the use case.
+    pub up_to_seq: Option<i64>,
     /// Only what a bound token sees. Set by the use case.
     pub visible: Option<Vec<EndpointId>>,
 }
@@ -104,6 +109,12 @@ pub struct ChatFilter {
     pub own_number: Option<String>,
     /// Only with, or only without, unread messages.
     pub unread: Option<bool>,
+    /// Changed at this time or later.
+    pub from: Option<Timestamp>,
+    /// Changed before this time.
+    pub to: Option<Timestamp>,
+    /// Only with a message that has all of these words in its text.
+    pub text: Option<Words>,
     /// Only what a bound token sees. Set by the use case.
     pub visible: Option<Vec<EndpointId>>,
 }
@@ -207,6 +218,19 @@ pub struct RegistrationFailureFilter {
     pub to: Option<Timestamp>,
     /// Only what a bound token sees. Set by the use case.
     pub visible: Option<Vec<EndpointId>>,
+}
+
+/// The place of a dispatch among those to its recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DispatchPlace {
+    /// The owner.
+    pub account: AccountId,
+    /// The endpoint that it is for.
+    pub recipient: EndpointId,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// Its id, which decides between those of one time.
+    pub id: ExchangeId,
 }
 
 /// How much there is, for metrics.
@@ -557,6 +581,28 @@ pub trait Store: Send + Sync {
     /// Counts messages.
     fn messages_count(&self, account: AccountId, filter: MessageFilter) -> StoreFuture<'_, i64>;
 
+    /// Returns up to `limit` messages of the instance that were stored before a time, oldest first within an account.
+    fn messages_before(&self, before: Timestamp, limit: u32) -> StoreFuture<'_, Vec<Message>>;
+
+    /// Returns up to `limit` messages of one account, in the order of the log, whose texts are in no index yet; `None` when
+    /// each text is.
+    ///
+    /// Accounts have their turns in the order of their ids, the one behind `after` first.
+    fn messages_unindexed(
+        &self,
+        after: AccountId,
+        limit: u32,
+    ) -> StoreFuture<'_, Option<Unindexed>>;
+
+    /// Puts the words of messages into the index of their texts and notes how far the account's log is indexed. Messages
+    /// that were deleted meanwhile are left out.
+    fn messages_index(
+        &self,
+        account: AccountId,
+        up_to: i64,
+        words: Vec<(MessageId, Words)>,
+    ) -> StoreFuture<'_, ()>;
+
     /// Returns the account's chats with these ids, in any order; unknown ones are left out.
     fn chats_by_ids(&self, account: AccountId, ids: Vec<ChatId>) -> StoreFuture<'_, Vec<Chat>>;
 
@@ -614,6 +660,24 @@ pub trait Store: Send + Sync {
         limit: u32,
     ) -> StoreFuture<'_, Vec<Dispatch>>;
 
+    /// Returns the attempts of the messages that were accepted for the same endpoint before a dispatch and are still on
+    /// their way, of the `limit` oldest of them; oldest first within each.
+    fn deliveries_before(
+        &self,
+        dispatch: DispatchPlace,
+        limit: u32,
+    ) -> StoreFuture<'_, Vec<Delivery>>;
+
+    /// Returns when those of these exchanges are due that are still on their way.
+    fn dispatches_due(
+        &self,
+        account: AccountId,
+        exchanges: Vec<ExchangeId>,
+    ) -> StoreFuture<'_, Vec<(ExchangeId, Timestamp)>>;
+
+    /// Deletes up to `limit` attempts that are older than a time, of messages that are not on their way. Gives how many went.
+    fn deliveries_trim(&self, before: Timestamp, limit: u32) -> StoreFuture<'_, u64>;
+
     /// Returns the attempts of several exchanges, oldest first within each.
     fn deliveries(
         &self,
@@ -649,10 +713,13 @@ pub trait Store: Send + Sync {
     /// accounts, outside the account lock's longer work. Gives how many went.
     fn events_trim(&self, before: Timestamp, limit: u32) -> StoreFuture<'_, u64>;
 
-    /// Deletes up to `limit` rows that deleted endpoints left: messages, chats, and the text of events. No reader sees
-    /// them and no commit changes them, so it takes no account's row. Gives how many rows it dealt with; 0 means that
+    /// Deletes up to `limit` rows that deleted endpoints and chats left: messages, chats, and the text of events. No reader
+    /// sees them and no commit changes them, so it takes no account's row. Gives how many rows it dealt with; 0 means that
     /// nothing is left.
-    fn endpoints_purge(&self, limit: u32) -> StoreFuture<'_, u64>;
+    fn deleted_purge(&self, limit: u32) -> StoreFuture<'_, u64>;
+
+    /// Blanks up to `limit` texts of messages that no chat keeps, in events that are older than a time. Gives how many went.
+    fn unrecorded_blank(&self, before: Timestamp, limit: u32) -> StoreFuture<'_, u64>;
 
     /// Deletes up to `limit` idempotency records older than a time. Gives how many went.
     fn idempotency_trim(&self, before: Timestamp, limit: u32) -> StoreFuture<'_, u64>;

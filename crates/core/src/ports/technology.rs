@@ -3,6 +3,7 @@
 use super::PortFuture;
 use crate::AddressId;
 use crate::binding::{Binding, Transport};
+use crate::endpoint::Simulation;
 use crate::keyring::Secret;
 use crate::message::Variables;
 use std::time::Duration;
@@ -43,6 +44,13 @@ pub const TRUNK_WAIT_MAX: Duration = Duration::from_secs(20);
 pub struct Attempt {
     /// Where it goes; nothing is ever sent elsewhere.
     pub target: AttemptTarget,
+    /// How the contact behaves when it is a simulated one.
+    pub simulation: Option<Simulation>,
+    /// Counts the attempts to this contact, from 1.
+    pub number: i32,
+    /// Whether it is a notice that nobody misses: it is not sent while others are outstanding at the contact, and holds up
+    /// none.
+    pub is_notice: bool,
     /// The From URI.
     pub from: String,
     /// The display name of From.
@@ -81,15 +89,19 @@ pub enum AttemptResult {
     },
     /// No final answer came (timer F).
     Timeout,
-    /// The flow is gone or failed, or its queue is full.
+    /// The flow is gone or failed.
     TransportError(String),
+    /// Nothing was sent: an earlier message has to go first, or too many wait for the contact.
+    NotSent,
 }
 
 /// Carries messages of one technology.
 pub trait Technology: Send + Sync {
     /// Queues a MESSAGE for its target and returns its final answer. The place in the queue is taken by the call
-    /// itself, not by the first poll; one MESSAGE at a time is outstanding at each contact. An answer comes within 64
-    /// seconds, the wait in the queue included and that for a trunk's turn not: what can't be sent by then is a [`AttemptResult::TransportError`]. An
+    /// itself, not by the first poll; one MESSAGE at a time is outstanding at each contact. When that failed for now
+    /// ([`crate::decide::delivery::holds`]), those that wait behind it are [`AttemptResult::NotSent`]. An answer comes within
+    /// 64 seconds, the wait in the queue included and that for a trunk's turn not: what can't be sent by then is
+    /// [`AttemptResult::NotSent`] too. An
     /// unreachable contact never delays another.
     fn deliver(&self, attempt: Attempt) -> PortFuture<'static, AttemptResult>;
 }

@@ -1,12 +1,12 @@
 //! What clients see of chats.
 
-use async_graphql::{ID, Object};
-use sipgraph_core::chat;
+use async_graphql::{ID, Object, SimpleObject};
+use sipgraph_core::{app::composing, chat};
 
 use crate::{
     connection::{connection, page_request},
     endpoint::Endpoint,
-    errors::{Nullable, optional},
+    errors::{Nullable, UserError, optional},
     id::NodeId,
     message::{Message, MessageConnection, MessageFilterInput, messages_page},
     scalars::{Cursor, DateTime, int},
@@ -106,3 +106,73 @@ connection!(
     ChatEdge,
     Chat
 );
+
+/// The answer to `markChat`.
+#[derive(SimpleObject)]
+pub(crate) struct MarkChatPayload {
+    /// The chat as it is now; null when it was refused.
+    pub(crate) chat: Option<Chat>,
+    /// How many messages did not have the mark before; null when it was refused, and in a replay.
+    pub(crate) marked_count: Option<i32>,
+    /// True when an earlier call with the same idempotency key marked them.
+    pub(crate) replayed: bool,
+    /// What the caller can mend; empty when the chat was marked.
+    pub(crate) user_errors: Vec<UserError>,
+}
+
+/// The answer to `deleteChatMessages`.
+#[derive(SimpleObject)]
+pub(crate) struct DeleteChatMessagesPayload {
+    /// The chat as it is now; null when it was refused.
+    pub(crate) chat: Option<Chat>,
+    /// How many messages it had; null when it was refused, and in a replay.
+    pub(crate) deleted_count: Option<i32>,
+    /// True when an earlier call with the same idempotency key deleted them.
+    pub(crate) replayed: bool,
+    /// What the caller can mend; empty when the messages were deleted.
+    pub(crate) user_errors: Vec<UserError>,
+}
+
+/// The answer to `deleteChat`.
+#[derive(SimpleObject)]
+pub(crate) struct DeleteChatPayload {
+    /// The id that the chat had; null when it was refused.
+    pub(crate) deleted_chat_id: Option<ID>,
+    /// True when an earlier call with the same idempotency key deleted it.
+    pub(crate) replayed: bool,
+    /// What the caller can mend; empty when the chat was deleted.
+    pub(crate) user_errors: Vec<UserError>,
+}
+
+/// The answer to `setComposing`.
+#[derive(SimpleObject)]
+pub(crate) struct SetComposingPayload {
+    /// What was told; null when it was refused.
+    pub(crate) active: Option<bool>,
+    /// What the caller can mend; empty when it was told.
+    pub(crate) user_errors: Vec<UserError>,
+}
+
+/// Somebody types, or has stopped.
+#[derive(SimpleObject)]
+pub(crate) struct Composing {
+    /// The id of the chat, of the side that is written to.
+    chat_id: ID,
+    /// Who types, as the chat's `peer` has it.
+    peer: String,
+    /// Whether it types.
+    active: bool,
+    /// When it is over unless it is told again.
+    expires_at: DateTime,
+}
+
+impl From<composing::Composing> for Composing {
+    fn from(notice: composing::Composing) -> Self {
+        Self {
+            chat_id: notice.chat.to_id(),
+            peer: notice.peer,
+            active: notice.active,
+            expires_at: DateTime(notice.expires_at),
+        }
+    }
+}

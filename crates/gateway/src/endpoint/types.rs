@@ -35,8 +35,17 @@ pub(crate) enum EndpointState {
 #[derive(Clone, Copy, Debug, Enum, PartialEq, Eq)]
 #[graphql(remote = "endpoint::Simulation")]
 pub(crate) enum Simulation {
-    /// It answers each message with the message's own text.
+    /// It takes each message, and answers it with the message's own text.
     Echo,
+    /// It refuses each attempt for now (486 Busy Here), so that a message ends EXPIRED.
+    Busy,
+    /// It takes each message after three seconds.
+    Slow,
+    /// It takes about every second attempt and refuses the others for now (503 Service Unavailable), so that most messages
+    /// arrive after some attempts.
+    Flaky,
+    /// It is never there: a message waits until it ends EXPIRED.
+    Offline,
 }
 
 /// A transport of SIP.

@@ -5,16 +5,23 @@
 
 use std::future::pending;
 
-use async_graphql::{Context, Result, Subscription};
+use async_graphql::{Context, ID, Result, Subscription};
 use futures_util::{Stream, stream};
-use sipgraph_core::app::events::{After, FeedEnd};
+use sipgraph_core::{
+    ChatId, EndpointId,
+    app::{
+        composing::ComposingFilter,
+        events::{After, FeedEnd},
+    },
+};
 
 use super::{
     input::EventFilterInput,
     types::{EndpointStateUpdate, EventEdge},
 };
 use crate::{
-    auth::SocketCloser, endpoint::EndpointFilterInput, errors::error, scalars::Cursor, view::View,
+    auth::SocketCloser, chat::Composing, endpoint::EndpointFilterInput, errors::error, id::NodeId,
+    scalars::Cursor, view::View,
 };
 
 /// The subscriptions.
@@ -97,6 +104,32 @@ impl EventSubscription {
                 }
             },
         ))
+    }
+
+    /// Who types in chats of the account's endpoints, from now on (RFC 3994). It is in no log: what is not heard is lost. Needs
+    /// the scope chats.read.
+    async fn composing(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Only in these chats.")] chat_ids: Option<Vec<ID>>,
+        #[graphql(desc = "Only in chats of these endpoints.")] endpoint_ids: Option<Vec<ID>>,
+    ) -> Result<impl Stream<Item = Composing> + use<>> {
+        let view = View::of(ctx);
+        let closer = SocketCloser::of(ctx);
+        let filter = ComposingFilter {
+            chats: chat_ids.as_deref().map(ChatId::all),
+            endpoints: endpoint_ids.as_deref().map(EndpointId::all),
+        };
+        let feed = view.app().composing(view.caller(), filter).map_err(error)?;
+        Ok(stream::unfold((feed, closer), |(mut feed, closer)| async {
+            match feed.next().await {
+                Ok(notice) => Some((notice.into(), (feed, closer))),
+                Err(end) => {
+                    ended(end, &closer).await;
+                    None
+                }
+            }
+        }))
     }
 }
 

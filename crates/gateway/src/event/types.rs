@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use async_graphql::{ComplexObject, Enum, ID, Interface, Object, SimpleObject};
 use sipgraph_core::{
-    Timestamp,
+    ExchangeId, Timestamp,
     access::Scope,
     app::events::{FeedItem, GapReason as CoreGapReason, StateUpdate},
     event::{self, EventBody, Subjects},
@@ -18,9 +18,9 @@ use crate::{
     chat::Chat,
     connection::PageInfo,
     endpoint::{Contact, ContactStatus, Endpoint, EndpointState, milliseconds},
-    errors::{Nullable, optional},
+    errors::{Nullable, nullable, optional},
     id::NodeId,
-    message::{Message, MessageStatus},
+    message::{Delivery, Message, MessageStatus},
     registration::RegistrationFailureReason,
     scalars::{Cursor, DateTime, SipUri, int},
     view::View,
@@ -55,6 +55,10 @@ pub(crate) enum EventType {
     EndpointUpdated,
     /// A phone could not register: `RegistrationFailed`.
     RegistrationFailed,
+    /// A message was deleted: `MessageDeleted`.
+    MessageDeleted,
+    /// A chat was deleted: `ChatDeleted`.
+    ChatDeleted,
     /// Nothing matched up to here: Checkpoint. Passes every filter.
     Checkpoint,
     /// History is missing: Gap. Passes every filter.
@@ -77,6 +81,8 @@ impl From<event::EventType> for EventType {
             event::EventType::PeerStatusChanged => Self::PeerStatusChanged,
             event::EventType::EndpointUpdated => Self::EndpointUpdated,
             event::EventType::RegistrationFailed => Self::RegistrationFailed,
+            event::EventType::MessageDeleted => Self::MessageDeleted,
+            event::EventType::ChatDeleted => Self::ChatDeleted,
         }
     }
 }
@@ -98,6 +104,8 @@ impl EventType {
             Self::PeerStatusChanged => event::EventType::PeerStatusChanged,
             Self::EndpointUpdated => event::EventType::EndpointUpdated,
             Self::RegistrationFailed => event::EventType::RegistrationFailed,
+            Self::MessageDeleted => event::EventType::MessageDeleted,
+            Self::ChatDeleted => event::EventType::ChatDeleted,
             Self::Checkpoint | Self::Gap => return None,
         })
     }
@@ -187,6 +195,8 @@ pub(crate) enum Event {
     ChatUpdated(ChatUpdated),
     PeerStatusChanged(PeerStatusChanged),
     RegistrationFailed(RegistrationFailed),
+    MessageDeleted(MessageDeleted),
+    ChatDeleted(ChatDeleted),
     Checkpoint(Checkpoint),
     Gap(Gap),
 }
@@ -362,14 +372,26 @@ pub(crate) struct TextMessageReceived {
     from: String,
     /// The recipient's address, a SIP URI.
     to: String,
-    /// The text; null once it was deleted.
+    /// The text; null once it was deleted, and for a message that no chat keeps once the time is up that the instance is
+    /// configured with.
     body: Option<String>,
+    #[graphql(skip)]
+    exchange: Option<ExchangeId>,
     #[graphql(skip)]
     links: Links,
 }
 
 #[ComplexObject]
 impl TextMessageReceived {
+    /// The trace of its delivery: one entry for each attempt and contact, oldest first; also of a message that no chat keeps.
+    /// Which contacts they are is told to tokens for all endpoints with the scope endpoints.read. Null for an old event.
+    async fn deliveries(&self) -> Nullable<Vec<Delivery>> {
+        let view = &self.links.view;
+        let trace = view.trace(self.exchange?).await;
+        let contacts = view.caller().endpoints.is_none() && view.may(Scope::EndpointsRead);
+        nullable(trace.map(|trace| Delivery::all(trace, contacts)))
+    }
+
     /// The endpoint as it is now; null when it is gone or the scope endpoints.read is missing.
     async fn endpoint(&self) -> Nullable<Endpoint> {
         self.links.endpoint().await
@@ -566,6 +588,40 @@ impl MessageUpdated {
     }
 }
 
+/// A message was deleted. Messages that go with their whole chat are not told of one by one.
+#[derive(SimpleObject)]
+pub(crate) struct MessageDeleted {
+    /// Its opaque id; stable.
+    id: ID,
+    /// Which kind of event it is.
+    #[graphql(name = "type")]
+    kind: EventType,
+    /// When it happened.
+    at: DateTime,
+    /// The id of the endpoint that kept the message.
+    endpoint_id: ID,
+    /// The id that the message had.
+    message_id: ID,
+    /// The id of its chat.
+    chat_id: Option<ID>,
+}
+
+/// A chat was deleted, with its messages.
+#[derive(SimpleObject)]
+pub(crate) struct ChatDeleted {
+    /// Its opaque id; stable.
+    id: ID,
+    /// Which kind of event it is.
+    #[graphql(name = "type")]
+    kind: EventType,
+    /// When it happened.
+    at: DateTime,
+    /// The id of the endpoint that had the chat.
+    endpoint_id: ID,
+    /// The id that the chat had.
+    chat_id: ID,
+}
+
 /// A chat got a message, or its counts changed.
 #[derive(SimpleObject)]
 #[graphql(complex)]
@@ -734,18 +790,22 @@ impl Event {
                 status: status.into(),
                 links,
             }),
-            EventBody::TextMessageReceived { from, to, body } => {
-                Self::TextMessageReceived(TextMessageReceived {
-                    id,
-                    kind,
-                    at,
-                    endpoint_id: links.subjects.endpoint.map(NodeId::to_id),
-                    from,
-                    to,
-                    body,
-                    links,
-                })
-            }
+            EventBody::TextMessageReceived {
+                from,
+                to,
+                body,
+                exchange,
+            } => Self::TextMessageReceived(TextMessageReceived {
+                id,
+                kind,
+                at,
+                endpoint_id: links.subjects.endpoint.map(NodeId::to_id),
+                from,
+                to,
+                body,
+                exchange,
+                links,
+            }),
             EventBody::EndpointStateChanged { state } => {
                 Self::EndpointStateChanged(EndpointStateChanged {
                     id,
@@ -822,6 +882,21 @@ impl Event {
                 kind,
                 at,
                 endpoint_id,
+            }),
+            EventBody::MessageDeleted => Self::MessageDeleted(MessageDeleted {
+                id,
+                kind,
+                at,
+                endpoint_id,
+                message_id,
+                chat_id,
+            }),
+            EventBody::ChatDeleted => Self::ChatDeleted(ChatDeleted {
+                id,
+                kind,
+                at,
+                endpoint_id,
+                chat_id: chat_id.unwrap_or_default(),
             }),
             EventBody::MessageUpdated => Self::MessageUpdated(MessageUpdated {
                 id,

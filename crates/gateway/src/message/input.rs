@@ -6,6 +6,7 @@ use sipgraph_core::{
     address::{Call, calls, dialled, endpoint_uri, own_number},
     app::messages::{NewMessage, Recipient},
     ports::store::{EndpointKey, MessageFilter},
+    search::Words,
 };
 
 use super::types::{MessageDirection, MessageStatus};
@@ -42,6 +43,9 @@ pub(crate) struct MessageFilterInput {
     peer: Option<String>,
     /// Only those stored in this time.
     created_at: Option<TimeRange>,
+    /// Only with all of these words in the text, the last of them as the beginning of a word; case and accents do not
+    /// matter. A text without a word does not filter. A new message is found within two seconds.
+    text: Option<String>,
 }
 
 impl MessageFilterInput {
@@ -57,6 +61,8 @@ impl MessageFilterInput {
             peer: filter.peer,
             from: time.as_ref().and_then(|t| t.from).map(|at| at.0),
             to: time.and_then(|t| t.to).map(|at| at.0),
+            text: filter.text.as_deref().and_then(Words::to_find),
+            up_to_seq: None,
             visible: None,
         }
     }
@@ -178,6 +184,15 @@ pub(crate) struct MarkMessageInput {
     /// Read, or unread again.
     #[graphql(default = true)]
     pub(super) read: bool,
+    /// Makes the call safe to repeat: with the same key and input it is done once. Kept for 24 hours.
+    pub(super) idempotency_key: Option<String>,
+}
+
+/// A message to delete.
+#[derive(InputObject)]
+pub(crate) struct DeleteMessageInput {
+    /// Its opaque id.
+    pub(super) id: ID,
     /// Makes the call safe to repeat: with the same key and input it is done once. Kept for 24 hours.
     pub(super) idempotency_key: Option<String>,
 }

@@ -1,13 +1,14 @@
 //! Mutations of messages.
 
 use async_graphql::{Context, Object};
-use sipgraph_core::{Fault, MessageId};
+use sipgraph_core::{Fault, MessageId, access::Scope};
 
 use super::{
-    input::{MarkMessageInput, SendMessageInput},
-    types::{MarkMessagePayload, Message, MessageRoute, SendMessagePayload},
+    input::{DeleteMessageInput, MarkMessageInput, SendMessageInput},
+    types::{DeleteMessagePayload, MarkMessagePayload, Message, MessageRoute, SendMessagePayload},
 };
 use crate::{
+    chat::Chat,
     errors::{Answer, Nullable},
     id::NodeId,
     view::View,
@@ -68,6 +69,34 @@ impl MessageMutation {
             message: answer.value.map(|row| Message::new(row, view)),
             replayed: answer.replayed,
             user_errors: answer.user_errors,
+        }))
+    }
+
+    /// Deletes a message that one endpoint keeps: it is gone from lists, chats and searches, and its text from the events
+    /// that told of it. The other side keeps its own, and a message that is on its way is delivered. Needs the scope
+    /// messages.delete.
+    async fn delete_message(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which message.")] input: DeleteMessageInput,
+    ) -> Nullable<DeleteMessagePayload> {
+        let view = View::of(ctx).fresh();
+        let key = input.idempotency_key.as_deref();
+        let outcome = view
+            .app()
+            .message_delete(view.caller(), MessageId::of(&input.id), key)
+            .await;
+        Some(Answer::of(outcome).map(|answer| {
+            DeleteMessagePayload {
+                deleted_message_id: answer.value.is_some().then(|| input.id.clone()),
+                chat: answer
+                    .value
+                    .flatten()
+                    .filter(|_| view.may(Scope::ChatsRead))
+                    .map(|row| Chat::new(row, view)),
+                replayed: answer.replayed,
+                user_errors: answer.user_errors,
+            }
         }))
     }
 }

@@ -72,6 +72,12 @@ pub(crate) enum DeliveryFailureCode {
     AuthFailed,
     /// The trunk that it was to go out by has no address to send to.
     NoRoute,
+    /// No phone of the recipient was registered, and messages do not wait for one on this instance.
+    NoContact,
+    /// It is too long for the recipient's phones: over UDP a request has at most 1300 octets (RFC 3428 section 8).
+    TooLarge,
+    /// No phone of the recipient could be reached, and messages are not tried again on this instance.
+    Unreachable,
 }
 
 /// How an attempt to deliver ended, or that it has not.
@@ -209,10 +215,9 @@ impl Message {
     /// The trace of its delivery: one entry for each attempt and contact, oldest first. The same at the sender's and the
     /// recipient's copy.
     async fn deliveries(&self) -> Nullable<Vec<Delivery>> {
-        let rows = self.view.deliveries(self.row.exchange).await;
+        let trace = self.view.trace(self.row.exchange).await;
         let contacts = self.may_see_contacts();
-        let wrap = |row| Delivery::new(row, contacts);
-        nullable(rows.map(|rows| rows.into_iter().map(wrap).collect()))
+        nullable(trace.map(|trace| Delivery::all(trace, contacts)))
     }
 
     /// Whether it was marked read; always true for one that was sent.
@@ -239,6 +244,18 @@ impl Message {
     async fn expires_at(&self) -> Option<DateTime> {
         self.row.expires_at.map(DateTime)
     }
+
+    /// When a phone of the recipient first reported that it arrived (RFC 5438); null when none did, and for one that was
+    /// received. It never changes `status`.
+    async fn delivered_at(&self) -> Option<DateTime> {
+        self.row.delivered_at.map(DateTime)
+    }
+
+    /// When a phone of the recipient first reported that it was seen (RFC 5438); null when none did, and for one that was
+    /// received. It never changes `status`.
+    async fn displayed_at(&self) -> Option<DateTime> {
+        self.row.displayed_at.map(DateTime)
+    }
 }
 
 /// Why a message failed.
@@ -250,10 +267,17 @@ pub(crate) struct DeliveryFailure {
     sip_status: Option<i32>,
     /// The words that came with it; null when there were none.
     reason: Option<String>,
+    /// Whether the same message may arrive when it is sent again later.
+    retryable: bool,
+    /// What a person can do about it.
+    hint: &'static str,
+    /// The section of the RFC that has the rule; null where there is none.
+    rfc: Option<&'static str>,
 }
 
 impl From<message::Failure> for DeliveryFailure {
     fn from(failure: message::Failure) -> Self {
+        let (retryable, hint, rfc) = (failure.is_retryable(), failure.hint(), failure.rfc());
         let message::Failure {
             code,
             sip_status,
@@ -263,6 +287,9 @@ impl From<message::Failure> for DeliveryFailure {
             code: code.into(),
             sip_status: sip_status.map(i32::from),
             reason,
+            retryable,
+            hint,
+            rfc,
         }
     }
 }
@@ -292,11 +319,47 @@ pub(crate) struct Delivery {
     reason: Option<String>,
     /// How it ended, or that it has not.
     outcome: DeliveryOutcome,
+    /// When the message is tried again at this contact at the latest; null when it is not, or when that waits for something:
+    /// a phone that comes back, or an earlier message.
+    next_attempt_at: Option<DateTime>,
+    /// Whether the phone may have got the message before: the attempt before this one ended without an answer, and a phone
+    /// that forgot it shows the message twice.
+    possible_duplicate: bool,
 }
 
 impl Delivery {
-    /// Makes one that tells of the contact only if `contact` says so.
-    fn new(row: delivery::Delivery, contact: bool) -> Self {
+    /// Makes the entries of a trace, which tell of the contacts only if `contacts` says so.
+    pub(crate) fn all(trace: delivery::Trace, contacts: bool) -> Vec<Self> {
+        let delivery::Trace {
+            deliveries,
+            next_attempt_at,
+        } = trace;
+        let outcomes: Vec<_> = deliveries.iter().map(|d| (d.target, d.outcome)).collect();
+        let entry = |(at, row): (usize, delivery::Delivery)| {
+            let of_contact = |entry: &&(_, delivery::DeliveryOutcome)| entry.0 == row.target;
+            let before = outcomes.iter().take(at).rfind(of_contact);
+            let is_last = !outcomes.iter().skip(at + 1).any(|e| e.0 == row.target);
+            let unanswered = before.is_some_and(|(_, outcome)| match outcome {
+                delivery::DeliveryOutcome::Timeout | delivery::DeliveryOutcome::TransportError => {
+                    true
+                }
+                delivery::DeliveryOutcome::Pending
+                | delivery::DeliveryOutcome::Delivered
+                | delivery::DeliveryOutcome::Retrying
+                | delivery::DeliveryOutcome::Refused => false,
+            });
+            let next = next_attempt_at.filter(|_| is_last && row.outcome.is_temporary_failure());
+            Self::new(row, contacts, next.map(DateTime), unanswered)
+        };
+        deliveries.into_iter().enumerate().map(entry).collect()
+    }
+
+    fn new(
+        row: delivery::Delivery,
+        contact: bool,
+        next_attempt_at: Option<DateTime>,
+        possible_duplicate: bool,
+    ) -> Self {
         Self {
             id: row.id.to_id(),
             contact_uri: contact.then_some(SipUri(row.contact_uri)),
@@ -308,6 +371,8 @@ impl Delivery {
             sip_status: row.sip_status.map(i32::from),
             reason: row.reason,
             outcome: row.outcome.into(),
+            next_attempt_at,
+            possible_duplicate,
         }
     }
 }
@@ -408,6 +473,20 @@ pub(crate) struct SendMessagePayload {
     /// True when an earlier call with the same idempotency key sent it.
     pub(crate) replayed: bool,
     /// What the caller can mend; empty when the message was accepted.
+    pub(crate) user_errors: Vec<UserError>,
+}
+
+/// The answer to `deleteMessage`.
+#[derive(SimpleObject)]
+pub(crate) struct DeleteMessagePayload {
+    /// The id that the message had; null when nothing was deleted.
+    pub(crate) deleted_message_id: Option<ID>,
+    /// The chat that it was in, with its counts and last message as they are now; null when it is gone, or the scope
+    /// chats.read is missing.
+    pub(crate) chat: Option<Chat>,
+    /// True when an earlier call with the same idempotency key deleted it.
+    pub(crate) replayed: bool,
+    /// What the caller can mend; empty when the message was deleted.
     pub(crate) user_errors: Vec<UserError>,
 }
 

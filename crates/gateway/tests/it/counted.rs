@@ -26,12 +26,13 @@ use sipgraph_core::{
     ports::{
         Store,
         store::{
-            AccountSettings, ChatFilter, Credentials, DomainDeletion, EncryptionBegun,
-            EndpointFilter, EndpointKey, Found, MessageFilter, Realm, RegistrationFailureFilter,
-            SendSnapshot, StoreFuture, Totals,
+            AccountSettings, ChatFilter, Credentials, DispatchPlace, DomainDeletion,
+            EncryptionBegun, EndpointFilter, EndpointKey, Found, MessageFilter, Realm,
+            RegistrationFailureFilter, SendSnapshot, StoreFuture, Totals,
         },
     },
     registration_failure::RegistrationFailure,
+    search::{Unindexed, Words},
     sip_profile::SipProfile,
     token::ApiToken,
 };
@@ -95,7 +96,10 @@ forward! {
     domains_by_ids(account: AccountId, ids: Vec<DomainId>) -> Vec<Domain>;
     domains_of_endpoints(account: AccountId, ids: Vec<DomainId>) -> Vec<Domain>;
     domain_deletion_next(limit: u32) -> Option<DomainDeletion>;
-    endpoints_purge(limit: u32) -> u64;
+    deleted_purge(limit: u32) -> u64;
+    messages_before(before: Timestamp, limit: u32) -> Vec<Message>;
+    messages_unindexed(after: AccountId, limit: u32) -> Option<Unindexed>;
+    messages_index(account: AccountId, up_to: i64, words: Vec<(MessageId, Words)>) -> ();
     domain_by_name(account: AccountId, name: String) -> Option<Domain>;
     domain_names_taken(names: Vec<String>) -> Vec<String>;
     domains(account: AccountId, slice: Slice) -> Page<Domain>;
@@ -143,6 +147,10 @@ forward! {
     dispatches_unlease() -> ();
     dispatches_hurry(account: AccountId, recipient: EndpointId, now: Timestamp) -> ();
     dispatches_to(account: AccountId, recipient: EndpointId, limit: u32) -> Vec<Dispatch>;
+    deliveries_before(dispatch: DispatchPlace, limit: u32) -> Vec<Delivery>;
+    dispatches_due(account: AccountId, exchanges: Vec<ExchangeId>) -> Vec<(ExchangeId, Timestamp)>;
+    deliveries_trim(before: Timestamp, limit: u32) -> u64;
+    unrecorded_blank(before: Timestamp, limit: u32) -> u64;
     deliveries(account: AccountId, exchanges: Vec<ExchangeId>) -> Vec<Delivery>;
     log_head(account: AccountId) -> Option<LogHead>;
     log_heads(accounts: Vec<AccountId>) -> Vec<(AccountId, i64)>;

@@ -131,7 +131,7 @@ impl Wanted {
                     Write::MessageInsert(message) => {
                         wanted.chats.insert(object(message.chat));
                     }
-                    Write::MessageReadSet { chat, .. } => {
+                    Write::MessageReadSet { chat, .. } | Write::MessageDelete { chat, .. } => {
                         wanted.chats.insert(object(*chat));
                     }
                     _ => {}
@@ -302,7 +302,9 @@ impl Facts {
         });
         let text = "SELECT t.account_id, t.id, t.status, t.is_read, t.endpoint_id FROM {rows} \
                     JOIN messages t ON t.account_id = k.account_id AND t.id = k.id \
-                    WHERE t.endpoint_id NOT IN (SELECT d.endpoint_id FROM endpoint_deletions d)";
+                    WHERE t.endpoint_id NOT IN (SELECT d.endpoint_id FROM endpoint_deletions d) \
+                    AND NOT EXISTS (SELECT 1 FROM chat_clearings c WHERE c.account_id = t.account_id \
+                    AND c.chat_id = t.chat_id AND t.seq <= c.up_to_seq)";
         type Sql = (DbId, DbId, SmallInt, Bool, DbId);
         type Row = (Id, Id, i16, bool, Id);
         for (account, id, status, read, owner) in load_over::<_, Sql, Row>(c, text, keys).await? {
@@ -786,6 +788,23 @@ impl Facts {
                 updated_at: at.into(),
             },
         );
+    }
+
+    /// Notes a chat that this batch deletes; gives its counters and the endpoint that had it.
+    pub(super) fn chat_deleted(
+        &mut self,
+        account: AccountId,
+        id: ChatId,
+    ) -> Option<(ChatCounters, Id)> {
+        let place: Place = (account.into(), id.into());
+        let owner = *self.owners.get(&place)?;
+        Some((self.chats.remove(&place)?, owner))
+    }
+
+    /// The endpoint that has a chat.
+    pub(super) fn chat_owner(&self, account: AccountId, id: ChatId) -> Option<Id> {
+        let place: Place = (account.into(), id.into());
+        self.owners.get(&place).copied()
     }
 
     /// The counters of a chat, as of the commits so far.

@@ -7,6 +7,7 @@
 //! It begins and ends no transaction; the executors do, and they retry commits alone after a failed
 //! statement.
 
+mod chats;
 mod facts;
 mod plan;
 
@@ -16,7 +17,7 @@ use diesel::QueryResult;
 use sipgraph_core::{
     AccountId, ChatId, Error,
     commit::{Answer, Applied, Commit, NewMessage, Precondition, Write},
-    event::EventBody,
+    event::{EventBody, EventType},
     message::MessageDirection,
 };
 
@@ -26,7 +27,10 @@ use self::{
 };
 use super::{Conn, FOR_UPDATE, Statements, insert_text, load_over, run_over};
 use crate::{
-    rows::{ChatCounters, DispatchRow, EventRow, IdempotencyRow, MessageRow, ids_to_bytes},
+    rows::{
+        ChatCounters, DispatchRow, EventRow, IdempotencyRow, MessageRow, MessageStatusChange,
+        ids_to_bytes,
+    },
     seal::Sealing,
     types::Id,
 };
@@ -146,7 +150,8 @@ impl Batch {
                     }
                     message.chat
                 }
-                Write::MessageReadSet { chat, .. } => *chat,
+                Write::MessageReadSet { chat, .. } | Write::MessageDelete { chat, .. } => *chat,
+                Write::ChatMark { id, .. } | Write::ChatClear(id) | Write::ChatDelete(id) => *id,
                 _ => continue,
             };
             if !made.contains(&chat) && self.facts.chat(commit.account, chat).is_none() {
@@ -214,9 +219,36 @@ impl Batch {
                     .dispatches
                     .push(DispatchRow::new(dispatch.clone())?);
             }
+            Write::MessageStatusSet {
+                id,
+                status,
+                failure,
+            } => {
+                let told = commit.events.iter().position(|event| {
+                    event.subjects.message == Some(*id)
+                        && event.body.event_type() == EventType::MessageOutStatus
+                });
+                self.plan.message_statuses.push(MessageStatusChange::new(
+                    account,
+                    commit.at,
+                    (*id).into(),
+                    *status,
+                    failure.clone(),
+                    told.map(|index| number(state.head, index)),
+                ));
+            }
             Write::MessageReadSet { id, chat, read } => {
                 self.count_read(commit, *chat, *read);
                 self.plan.message_read(account, *id, *read);
+            }
+            Write::MessageDelete { .. }
+            | Write::ChatMark { .. }
+            | Write::ChatClear(_)
+            | Write::ChatDelete(_) => {
+                self.write(c).await?;
+                applied
+                    .counts
+                    .extend(self.change_chat(c, commit, state.head, write).await?);
             }
             Write::EndpointDelete(id) => {
                 self.facts.endpoint_deleted(commit.account, *id);
@@ -238,17 +270,13 @@ impl Batch {
 
     /// Counts a new message in its chat; gives its `seq` and `log_seq`.
     fn count_message(&mut self, commit: &Commit, head: i64, message: &NewMessage) -> (i64, i64) {
-        let number = |index: usize| {
-            head.saturating_add(i64::try_from(index).unwrap_or(i64::MAX))
-                .saturating_add(1)
-        };
-        let log_seq = number(message.first_event);
+        let log_seq = number(head, message.first_event);
         let chat = self.facts.chat_mut(commit.account, message.chat);
         chat.last_seq += 1;
         chat.last_message_id = Some(message.id.into());
         chat.message_count += 1;
         chat.unread_count += i64::from(message.direction == MessageDirection::In && !message.read);
-        chat.activity_seq = number(message.activity_event);
+        chat.activity_seq = number(head, message.activity_event);
         chat.updated_at = commit.at.into();
         let seq = chat.last_seq;
         self.plan
@@ -262,6 +290,63 @@ impl Batch {
         chat.unread_count += if read { -1 } else { 1 };
         chat.updated_at = commit.at.into();
         self.plan.chats_counted.insert((commit.account, chat_id));
+    }
+
+    /// Deletes a message, or changes all of a chat, once everything before it is written. Gives the number of messages that a
+    /// change of a whole chat concerns.
+    async fn change_chat(
+        &mut self,
+        c: &mut Conn,
+        commit: &Commit,
+        head: i64,
+        write: &Write,
+    ) -> QueryResult<Option<i64>> {
+        let (account, at) = (commit.account, commit.at);
+        let (id, count) = match write {
+            Write::MessageDelete { id, chat } => {
+                let was_unread = chats::message_delete(c, account, *id).await?;
+                let newest = chats::newest(c, account, *chat).await?;
+                let counters = self.facts.chat_mut(account, *chat);
+                counters.message_count -= 1;
+                counters.unread_count -= i64::from(was_unread);
+                counters.last_message_id = newest;
+                (*chat, None)
+            }
+            Write::ChatMark {
+                id,
+                read,
+                up_to_seq,
+            } => {
+                let count = chats::mark(c, account, *id, *read, *up_to_seq).await?;
+                let counters = self.facts.chat_mut(account, *id);
+                counters.unread_count += if *read { -count } else { count };
+                (*id, Some(count))
+            }
+            Write::ChatClear(id) => {
+                let owner = self.facts.chat_owner(account, *id);
+                let counters = self.facts.chat_mut(account, *id);
+                if let Some(owner) = owner {
+                    chats::clear(c, counters, owner, head, at).await?;
+                }
+                let count = counters.message_count;
+                counters.message_count = 0;
+                counters.unread_count = 0;
+                counters.last_message_id = None;
+                (*id, Some(count))
+            }
+            Write::ChatDelete(id) => {
+                let Some((counters, owner)) = self.facts.chat_deleted(account, *id) else {
+                    return Ok(None);
+                };
+                chats::clear(c, &counters, owner, head, at).await?;
+                chats::delete(c, account, *id).await?;
+                return Ok(Some(counters.message_count));
+            }
+            _ => return Ok(None),
+        };
+        self.facts.chat_mut(account, id).updated_at = at.into();
+        self.plan.chats_counted.insert((account, id));
+        Ok(count)
     }
 
     /// Numbers the commit's events and puts the counts after the commit into those that tell of a chat.
@@ -304,6 +389,12 @@ impl Batch {
     }
 }
 
+/// The number of an event of a commit, by its place there.
+fn number(head: i64, index: usize) -> i64 {
+    head.saturating_add(i64::try_from(index).unwrap_or(i64::MAX))
+        .saturating_add(1)
+}
+
 /// The rows that a precondition reads and a write changes; both name them in the same words.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Row {
@@ -343,6 +434,8 @@ enum Set {
     BindingsOf(Id),
     DispatchesTo(Id),
     Dispatches,
+    /// Where messages were changed that are not named.
+    Messages,
     EndpointTokensOf(Id),
 }
 
@@ -404,7 +497,7 @@ fn read_of(account: AccountId, precondition: &Precondition) -> (Option<Row>, Vec
         }
         // Chats that the batch makes are known in memory.
         Precondition::ChatKeyFree(_) | Precondition::ChatThere(_) => (None, Vec::new()),
-        Precondition::MessageAt(id, ..) => (Some(Row::Message((*id).into())), Vec::new()),
+        Precondition::MessageAt(id, ..) => (Some(Row::Message((*id).into())), vec![Set::Messages]),
         Precondition::DispatchLeased(id, _) => (Some(Row::Dispatch((*id).into())), Vec::new()),
         Precondition::TokenLive(id) => (Some(Row::Token((*id).into())), Vec::new()),
         Precondition::EndpointTokenLive(id) => (Some(Row::EndpointToken((*id).into())), Vec::new()),
@@ -470,13 +563,19 @@ fn change_of(account: AccountId, write: &Write) -> (Option<Row>, Vec<Set>) {
         Write::EndpointStateSet(id, _) => (Some(Row::EndpointState((*id).into())), Vec::new()),
         Write::ChatInsert { .. } => (None, Vec::new()),
         Write::MessageInsert(message) => (Some(Row::Message(message.id.into())), Vec::new()),
-        Write::MessageStatusSet { id, .. } | Write::MessageReadSet { id, .. } => {
-            (Some(Row::Message((*id).into())), Vec::new())
+        Write::MessageStatusSet { id, .. }
+        | Write::MessageReadSet { id, .. }
+        | Write::MessageReceiptSet { id, .. }
+        | Write::MessageDelete { id, .. } => (Some(Row::Message((*id).into())), Vec::new()),
+        Write::ChatMark { .. } | Write::ChatClear(_) | Write::ChatDelete(_) => {
+            (None, vec![Set::Messages])
         }
         Write::DispatchInsert(dispatch) => (
             Some(Row::Dispatch(dispatch.id.into())),
             vec![Set::DispatchesTo(dispatch.recipient.into())],
         ),
+        // Their times are in no precondition.
+        Write::DispatchesWake(_) => (None, Vec::new()),
         Write::DispatchRelease { id, .. } | Write::DispatchTaken(id) => {
             (Some(Row::Dispatch((*id).into())), Vec::new())
         }

@@ -11,6 +11,7 @@ use sipgraph_core::{
     endpoint::Endpoint,
     endpoint_token::EndpointToken,
     keyring::Secret,
+    message::Disposition,
 };
 
 use super::{AccountState, Conn, Row, Set, Statements, change_of, insert_text, read_of, run_over};
@@ -19,11 +20,11 @@ use crate::{
         AccountKey, ApplicationRow, BanLiftRow, BindingRow, ChatCounters, ChatRow, CredentialKey,
         CredentialRow, DeliveryEnd, DeliveryRow, DispatchReleaseRow, DispatchRow,
         DomainDeletionRow, DomainNameRow, DomainRow, EndpointChangeRow, EndpointDeletionRow,
-        EndpointRow, EndpointTokenRow, EventRow, Hurry, IdempotencyRow, MessageRead, MessageRow,
-        MessageStatusChange, NameKey, NumberChange, NumberKey, ObjectKey, Qualified, Refresh,
-        RegistrationFailureRow, RevisionRaise, SecretKey, SecretRow, SipProfileRow, StateChange,
-        TokenCredentialRow, TokenRevocation, TokenRow, algorithm_number, contact_number, micros,
-        outcome_number, state_number,
+        EndpointRow, EndpointTokenRow, EventRow, Hurry, IdempotencyRow, MessageRead,
+        MessageReceipt, MessageRow, MessageStatusChange, NameKey, NumberChange, NumberKey,
+        ObjectKey, Qualified, Refresh, RegistrationFailureRow, RevisionRaise, SecretKey, SecretRow,
+        SipProfileRow, StateChange, TokenCredentialRow, TokenRevocation, TokenRow,
+        algorithm_number, contact_number, micros, outcome_number, state_number,
     },
     seal::Sealing,
     sql::{Columns, columns},
@@ -113,8 +114,10 @@ pub(super) struct Plan {
     number_releases: Vec<NumberKey>,
     states: Vec<StateChange>,
     chats: Vec<ChatRow>,
-    message_statuses: Vec<MessageStatusChange>,
+    pub(super) message_statuses: Vec<MessageStatusChange>,
     message_reads: Vec<MessageRead>,
+    message_receipts: Vec<MessageReceipt>,
+    wakes: Vec<Hurry>,
     pub(super) dispatches: Vec<DispatchRow>,
     dispatch_releases: Vec<DispatchReleaseRow>,
     dispatches_taken: Vec<ObjectKey>,
@@ -297,17 +300,6 @@ impl Plan {
                 id: (*id).into(),
                 state: state_number(*state),
             }),
-            Write::MessageStatusSet {
-                id,
-                status,
-                failure,
-            } => self.message_statuses.push(MessageStatusChange::new(
-                account_id,
-                at,
-                (*id).into(),
-                *status,
-                failure.clone(),
-            )),
             Write::DispatchRelease {
                 id,
                 taken,
@@ -320,6 +312,23 @@ impl Plan {
                 rounds: *rounds,
                 due_at: (*due_at).into(),
             }),
+            Write::DispatchesWake(recipient) => self.wakes.push(Hurry {
+                account_id,
+                recipient_id: (*recipient).into(),
+                due_at: at.into(),
+            }),
+            Write::MessageReceiptSet { id, disposition } => {
+                let (delivered_at, displayed_at) = match disposition {
+                    Disposition::Delivered => (Some(at.into()), None),
+                    Disposition::Displayed => (None, Some(at.into())),
+                };
+                self.message_receipts.push(MessageReceipt {
+                    account_id,
+                    id: (*id).into(),
+                    delivered_at,
+                    displayed_at,
+                });
+            }
             Write::DispatchTaken(id) => self.dispatches_taken.push(object((*id).into())),
             Write::DispatchDelete(id) => self.dispatch_deletes.push(object((*id).into())),
             Write::DeliveryInsert(delivery) => self.deliveries.push(delivery.clone().into()),
@@ -397,7 +406,12 @@ impl Plan {
             | Write::DomainDelete(_)
             | Write::ChatInsert { .. }
             | Write::MessageInsert(_)
-            | Write::MessageReadSet { .. } => {
+            | Write::MessageStatusSet { .. }
+            | Write::MessageReadSet { .. }
+            | Write::MessageDelete { .. }
+            | Write::ChatMark { .. }
+            | Write::ChatClear(_)
+            | Write::ChatDelete(_) => {
                 unreachable!("the batch treats these itself, because they need more than their row")
             }
         }
@@ -524,12 +538,15 @@ impl Plan {
         );
         let status = "status = k.status, failure_code = k.failure_code, \
             failure_sip_status = k.failure_sip_status, failure_reason = k.failure_reason, \
-            status_at = k.status_at";
+            status_at = k.status_at, status_seq = k.status_seq";
         all.add(&update_text("messages", status), self.message_statuses);
         all.add(
             &update_text("messages", "is_read = k.is_read"),
             self.message_reads,
         );
+        let receipt = "delivered_at = COALESCE(t.delivered_at, k.delivered_at), \
+            displayed_at = COALESCE(t.displayed_at, k.displayed_at)";
+        all.add(&update_text("messages", receipt), self.message_receipts);
         // The lease's number rises, so that a result that still comes for it is dropped.
         let release = "taken = k.taken, rounds = k.rounds, due_at = k.due_at, \
             lease = t.lease + 1, leased_until = NULL";
@@ -588,6 +605,11 @@ impl Plan {
         );
         all.run(c).await?;
 
+        // What waits for nothing but another's end is due at its own.
+        let text = "UPDATE dispatches AS t SET due_at = k.due_at FROM {rows} \
+                    WHERE t.account_id = k.account_id AND t.recipient_id = k.recipient_id \
+                    AND t.due_at > k.due_at AND t.due_at >= t.expires_at";
+        run_over(c, text, self.wakes).await?;
         write_bindings(c, self.binding_puts).await?;
         delete(c, "bindings", self.binding_deletes).await?;
         delete(c, "dispatches", self.dispatch_deletes).await?;

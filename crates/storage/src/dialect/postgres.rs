@@ -6,8 +6,11 @@ use diesel::{
 use diesel_async::methods::LoadQuery;
 use futures_util::future::{BoxFuture, join_all};
 
+use sipgraph_core::search::Words;
+
 use crate::{
-    search::Search,
+    rows::MessageWords,
+    search::{Search, account_word},
     sql::{Columns, Limited, Sql},
     types::{DbTime, Id, Time},
 };
@@ -42,6 +45,43 @@ pub(crate) async fn candidates(
     _search: &Search<'_>,
 ) -> QueryResult<Option<Vec<(i64, Id)>>> {
     Ok(None)
+}
+
+/// Which messages have the words of a search in their texts.
+pub(crate) const MESSAGE_FOUND: &str = "EXISTS (SELECT 1 FROM _message_search s \
+    WHERE s.account_id = messages.account_id AND s.message_id = messages.id AND s.words @@ ?::tsquery)";
+
+/// What the index is asked for to find words.
+pub(crate) fn search_terms(account: Id, words: &Words) -> String {
+    let terms: Vec<String> = words
+        .as_slice()
+        .iter()
+        .map(|word| format!("'{word}'"))
+        .collect();
+    // The last is the beginning of a word.
+    format!("'{}' & {}:*", account_word(account), terms.join(" & "))
+}
+
+/// Puts the words of messages into the index, with the word of their account.
+pub(crate) async fn index_words(
+    c: &mut Conn,
+    account: Id,
+    words: Vec<(Id, Words)>,
+) -> QueryResult<()> {
+    let rows = words
+        .into_iter()
+        .map(|(id, words)| MessageWords {
+            account_id: account,
+            id,
+            words: format!("{} {}", account_word(account), words.as_slice().join(" ")),
+        })
+        .collect();
+    // A message that is deleted at this moment waits for the end of this, and takes its words along.
+    let text = "INSERT INTO _message_search (account_id, message_id, words) \
+                SELECT t.account_id, t.id, array_to_tsvector(string_to_array(rtrim(k.words), ' ')) FROM {rows} \
+                JOIN messages t ON t.account_id = k.account_id AND t.id = k.id \
+                FOR KEY SHARE OF t ON CONFLICT DO NOTHING";
+    run_over(c, text, rows).await.map(|_| ())
 }
 
 /// The time that claims go by: the database's, because the clocks of nodes differ.

@@ -8,8 +8,11 @@ use diesel::{
     sql_types::{BigInt, Text},
 };
 
+use sipgraph_core::search::Words;
+
 use crate::{
-    search::Search,
+    rows::MessageWords,
+    search::{Search, account_word, ascii_word},
     sql::{Columns, Limited, Sql, bind},
     types::{DbId, Id, Time},
 };
@@ -68,6 +71,46 @@ pub(crate) async fn candidates(
         ],
     );
     diesel_async::RunQueryDsl::load(query, c).await.map(Some)
+}
+
+/// Which messages have the words of a search in their texts.
+pub(crate) const MESSAGE_FOUND: &str = "messages.id IN (SELECT r.message_id FROM _message_search \
+    CROSS JOIN _message_search_places r ON r.place = _message_search.rowid WHERE _message_search MATCH ?)";
+
+/// What the index is asked for to find words.
+pub(crate) fn search_terms(account: Id, words: &Words) -> String {
+    let terms: Vec<String> = words
+        .as_slice()
+        .iter()
+        .map(|word| format!("\"{}\"", ascii_word(word)))
+        .collect();
+    // The last is the beginning of a word.
+    format!("\"{}\" {}*", account_word(account), terms.join(" "))
+}
+
+/// Puts the words of messages into the index, with the word of their account.
+pub(crate) async fn index_words(
+    c: &mut Conn,
+    account: Id,
+    words: Vec<(Id, Words)>,
+) -> QueryResult<()> {
+    let rows = || {
+        let rows = words.iter().map(|(id, words)| {
+            let words: Vec<String> = words.as_slice().iter().map(|w| ascii_word(w)).collect();
+            MessageWords {
+                account_id: account,
+                id: *id,
+                words: format!("{} {}", account_word(account), words.join(" ")),
+            }
+        });
+        rows.collect::<Vec<_>>()
+    };
+    let text = "INSERT INTO _message_search_places (message_id) SELECT t.id FROM {rows} \
+                JOIN messages t ON t.account_id = k.account_id AND t.id = k.id";
+    run_over(c, text, rows()).await?;
+    let text = "INSERT INTO _message_search (rowid, words) SELECT p.place, k.words FROM {rows} \
+                JOIN _message_search_places p ON p.message_id = k.id";
+    run_over(c, text, rows()).await.map(|_| ())
 }
 
 /// The time that claims go by: the caller's, because there is one node.

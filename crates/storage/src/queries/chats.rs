@@ -10,12 +10,15 @@ use sipgraph_core::{
     ports::store::{ChatFilter, EndpointKey, Found, SendSnapshot},
 };
 
-use super::{Conn, Db, deletions::chat_there, domains, endpoints, load, load_over, load_up_to};
+use super::{
+    Conn, Db, deletions::chat_there, domains, endpoints, load, load_over, load_up_to,
+    messages::found_in_chat,
+};
 use crate::{
     page::{by_position, page, rows_to_read},
     rows::{ChatKeyRow, ChatRow, convert},
     schema::{chats, domains as domain_table},
-    types::{DbId, Id},
+    types::{DbId, Id, Time},
 };
 
 fn of_account(account: AccountId) -> chats::BoxedQuery<'static, Db> {
@@ -31,6 +34,9 @@ fn filtered(account: AccountId, filter: &ChatFilter) -> chats::BoxedQuery<'stati
         peer,
         own_number,
         unread,
+        from,
+        to,
+        text,
         visible,
     } = filter;
     let mut query = of_account(account);
@@ -47,6 +53,15 @@ fn filtered(account: AccountId, filter: &ChatFilter) -> chats::BoxedQuery<'stati
         Some(true) => query = query.filter(chats::unread_count.gt(0)),
         Some(false) => query = query.filter(chats::unread_count.eq(0)),
         None => {}
+    }
+    if let Some(from) = from {
+        query = query.filter(chats::updated_at.ge(Time::from(*from)));
+    }
+    if let Some(to) = to {
+        query = query.filter(chats::updated_at.lt(Time::from(*to)));
+    }
+    if let Some(words) = text {
+        query = query.filter(found_in_chat(account, words));
     }
     if let Some(visible) = visible {
         let ids: Vec<Id> = visible.iter().map(|id| (*id).into()).collect();

@@ -2,16 +2,20 @@
 //!
 //! The marks are few and mostly none, so that each read of what they hide looks into an empty table once.
 
-use diesel::{QueryResult, prelude::*, sql_types::Bool};
+use diesel::{
+    QueryResult,
+    prelude::*,
+    sql_types::{BigInt, Bool},
+};
 use diesel_async::RunQueryDsl;
 use sipgraph_core::ports::store::DomainDeletion;
 
 use super::{Conn, Db, FOR_UPDATE_SKIP_LOCKED, run_over};
 use crate::{
-    rows::{EndpointRow, ObjectKey, convert},
+    rows::{ChatClearing, EndpointRow, ObjectKey, convert},
     schema::{domain_deletions, endpoints},
     sql::{Fixed, Sql},
-    types::{DbId, Id},
+    types::{DbId, DbTime, Id, Time},
 };
 
 /// Which chats are there.
@@ -21,13 +25,19 @@ pub(crate) fn chat_there() -> Fixed<Bool> {
 
 /// Which messages are there.
 pub(crate) fn message_there() -> Fixed<Bool> {
-    Fixed::new("messages.endpoint_id NOT IN (SELECT endpoint_id FROM endpoint_deletions)")
+    Fixed::new(
+        "messages.endpoint_id NOT IN (SELECT endpoint_id FROM endpoint_deletions) \
+         AND NOT EXISTS (SELECT 1 FROM chat_clearings c WHERE c.account_id = messages.account_id \
+         AND c.chat_id = messages.chat_id AND messages.seq <= c.up_to_seq)",
+    )
 }
 
-/// Which events lost their text with their endpoint.
+/// Which events lost their text with their endpoint or their chat.
 pub(crate) fn event_blanked() -> Fixed<Bool> {
     Fixed::new(
-        "COALESCE(events.endpoint_id IN (SELECT endpoint_id FROM endpoint_deletions), FALSE)",
+        "(COALESCE(events.endpoint_id IN (SELECT endpoint_id FROM endpoint_deletions), FALSE) \
+         OR EXISTS (SELECT 1 FROM chat_clearings c WHERE c.account_id = events.account_id \
+         AND c.chat_id = events.chat_id AND events.seq <= c.up_to_event))",
     )
 }
 
@@ -68,9 +78,58 @@ pub(crate) async fn domain_deletion_next(
 /// At most so many endpoints are dealt with in one step: a domain's endpoints mostly left little.
 const MARKS_A_STEP: u32 = 50;
 
-/// Clears away up to `limit` rows of deleted endpoints, oldest first, and the marks of those that have none left; one write
-/// transaction.
-pub(crate) async fn endpoints_purge(c: &mut Conn, limit: u32) -> QueryResult<u64> {
+/// Clears away up to `limit` rows of deleted endpoints and chats, oldest first, and the marks of those that have none left;
+/// one write transaction.
+pub(crate) async fn deleted_purge(c: &mut Conn, limit: u32) -> QueryResult<u64> {
+    let gone = endpoints_purge(c, limit).await?;
+    if gone >= u64::from(limit) {
+        return Ok(gone);
+    }
+    Ok(gone + chats_purge(c, limit).await?)
+}
+
+/// Clears away rows of chats whose messages were deleted.
+async fn chats_purge(c: &mut Conn, limit: u32) -> QueryResult<u64> {
+    let text = format!(
+        "SELECT t.account_id, t.chat_id, t.endpoint_id, t.up_to_seq, t.up_to_event, t.created_at \
+         FROM chat_clearings t ORDER BY t.created_at, t.chat_id LIMIT {MARKS_A_STEP}{FOR_UPDATE_SKIP_LOCKED}"
+    );
+    type Row = (DbId, DbId, DbId, BigInt, BigInt, DbTime);
+    let query: Sql<'_, Db, Row> = Sql::new(&text, Vec::new());
+    let marks: Vec<(Id, Id, Id, i64, i64, Time)> =
+        diesel_async::RunQueryDsl::load(query, c).await?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut gone = 0;
+    for (account_id, chat_id, endpoint_id, up_to_seq, up_to_event, created_at) in marks {
+        for text in [
+            "DELETE FROM messages WHERE (account_id, id) IN (SELECT t.account_id, t.id FROM {rows} JOIN messages t \
+             ON t.account_id = k.account_id AND t.chat_id = k.chat_id AND t.seq <= k.up_to_seq ORDER BY t.seq LIMIT {limit})",
+            "UPDATE events SET text = NULL WHERE (account_id, seq) IN (SELECT t.account_id, t.seq FROM {rows} JOIN events t \
+             ON t.account_id = k.account_id AND t.endpoint_id = k.endpoint_id AND t.seq <= k.up_to_event \
+             WHERE t.chat_id = k.chat_id AND t.text IS NOT NULL ORDER BY t.seq LIMIT {limit})",
+            // Not when the chat was cleared again meanwhile.
+            "DELETE FROM chat_clearings WHERE (account_id, chat_id, up_to_seq, up_to_event) IN \
+             (SELECT k.account_id, k.chat_id, k.up_to_seq, k.up_to_event FROM {rows})",
+        ] {
+            let text = text.replace("{limit}", &limit.to_string());
+            let row = ChatClearing {
+                account_id,
+                chat_id,
+                endpoint_id,
+                up_to_seq,
+                up_to_event,
+                created_at,
+            };
+            gone += run_over(c, &text, vec![row]).await?;
+            if gone >= limit {
+                return Ok(u64::try_from(gone).unwrap_or(u64::MAX));
+            }
+        }
+    }
+    Ok(u64::try_from(gone).unwrap_or(u64::MAX))
+}
+
+async fn endpoints_purge(c: &mut Conn, limit: u32) -> QueryResult<u64> {
     // Only one node deals with a mark at a time: where another took the rows of a step, a step of ours would find fewer than
     // its limit, and take the mark for done.
     let text = format!(

@@ -5,15 +5,16 @@ use std::time::Duration;
 use diesel::{QueryResult, prelude::*};
 use diesel_async::RunQueryDsl;
 use sipgraph_core::{
-    AccountId, EndpointId, ExchangeId, Timestamp,
+    AccountId, DeliveryId, EndpointId, ExchangeId, Timestamp,
     delivery::{Delivery, Dispatch},
+    ports::store::DispatchPlace,
 };
 
-use super::{Conn, FOR_UPDATE_SKIP_LOCKED, claim_time, load_over, run_over};
+use super::{Conn, Db, FOR_UPDATE_SKIP_LOCKED, claim_time, load_over, run_over};
 use crate::{
-    rows::{DeliveryRow, DispatchRow, convert},
+    rows::{DeliveryRow, DispatchRow, ObjectKey, convert},
     schema::{deliveries, dispatches},
-    sql::columns,
+    sql::{Sql, columns},
     types::{DbId, DbTime, Id, Time},
 };
 
@@ -119,6 +120,77 @@ pub(crate) async fn dispatches_to(
         .load(c)
         .await?;
     convert(rows)
+}
+
+/// The attempts of messages that were accepted for the same endpoint before a dispatch; one read transaction.
+pub(crate) async fn deliveries_before(
+    c: &mut Conn,
+    place: DispatchPlace,
+    limit: u32,
+) -> QueryResult<Vec<Delivery>> {
+    let (at, id) = (Time::from(place.created_at), Id::from(place.id));
+    let earlier: Vec<Id> = dispatches::table
+        .filter(dispatches::account_id.eq(Id::from(place.account)))
+        .filter(dispatches::recipient_id.eq(Id::from(place.recipient)))
+        .filter(dispatches::created_at.le(at))
+        .filter(dispatches::created_at.lt(at).or(dispatches::id.lt(id)))
+        .order((dispatches::created_at, dispatches::id))
+        .limit(limit.into())
+        .select(dispatches::id)
+        .load(c)
+        .await?;
+    if earlier.is_empty() {
+        return Ok(Vec::new());
+    }
+    let earlier: Vec<ExchangeId> = earlier.into_iter().map(Into::into).collect();
+    deliveries(c, place.account, &earlier).await
+}
+
+pub(crate) async fn dispatches_due(
+    c: &mut Conn,
+    account: AccountId,
+    exchanges: &[ExchangeId],
+) -> QueryResult<Vec<(ExchangeId, Timestamp)>> {
+    let exchanges: Vec<Id> = exchanges.iter().copied().map(Id::from).collect();
+    let rows: Vec<(Id, Time)> = dispatches::table
+        .filter(dispatches::account_id.eq(Id::from(account)))
+        .filter(dispatches::id.eq_any(exchanges))
+        .filter(dispatches::due_at.lt(dispatches::expires_at))
+        .select((dispatches::id, dispatches::due_at))
+        .load(c)
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(id, at)| (id.into(), at.into()))
+        .collect())
+}
+
+/// Deletes old attempts of what is not on its way; one write transaction.
+pub(crate) async fn deliveries_trim(
+    c: &mut Conn,
+    before: Timestamp,
+    limit: u32,
+) -> QueryResult<u64> {
+    // Ids begin with their time, so that the primary key finds the oldest.
+    let first_after = Id::from(DeliveryId::new(before, [0; 10]));
+    let text = "SELECT a.id FROM accounts a WHERE EXISTS (SELECT 1 FROM deliveries t \
+                WHERE t.account_id = a.id AND t.id < ? AND t.exchange_id NOT IN \
+                (SELECT d.id FROM dispatches d WHERE d.account_id = a.id)) ORDER BY a.id LIMIT 1";
+    let bound = crate::sql::bind::<Db, DbId, _>(first_after);
+    let query: Sql<'_, Db, DbId> = Sql::new(text, vec![bound]);
+    let accounts: Vec<Id> = diesel_async::RunQueryDsl::load(query, c).await?;
+    let keys = accounts.into_iter().map(|account_id| ObjectKey {
+        account_id,
+        id: first_after,
+    });
+    let text = format!(
+        "DELETE FROM deliveries WHERE (account_id, id) IN (SELECT t.account_id, t.id FROM {{rows}} \
+         JOIN deliveries t ON t.account_id = k.account_id AND t.id < k.id \
+         WHERE t.exchange_id NOT IN (SELECT d.id FROM dispatches d WHERE d.account_id = k.account_id) \
+         ORDER BY t.id LIMIT {limit})"
+    );
+    let gone = run_over(c, &text, keys.collect()).await?;
+    Ok(u64::try_from(gone).unwrap_or(u64::MAX))
 }
 
 pub(crate) async fn deliveries(

@@ -4,12 +4,21 @@ use diesel::{QueryResult, prelude::*};
 use diesel_async::RunQueryDsl;
 use sipgraph_core::{AccountId, Timestamp, event::Event};
 
-use super::{Conn, Db, account_lock, deletions::event_blanked, load_up_to};
+use super::{Conn, Db, account_lock, deletions::event_blanked, load_up_to, run_over};
 use crate::{
     rows::{EventRow, convert},
     schema::{accounts, events},
-    types::{Id, Time},
+    sql::columns,
+    types::{DbTime, Id, Time},
 };
+
+columns! {
+    /// A time.
+    #[derive(Debug)]
+    struct Moment {
+        moment: DbTime => Time,
+    }
+}
 
 fn of_account(account: AccountId) -> events::BoxedQuery<'static, Db> {
     events::table
@@ -110,6 +119,24 @@ pub(crate) async fn trim_mark(
         .execute(c)
         .await?;
     Ok(up_to)
+}
+
+/// Blanks old texts of devices' messages that no chat keeps; one write transaction.
+pub(crate) async fn unrecorded_blank(
+    c: &mut Conn,
+    before: Timestamp,
+    limit: u32,
+) -> QueryResult<u64> {
+    let text = format!(
+        "UPDATE events SET text = NULL WHERE (account_id, seq) IN (SELECT t.account_id, t.seq FROM {{rows}} \
+         JOIN events t ON t.happened_at < k.moment WHERE t.kind = 3 AND t.message_id IS NULL \
+         AND t.text IS NOT NULL ORDER BY t.happened_at LIMIT {limit})"
+    );
+    let row = Moment {
+        moment: before.into(),
+    };
+    let gone = run_over(c, &text, vec![row]).await?;
+    Ok(u64::try_from(gone).unwrap_or(u64::MAX))
 }
 
 /// Deletes the events up to and with a number that was marked as trimmed.

@@ -1,20 +1,25 @@
 //! Messages.
 
-use diesel::{QueryResult, prelude::*};
+use diesel::{QueryResult, prelude::*, sql_types::BigInt};
 use diesel_async::RunQueryDsl;
 use sipgraph_core::{
-    AccountId, MessageId,
+    AccountId, MessageId, Timestamp,
     message::Message,
     page::{Page, Slice},
     ports::store::MessageFilter,
+    search::{Unindexed, Words},
 };
 
-use super::{Conn, Db, deletions::message_there, load, load_up_to};
+use super::{
+    Conn, Db, MESSAGE_FOUND, deletions::message_there, index_words, insert_text, load, load_up_to,
+    run_over, search_terms,
+};
 use crate::{
     page::{by_position, page, rows_to_read},
-    rows::{MessageRow, convert, direction_number, status_number},
-    schema::messages,
-    types::{Id, Time},
+    rows::{MessageRow, SearchPosition, convert, direction_number, status_number},
+    schema::{accounts, messages},
+    sql::{Condition, Sql},
+    types::{DbId, Id, Time},
 };
 
 fn of_account(account: AccountId) -> messages::BoxedQuery<'static, Db> {
@@ -34,6 +39,8 @@ fn filtered(account: AccountId, filter: &MessageFilter) -> messages::BoxedQuery<
         peer,
         from,
         to,
+        text,
+        up_to_seq,
         visible,
     } = filter;
     let mut query = of_account(account);
@@ -61,11 +68,128 @@ fn filtered(account: AccountId, filter: &MessageFilter) -> messages::BoxedQuery<
     if let Some(to) = to {
         query = query.filter(messages::created_at.lt(Time::from(*to)));
     }
+    if let Some(words) = text {
+        query = query.filter(found(account, words));
+    }
+    if let Some(seq) = up_to_seq {
+        query = query.filter(messages::seq.le(*seq));
+    }
     if let Some(visible) = visible {
         let ids: Vec<Id> = visible.iter().map(|id| (*id).into()).collect();
         query = query.filter(messages::endpoint_id.eq_any(ids));
     }
     query
+}
+
+/// Which messages have these words in their texts.
+fn found(account: AccountId, words: &Words) -> Condition {
+    let terms = search_terms(account.into(), words);
+    Condition::new(MESSAGE_FOUND.to_owned(), vec![terms])
+}
+
+/// Which chats have a message with these words in its text.
+pub(crate) fn found_in_chat(account: AccountId, words: &Words) -> Condition {
+    let terms = search_terms(account.into(), words);
+    let text = format!(
+        "chats.id IN (SELECT messages.chat_id FROM messages WHERE messages.account_id = chats.account_id \
+         AND NOT EXISTS (SELECT 1 FROM chat_clearings c WHERE c.account_id = messages.account_id \
+         AND c.chat_id = messages.chat_id AND messages.seq <= c.up_to_seq) AND {MESSAGE_FOUND})"
+    );
+    Condition::new(text, vec![terms])
+}
+
+/// The oldest messages before a time, of the accounts that have such.
+pub(crate) async fn messages_before(
+    c: &mut Conn,
+    before: Timestamp,
+    limit: u32,
+) -> QueryResult<Vec<Message>> {
+    // Ids begin with their time, so that the primary key finds the oldest.
+    let first_after = Id::from(MessageId::new(before, [0; 10]));
+    let old = messages::table
+        .filter(messages::account_id.eq(accounts::id))
+        .filter(messages::id.lt(first_after));
+    let account: Option<Id> = accounts::table
+        .filter(diesel::dsl::exists(old))
+        .order(accounts::id)
+        .select(accounts::id)
+        .first(c)
+        .await
+        .optional()?;
+    let Some(account) = account else {
+        return Ok(Vec::new());
+    };
+    let rows = load(
+        c,
+        of_account(account.into())
+            .filter(messages::id.lt(first_after))
+            .order(messages::id)
+            .limit(limit.into())
+            .select(MessageRow::as_select()),
+    )
+    .await?;
+    convert(rows)
+}
+
+/// The oldest messages of an account that are in no index, and up to where it is then indexed; one read transaction.
+pub(crate) async fn messages_unindexed(
+    c: &mut Conn,
+    after: AccountId,
+    limit: u32,
+) -> QueryResult<Option<Unindexed>> {
+    let text = "SELECT a.id, COALESCE(p.seq, 0), a.head_seq FROM accounts a \
+                LEFT JOIN search_positions p ON p.account_id = a.id \
+                WHERE a.head_seq > COALESCE(p.seq, 0) ORDER BY CASE WHEN a.id > ? THEN 0 ELSE 1 END, a.id LIMIT 1";
+    let after = crate::sql::bind::<Db, DbId, _>(Id::from(after));
+    let query: Sql<'_, Db, (DbId, BigInt, BigInt)> = Sql::new(text, vec![after]);
+    let found: Vec<(Id, i64, i64)> = diesel_async::RunQueryDsl::load(query, c).await?;
+    let Some((account, indexed, head)) = found.into_iter().next() else {
+        return Ok(None);
+    };
+    let rows: Vec<(Id, String, i64, Time)> = messages::table
+        .filter(messages::account_id.eq(account))
+        .filter(messages::log_seq.gt(indexed))
+        .order(messages::log_seq)
+        .limit(limit.into())
+        .select((
+            messages::id,
+            messages::body,
+            messages::log_seq,
+            messages::created_at,
+        ))
+        .load(c)
+        .await?;
+    let is_all = rows.len() < usize::try_from(limit).unwrap_or(usize::MAX);
+    let last = rows.last().map_or(head, |row| row.2);
+    Ok(Some(Unindexed {
+        account: account.into(),
+        oldest: rows.iter().next().map(|row| row.3.into()),
+        up_to: if is_all { head.max(last) } else { last },
+        texts: rows
+            .into_iter()
+            .map(|(id, body, ..)| (id.into(), body))
+            .collect(),
+    }))
+}
+
+/// Puts words into the index, with the position that they bring it to; one write transaction.
+pub(crate) async fn messages_index(
+    c: &mut Conn,
+    account: AccountId,
+    up_to: i64,
+    words: Vec<(MessageId, Words)>,
+) -> QueryResult<()> {
+    let words = words.into_iter().map(|(id, words)| (id.into(), words));
+    index_words(c, account.into(), words.collect()).await?;
+    let insert = insert_text::<SearchPosition>("search_positions");
+    let text = format!(
+        "{insert} ON CONFLICT (account_id) DO UPDATE SET seq = excluded.seq WHERE search_positions.seq < excluded.seq"
+    );
+    let row = SearchPosition {
+        account_id: account.into(),
+        seq: up_to,
+    };
+    run_over(c, &text, vec![row]).await.map(|_| ())
 }
 
 pub(crate) async fn messages_by_ids(

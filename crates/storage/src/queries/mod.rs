@@ -17,8 +17,9 @@ pub(crate) mod sip_profiles;
 pub(crate) mod tokens;
 
 use super::{
-    CALLER_SEARCHED, Conn, Db, FOR_UPDATE, FOR_UPDATE_SKIP_LOCKED, NAME_ORDER, NAME_SEARCHED,
-    candidates, claim_time, load, load_over, load_up_to, run_over,
+    CALLER_SEARCHED, Conn, Db, FOR_UPDATE, FOR_UPDATE_SKIP_LOCKED, MESSAGE_FOUND, NAME_ORDER,
+    NAME_SEARCHED, candidates, claim_time, index_words, insert_text, load, load_over, load_up_to,
+    run_over, search_terms,
 };
 
 use diesel::QueryResult;

@@ -77,6 +77,8 @@ columns! {
         reason: Nullable<Text> => Option<String>,
         outcome: SmallInt => i16,
         target_kind: SmallInt => i16,
+        recipient_id: DbId => Id,
+        out_message_id: Nullable<DbId> => Option<Id>,
     }
 
     /// The end of an attempt.
@@ -203,6 +205,8 @@ impl From<Delivery> for DeliveryRow {
             id,
             account,
             exchange,
+            recipient,
+            message,
             target,
             contact_uri,
             transport,
@@ -239,6 +243,8 @@ impl From<Delivery> for DeliveryRow {
             reason,
             outcome: outcome_number(outcome),
             target_kind,
+            recipient_id: recipient.into(),
+            out_message_id: message.map(Into::into),
         }
     }
 }
@@ -265,6 +271,8 @@ impl TryFrom<DeliveryRow> for Delivery {
             reason,
             outcome: outcome_number,
             target_kind,
+            recipient_id,
+            out_message_id,
         } = row;
         let target = match target_kind {
             0 => DeliveryTarget::Contact(target_id.into()),
@@ -275,6 +283,8 @@ impl TryFrom<DeliveryRow> for Delivery {
             id: id.into(),
             account: account_id.into(),
             exchange: exchange_id.into(),
+            recipient: recipient_id.into(),
+            message: out_message_id.map(Into::into),
             target,
             contact_uri,
             transport: binding::transport(transport)?,

@@ -22,7 +22,9 @@ use crate::{
 
 numbers! {
     "endpoint state" EndpointState: state_number state { Unknown = 0, Online = 1, Offline = 2 }
-    "simulation" Simulation: simulation_number simulation { Echo = 0 }
+    "simulation" Simulation: simulation_number simulation {
+        Echo = 0, Busy = 1, Slow = 2, Flaky = 3, Offline = 4,
+    }
     "digest algorithm" DigestAlgorithm: algorithm_number algorithm { Sha256 = 0, Md5 = 1, Sha512_256 = 2 }
     "endpoint type" EndpointType: kind_number kind {
         SipUser = 0, ThirdParty = 1, Mediator = 2, Flexml = 3, Conference = 4, ConferenceV2 = 5, ConferencePlayback = 6,

@@ -32,6 +32,8 @@ numbers! {
         ContactStatusChanged = 5, EndpointCreated = 6, EndpointDeleted = 7, MessageUpdated = 8, ChatUpdated = 9,
         PeerStatusChanged = 10,
         EndpointUpdated = 12,
+        MessageDeleted = 13,
+        ChatDeleted = 14,
         RegistrationFailed = 20,
     }
     "contact status" ContactStatus: contact_number contact {
@@ -101,6 +103,8 @@ struct MessageOutStatusV1 {
 struct TextMessageReceivedV1 {
     from: String,
     to: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    exchange: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -239,9 +243,19 @@ fn split(body: EventBody) -> Result<(String, Option<String>), serde_json::Error>
             })?,
             text,
         ),
-        EventBody::TextMessageReceived { from, to, body } => {
-            (write(TextMessageReceivedV1 { from, to })?, body)
-        }
+        EventBody::TextMessageReceived {
+            from,
+            to,
+            body,
+            exchange,
+        } => (
+            write(TextMessageReceivedV1 {
+                from,
+                to,
+                exchange: exchange.map(|id| uuid::Uuid::from_bytes(id.0).to_string()),
+            })?,
+            body,
+        ),
         EventBody::EndpointStateChanged { state } => (
             write(EndpointStateChangedV1 {
                 state: endpoint::state_number(state),
@@ -299,9 +313,11 @@ fn split(body: EventBody) -> Result<(String, Option<String>), serde_json::Error>
             })?,
             None,
         ),
-        EventBody::EndpointCreated | EventBody::EndpointDeleted | EventBody::MessageUpdated => {
-            (write(Empty {})?, None)
-        }
+        EventBody::EndpointCreated
+        | EventBody::EndpointDeleted
+        | EventBody::MessageUpdated
+        | EventBody::MessageDeleted
+        | EventBody::ChatDeleted => (write(Empty {})?, None),
     })
 }
 
@@ -350,11 +366,16 @@ fn join(kind: EventType, body: &str, text: Option<String>) -> Result<EventBody, 
             }
         }
         EventType::TextMessageReceived => {
-            let TextMessageReceivedV1 { from, to } = read(body)?;
+            let TextMessageReceivedV1 { from, to, exchange } = read(body)?;
+            let exchange = exchange
+                .map(|id| uuid::Uuid::try_parse(&id))
+                .transpose()
+                .map_err(|_| Corrupt::new("exchange id in an event"))?;
             EventBody::TextMessageReceived {
                 from,
                 to,
                 body: text,
+                exchange: exchange.map(|id| Id(id.into_bytes()).into()),
             }
         }
         EventType::EndpointStateChanged => {
@@ -422,6 +443,8 @@ fn join(kind: EventType, body: &str, text: Option<String>) -> Result<EventBody, 
         EventType::EndpointCreated => EventBody::EndpointCreated,
         EventType::EndpointDeleted => EventBody::EndpointDeleted,
         EventType::MessageUpdated => EventBody::MessageUpdated,
+        EventType::MessageDeleted => EventBody::MessageDeleted,
+        EventType::ChatDeleted => EventBody::ChatDeleted,
     })
 }
 
@@ -465,7 +488,7 @@ impl TryFrom<EventRow> for Event {
 mod tests {
     use super::*;
     use sipgraph_core::{
-        MessageId, endpoint::EndpointState, message::MessageStatus,
+        ExchangeId, MessageId, endpoint::EndpointState, message::MessageStatus,
         registration_failure::FailureReason,
     };
 
@@ -496,6 +519,7 @@ mod tests {
                 from: a.clone(),
                 to: b.clone(),
                 body: Some(c.clone()),
+                exchange: Some(ExchangeId([8; 16])),
             },
             EventBody::EndpointStateChanged {
                 state: EndpointState::Online,
@@ -520,6 +544,8 @@ mod tests {
             EventBody::EndpointCreated,
             EventBody::EndpointDeleted,
             EventBody::MessageUpdated,
+            EventBody::MessageDeleted,
+            EventBody::ChatDeleted,
             EventBody::ChatUpdated {
                 unread_count: 3,
                 last_message: Some(MessageId([7; 16])),

@@ -1,6 +1,6 @@
 //! Keys and small changes that statements over many rows are given.
 
-use diesel::sql_types::{BigInt, Binary, Nullable, SmallInt, Text};
+use diesel::sql_types::{BigInt, Binary, Bool, Nullable, SmallInt, Text};
 
 use sipgraph_core::{AccountId, chat::ChatKey};
 
@@ -46,6 +46,33 @@ columns! {
         account_id: DbId => Id,
         id: DbId => Id,
         created_at: DbTime => Time,
+    }
+
+    /// The messages of a chat that are deleted.
+    #[derive(Debug)]
+    pub(crate) struct ChatClearing {
+        account_id: DbId => Id,
+        chat_id: DbId => Id,
+        endpoint_id: DbId => Id,
+        up_to_seq: BigInt => i64,
+        up_to_event: BigInt => i64,
+        created_at: DbTime => Time,
+    }
+
+    /// Messages of a chat to mark.
+    #[derive(Debug)]
+    pub(crate) struct ChatMarkRow {
+        account_id: DbId => Id,
+        chat_id: DbId => Id,
+        is_read: Bool => bool,
+        up_to_seq: BigInt => i64,
+    }
+
+    /// How far the texts of an account are indexed.
+    #[derive(Debug)]
+    pub(crate) struct SearchPosition {
+        account_id: DbId => Id,
+        seq: BigInt => i64,
     }
 
     /// The key of a chat.

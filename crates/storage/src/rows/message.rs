@@ -23,7 +23,7 @@ numbers! {
     "message origin" MessageOrigin: origin_number origin { Api = 0, Sip = 1, Trunk = 2 }
     "message status" MessageStatus: status_number status { Accepted = 0, Sent = 1, Failed = 2, Received = 3 }
     "failure code" FailureCode: failure_number failure_code {
-        Expired = 0, Refused = 1, EndpointDisabled = 2, EndpointDeleted = 3,
+        Expired = 0, Refused = 1, EndpointDisabled = 2, EndpointDeleted = 3, NoContact = 4, TooLarge = 5, Unreachable = 6,
         AuthFailed = 20, NoRoute = 21,
     }
 }
@@ -58,6 +58,17 @@ columns! {
         sender_number: Nullable<Text> => Option<String>,
         recipient_number: Nullable<Text> => Option<String>,
         variables: Nullable<Text> => Option<String>,
+        delivered_at: Nullable<DbTime> => Option<Time>,
+        displayed_at: Nullable<DbTime> => Option<Time>,
+    }
+
+    /// What a device reported.
+    #[derive(Debug)]
+    pub(crate) struct MessageReceipt {
+        account_id: DbId => Id,
+        id: DbId => Id,
+        delivered_at: Nullable<DbTime> => Option<Time>,
+        displayed_at: Nullable<DbTime> => Option<Time>,
     }
 
     /// A new status.
@@ -70,6 +81,15 @@ columns! {
         failure_sip_status: Nullable<Integer> => Option<i32>,
         failure_reason: Nullable<Text> => Option<String>,
         status_at: DbTime => Time,
+        status_seq: Nullable<BigInt> => Option<i64>,
+    }
+
+    /// The words of a message.
+    #[derive(Debug)]
+    pub(crate) struct MessageWords {
+        account_id: DbId => Id,
+        id: DbId => Id,
+        words: Text => String,
     }
 
     /// A new read mark.
@@ -137,18 +157,21 @@ impl MessageRow {
             sender_number: from_number,
             recipient_number: to_number,
             variables: variables_text(&variables)?,
+            delivered_at: None,
+            displayed_at: None,
         })
     }
 }
 
 impl MessageStatusChange {
-    /// Makes the change of a message's status.
+    /// Makes the change of a message's status, which the event with this number tells of.
     pub(crate) fn new(
         account: Id,
         at: Timestamp,
         id: Id,
         status: MessageStatus,
         failure: Option<Failure>,
+        status_seq: Option<i64>,
     ) -> Self {
         let (failure_code, failure_sip_status, failure_reason) = match failure {
             Some(Failure {
@@ -170,6 +193,7 @@ impl MessageStatusChange {
             failure_sip_status,
             failure_reason,
             status_at: at.into(),
+            status_seq,
         }
     }
 }
@@ -204,6 +228,8 @@ impl TryFrom<MessageRow> for Message {
             sender_number,
             recipient_number,
             variables,
+            delivered_at,
+            displayed_at,
         } = row;
         let failure = match code {
             Some(code) => Some(Failure {
@@ -236,6 +262,8 @@ impl TryFrom<MessageRow> for Message {
             created_at: created_at.into(),
             status_at: status_at.into(),
             expires_at: expires_at.map(Into::into),
+            delivered_at: delivered_at.map(Into::into),
+            displayed_at: displayed_at.map(Into::into),
         })
     }
 }

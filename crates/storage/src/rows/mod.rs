@@ -33,12 +33,14 @@ pub(crate) use endpoint::{
 };
 pub(crate) use event::{EventRow, contact_number};
 pub(crate) use keys::{
-    AccountKey, CallKey, ChatKeyRow, DomainDeletionRow, EndpointDeletionRow, Hurry, IdempotencyRow,
-    NameKey, NumberChange, NumberKey, ObjectKey, Qualified, Refresh, RevisionRaise, StateChange,
-    TokenRevocation, ids_from_bytes, ids_to_bytes,
+    AccountKey, CallKey, ChatClearing, ChatKeyRow, ChatMarkRow, DomainDeletionRow,
+    EndpointDeletionRow, Hurry, IdempotencyRow, NameKey, NumberChange, NumberKey, ObjectKey,
+    Qualified, Refresh, RevisionRaise, SearchPosition, StateChange, TokenRevocation,
+    ids_from_bytes, ids_to_bytes,
 };
 pub(crate) use message::{
-    MessageRead, MessageRow, MessageStatusChange, direction_number, status_number,
+    MessageRead, MessageReceipt, MessageRow, MessageStatusChange, MessageWords, direction_number,
+    status_number,
 };
 pub(crate) use registration::{
     BanLiftKey, BanLiftRow, EndpointTokenRow, RegistrationFailureRow, TokenCredentialRow,

@@ -293,7 +293,7 @@ both_backends! {
         assert_eq!(world.store.chats_by_ids(world.account, vec![hers]).await.unwrap(), []);
         let mut gone = Vec::new();
         loop {
-            match world.store.endpoints_purge(1).await.unwrap() {
+            match world.store.deleted_purge(1).await.unwrap() {
                 0 => break,
                 rows => gone.push(rows),
             }
@@ -543,6 +543,8 @@ both_backends! {
             id: DeliveryId(world.bytes()),
             account: world.account,
             exchange,
+            recipient: EndpointId([7; 16]),
+            message: Some(MessageId([8; 16])),
             target: DeliveryTarget::Contact(binding),
             contact_uri: "sip:a@192.0.2.1".to_owned(),
             transport: Transport::Udp,

@@ -1,0 +1,351 @@
+//! Who is typing (RFC 3994): told live to those who look, and to the devices of the other side. It is in no store and no log:
+//! what nobody hears is lost.
+
+use super::App;
+use super::events::FeedEnd;
+use crate::access::{Caller, Scope};
+use crate::binding::Binding;
+use crate::chat::ChatKey;
+use crate::decide::messages::sender;
+use crate::endpoint::Endpoint;
+use crate::error::Problem;
+use crate::message::Variables;
+use crate::ports::store::{EndpointKey, Found};
+use crate::ports::{Attempt, AttemptResult, AttemptTarget, PortFuture, Technology};
+use crate::{AccountId, ChatId, EndpointId, Error, Fault, Timestamp};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// So many notices are kept for feeds that are behind; a feed that is further behind misses some.
+const KEPT: usize = 256;
+/// So many notices wait to be sent to devices; when more do, the oldest is dropped.
+const WAITING_MAX: usize = 256;
+/// How long typing lasts when the device does not say (RFC 3994 section 3.2).
+const REFRESH: Duration = Duration::from_secs(120);
+/// The longest that a device may say.
+const REFRESH_MAX: Duration = Duration::from_secs(600);
+
+/// Somebody types, or has stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Composing {
+    /// The chat of the side that looks.
+    pub chat: ChatId,
+    /// The endpoint that has the chat.
+    pub endpoint: EndpointId,
+    /// Who types, as the chat's key has it.
+    pub peer: String,
+    /// Whether it types.
+    pub active: bool,
+    /// When it is over unless it is told again.
+    pub expires_at: Timestamp,
+}
+
+/// A device's notice that its user types, authenticated as its endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceNotice {
+    /// The sender, by its digest.
+    pub sender: Endpoint,
+    /// The domain of the request-URI, in lower case.
+    pub to_domain: String,
+    /// The canonical user of the request-URI.
+    pub to_user: String,
+    /// Whether it types.
+    pub active: bool,
+    /// How long that holds, in seconds, if it says so.
+    pub refresh_s: Option<u32>,
+}
+
+/// The notices of this node.
+#[derive(Default)]
+pub(super) struct Notices {
+    told: Mutex<Told>,
+    news: event_listener::Event,
+    waiting: Mutex<VecDeque<Waiting>>,
+    to_send: event_listener::Event,
+}
+
+impl Notices {
+    /// Wakes every feed, so that it sees that the program drains.
+    pub(super) fn wake(&self) {
+        self.news.notify(usize::MAX);
+    }
+}
+
+/// The last notices, of which the first has a number.
+#[derive(Default)]
+struct Told {
+    first: u64,
+    notices: VecDeque<(AccountId, Composing)>,
+}
+
+/// A notice for the devices of an endpoint.
+struct Waiting {
+    from: Endpoint,
+    to: Endpoint,
+    active: bool,
+}
+
+/// Which notices a feed has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ComposingFilter {
+    /// Only of these chats.
+    pub chats: Option<Vec<ChatId>>,
+    /// Only of chats of these endpoints.
+    pub endpoints: Option<Vec<EndpointId>>,
+}
+
+/// A live feed of notices.
+pub struct ComposingFeed {
+    app: Arc<App>,
+    caller: Caller,
+    filter: ComposingFilter,
+    next: u64,
+}
+
+impl ComposingFeed {
+    /// Waits for the next notice.
+    ///
+    /// # Errors
+    /// [`FeedEnd::Draining`] when the program stops.
+    pub async fn next(&mut self) -> Result<Composing, FeedEnd> {
+        loop {
+            if self.app.is_draining() {
+                return Err(FeedEnd::Draining);
+            }
+            let news = self.app.notices.news.listen();
+            if let Some(notice) = self.take() {
+                return Ok(notice);
+            }
+            news.await;
+        }
+    }
+
+    /// Takes the next notice that is there and wanted.
+    fn take(&mut self) -> Option<Composing> {
+        let told = self
+            .app
+            .notices
+            .told
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let skipped = usize::try_from(self.next.saturating_sub(told.first)).unwrap_or(usize::MAX);
+        self.next = self.next.max(told.first);
+        for (account, notice) in told.notices.iter().skip(skipped) {
+            self.next += 1;
+            let ComposingFilter { chats, endpoints } = &self.filter;
+            if *account == self.caller.account
+                && self.caller.sees(notice.endpoint)
+                && chats.as_ref().is_none_or(|ids| ids.contains(&notice.chat))
+                && endpoints
+                    .as_ref()
+                    .is_none_or(|ids| ids.contains(&notice.endpoint))
+            {
+                return Some(notice.clone());
+            }
+        }
+        None
+    }
+}
+
+impl App {
+    /// Opens a feed of who types, from now on. Scope: `chats.read`.
+    ///
+    /// # Errors
+    /// `Forbidden`.
+    pub fn composing(
+        self: &Arc<Self>,
+        caller: &Caller,
+        filter: ComposingFilter,
+    ) -> Result<ComposingFeed, Error> {
+        caller.require(Scope::ChatsRead)?;
+        let told = self
+            .notices
+            .told
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let many = u64::try_from(told.notices.len()).unwrap_or(u64::MAX);
+        let next = told.first.saturating_add(many);
+        drop(told);
+        Ok(ComposingFeed {
+            app: Arc::clone(self),
+            caller: caller.clone(),
+            filter,
+            next,
+        })
+    }
+
+    /// Tells the other side of a chat that its endpoint types: those who look, and the other side's devices. Scope:
+    /// `messages.create`.
+    ///
+    /// # Errors
+    /// `NotFound`; `EndpointDisabled`.
+    pub async fn composing_set(
+        &self,
+        caller: &Caller,
+        chat: ChatId,
+        active: bool,
+    ) -> Result<(), Fault> {
+        caller.require(Scope::MessagesCreate)?;
+        let found = self.store.chats_by_ids(caller.account, vec![chat]).await?;
+        let chat = found
+            .into_iter()
+            .next()
+            .filter(|chat| caller.sees(chat.key.endpoint))
+            .ok_or_else(|| Problem::not_found("chatId", "chat"))?;
+        let owner = EndpointKey::Id(chat.key.endpoint);
+        let found = self.store.endpoint(caller.account, owner).await?;
+        let from = sender(&found)?;
+        let Some((user, domain)) = chat.key.peer.rsplit_once('@') else {
+            // A number: a trunk is told of nobody's typing.
+            return Ok(());
+        };
+        let peer = EndpointKey::Name {
+            domain: Some(domain.to_owned()),
+            canonical: user.to_owned(),
+        };
+        let Found::One(to) = self.store.endpoint(caller.account, peer).await? else {
+            return Ok(());
+        };
+        self.composing_tell(from, &to, active, REFRESH).await?;
+        let mut waiting = self
+            .notices
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if waiting.len() == WAITING_MAX {
+            waiting.pop_front();
+        }
+        waiting.push_back(Waiting {
+            from: from.clone(),
+            to,
+            active,
+        });
+        drop(waiting);
+        self.notices.to_send.notify(usize::MAX);
+        Ok(())
+    }
+
+    /// Takes a notice of a device. One to nobody here, or to somebody without a chat with its sender, is heard by nobody.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn composing_receive(&self, notice: &DeviceNotice) -> Result<(), Error> {
+        let key = EndpointKey::Name {
+            domain: Some(notice.to_domain.clone()),
+            canonical: notice.to_user.clone(),
+        };
+        let account = notice.sender.account;
+        if let Found::One(recipient) = self.store.endpoint(account, key).await? {
+            let refresh = notice.refresh_s.map_or(REFRESH, |seconds| {
+                Duration::from_secs(seconds.into()).min(REFRESH_MAX)
+            });
+            self.composing_tell(&notice.sender, &recipient, notice.active, refresh)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn composing_tell(
+        &self,
+        from: &Endpoint,
+        to: &Endpoint,
+        active: bool,
+        refresh: Duration,
+    ) -> Result<(), Error> {
+        let key = ChatKey {
+            endpoint: to.id,
+            own_number: to.address(),
+            peer: from.address(),
+        };
+        let Some(chat) = self.store.chat_by_key(to.account, key).await? else {
+            return Ok(());
+        };
+        let lasts = if active { refresh } else { Duration::ZERO };
+        let notice = Composing {
+            chat: chat.id,
+            endpoint: to.id,
+            peer: chat.key.peer,
+            active,
+            expires_at: self.now().plus(lasts),
+        };
+        let mut told = self
+            .notices
+            .told
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if told.notices.len() == KEPT {
+            told.notices.pop_front();
+            told.first += 1;
+        }
+        told.notices.push_back((to.account, notice));
+        drop(told);
+        self.notices.wake();
+        Ok(())
+    }
+
+    /// Returns a future that ends when a notice may have to be sent. It listens from this call on.
+    #[must_use]
+    pub fn composing_due(&self) -> event_listener::EventListener {
+        self.notices.to_send.listen()
+    }
+
+    /// Hands the next notice that waits to the technology; the futures send it to one device each. `None` when none waits.
+    ///
+    /// # Errors
+    /// Those of the store; the notice is lost.
+    pub async fn composing_step(
+        &self,
+        technology: &Arc<dyn Technology>,
+    ) -> Result<Option<Vec<PortFuture<'static, AttemptResult>>>, Error> {
+        let next = self
+            .notices
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front();
+        let Some(notice) = next else { return Ok(None) };
+        let found = self
+            .store
+            .endpoint_bindings(notice.to.account, notice.to.id)
+            .await?;
+        let bindings = found.map(|(_, bindings)| bindings).unwrap_or_default();
+        let here = |binding: &Binding| {
+            !binding.flow.transport.is_stream() || binding.flow.node == self.node
+        };
+        Ok(Some(
+            bindings
+                .into_iter()
+                .filter(here)
+                .map(|binding| technology.deliver(self.notice_to(&notice, binding)))
+                .collect(),
+        ))
+    }
+
+    fn notice_to(&self, notice: &Waiting, binding: Binding) -> Attempt {
+        let mint = self.mint();
+        let token = || crate::digest::hex(&mint.bytes::<12>());
+        let state = if notice.active { "active" } else { "idle" };
+        Attempt {
+            target: AttemptTarget::Contact(Box::new(binding)),
+            simulation: None,
+            number: 1,
+            is_notice: true,
+            from: notice.from.sip_uri(),
+            from_name: notice.from.caller_id.clone(),
+            to: notice.to.sip_uri(),
+            body: format!(
+                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<isComposing xmlns=\"urn:ietf:params:xml:ns:im-iscomposing\">\
+                 <state>{state}</state><contenttype>text/plain</contenttype><refresh>{}</refresh></isComposing>\r\n",
+                REFRESH.as_secs()
+            ),
+            content_type: "application/im-iscomposing+xml".to_owned(),
+            variables: Variables::new(),
+            call_id: token(),
+            from_tag: token(),
+            cseq: 1,
+            branch: format!("z9hG4bK{}", token()),
+            expires_s: u32::try_from(REFRESH.as_secs()).unwrap_or(u32::MAX),
+        }
+    }
+}

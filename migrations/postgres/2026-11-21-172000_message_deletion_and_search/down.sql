@@ -1,0 +1,4 @@
+DROP TABLE _message_search;
+DROP TABLE search_positions;
+DROP TABLE chat_clearings;
+ALTER TABLE messages DROP COLUMN status_seq;

@@ -1,0 +1,387 @@
+//! Delivery as senders and recipients see it: order, trace, receipts, simulated endpoints, and what no chat keeps.
+
+use crate::harness::graphql::{list, text};
+use crate::harness::phone::Reply;
+use crate::harness::{
+    Account, Api, Feed, Phone, Server, Sip, Socket, Value, World, both_backends, eventually, json,
+};
+use miniz_oxide::deflate::compress_to_vec_zlib;
+use std::time::{Duration, Instant};
+
+/// All that says why a message did or did not arrive, in one query.
+const TRACE: &str = "query($id: ID!) { message(id: $id) { status deliveredAt displayedAt
+    failure { code sipStatus reason retryable hint rfc }
+    deliveries { attempt contactUri transport callId startedAt finishedAt sipStatus reason outcome nextAttemptAt possibleDuplicate } } }";
+
+async fn trace(api: &Api, message: &Value) -> Value {
+    api.data(TRACE, json!({ "id": message["id"] })).await["message"].take()
+}
+
+/// Waits for a trace that is wanted; a phone that does not answer is given up after 32 s (RFC 3261 timer F).
+async fn trace_until(
+    api: &Api,
+    message: &Value,
+    what: &str,
+    wanted: impl Fn(&Value) -> bool,
+) -> Value {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let seen = trace(api, message).await;
+        if wanted(&seen) {
+            return seen;
+        }
+        assert!(Instant::now() < deadline, "{what}: {seen}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn failed(api: &Api, message: &Value) -> Value {
+    trace_until(api, message, "a failure", |t| t["status"] == "FAILED").await
+}
+
+async fn send_for(api: &Api, from: &Account, to: &Account, body: &str, seconds: u32) -> Value {
+    let input = json!({ "from": { "endpointId": from.id }, "to": { "endpointId": to.id }, "body": body, "expiresInSeconds": seconds });
+    api.send_input(input).await
+}
+
+/// A report of a device on a message that it got.
+fn report(message_id: &str, kind: &str, status: &str) -> String {
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<imdn xmlns=\"urn:ietf:params:xml:ns:imdn\"><message-id>{message_id}</message-id>\
+         <datetime>2026-11-21T12:00:00Z</datetime><{kind}><status><{status}/></status></{kind}></imdn>"
+    )
+}
+
+/// Sends a MESSAGE whose body is bytes, and gives the status of the answer.
+async fn send_raw(phone: &mut Phone, to: &str, fields: &[(&str, &str)], body: &[u8]) -> u16 {
+    let mut request = phone.message_request(to, "x");
+    for (name, value) in fields {
+        request = request.set(name, Some(value));
+    }
+    let challenge = phone.challenge(&request).await;
+    let signed = phone.sign(request, &challenge);
+    let head = signed.write().replace(
+        "Content-Length: 1\r\n",
+        &format!("Content-Length: {}\r\n", body.len()),
+    );
+    let (head, _) = head.split_once("\r\n\r\n").unwrap();
+    phone
+        .send_bytes(&[head.as_bytes(), b"\r\n\r\n", body].concat())
+        .await;
+    phone.answer_to(&signed).await.status()
+}
+
+async fn simulated(world: &World, name: &str, simulation: &str) -> Account {
+    let input = json!({ "domainId": world.domain, "name": name, "credentials": { "password": "secret-of-it" }, "simulation": simulation });
+    let payload = world
+        .api
+        .mutate("createEndpoint", "endpoint { id simulation }", input)
+        .await;
+    assert_eq!(payload["endpoint"]["simulation"], simulation, "{payload}");
+    Account {
+        id: text(&payload["endpoint"]["id"]),
+        user: name.into(),
+        password: "secret-of-it".into(),
+        ..world.alice.clone()
+    }
+}
+
+both_backends! {
+    /// A message that failed for now is tried again before those behind it; one that is refused for good holds up nobody.
+    async fn f131_a_message_that_failed_for_now_goes_first(database: Database) {
+        let world = World::start(&database).await;
+        let World { server, api, alice, bob, .. } = &world;
+        let mut phone = Phone::udp(server, bob).await;
+        phone.come_online().await;
+        phone.reply = Reply::Status(480, "Temporarily Unavailable");
+        api.send(alice, bob, "one").await;
+        assert_eq!(phone.take_message().await.body, "one");
+        for body in ["two", "three"] {
+            api.send(alice, bob, body).await;
+        }
+        // Nothing else comes before the first is tried again.
+        let again = phone.take_message().await;
+        assert_eq!(again.body, "one", "the first is still busy");
+        phone.reply = Reply::Status(200, "OK");
+        let mut bodies = Vec::new();
+        for _ in 0..3 {
+            bodies.push(phone.take_message().await.body);
+        }
+        assert_eq!(bodies, ["one", "two", "three"]);
+        eventually("each being SENT", || async {
+            (api.messages(json!({ "status": "SENT" })).await.len() == 3).then_some(())
+        })
+        .await;
+        phone.reply = Reply::Status(603, "Decline");
+        api.send(alice, bob, "refused").await;
+        assert_eq!(phone.take_message().await.body, "refused");
+        phone.reply = Reply::Status(200, "OK");
+        api.send(alice, bob, "next").await;
+        assert_eq!(phone.take_message().await.body, "next");
+    }
+
+    /// A device that is busy for now holds up what goes to it, and nothing that goes to another device of the endpoint; what
+    /// waits for it goes when the first has expired.
+    async fn f131_a_busy_device_holds_up_itself_alone(database: Database) {
+        let world = World::start(&database).await;
+        let World { server, api, alice, bob, .. } = &world;
+        let (mut busy, mut free) = (Phone::udp(server, bob).await, Phone::tcp(server, bob).await);
+        busy.come_online().await;
+        free.come_online().await;
+        busy.reply = Reply::Status(486, "Busy Here");
+        let first = send_for(api, alice, bob, "first", 3).await;
+        assert_eq!((busy.take_message().await.body, free.take_message().await.body), ("first".into(), "first".into()));
+        let second = api.send(alice, bob, "second").await;
+        assert_eq!(free.take_message().await.body, "second");
+        api.message_is(&text(&second["id"]), "SENT").await;
+        busy.reply = Reply::Status(200, "OK");
+        assert_eq!(busy.take_message().await.body, "second", "the first expired");
+        let first = trace(api, &first).await;
+        assert_eq!(first["status"], "SENT", "the other device took it: {first}");
+    }
+
+    /// One query says why a message did or did not arrive: sent, busy, timed out, refused, expired, too long.
+    async fn h159_one_query_says_why_it_did_not_arrive(database: Database) {
+        let world = World::start(&database).await;
+        let carol = world.api.endpoint_create(&world.domain, "carol").await;
+        let World { server, api, alice, bob, .. } = &world;
+        let mut silent = Phone::udp(server, &carol).await;
+        silent.come_online().await;
+        silent.reply = Reply::Silence;
+        let timed_out = api.send(alice, &carol, "anybody?").await;
+
+        let none = send_for(api, alice, bob, "to nobody", 1).await;
+        let none = failed(api, &none).await;
+        assert_eq!((&none["failure"]["code"], &none["failure"]["sipStatus"], &none["failure"]["retryable"]), (&json!("EXPIRED"), &Value::Null, &json!(true)));
+        assert!(text(&none["failure"]["hint"]).contains("registered") && list(&none["deliveries"]).is_empty(), "{none}");
+
+        let mut phone = Phone::udp(server, bob).await;
+        phone.come_online().await;
+        let sent = api.send(alice, bob, "well").await;
+        phone.take_message().await;
+        let sent = trace_until(api, &sent, "SENT", |t| t["status"] == "SENT").await;
+        let delivery = &sent["deliveries"][0];
+        assert_eq!((&sent["failure"], &delivery["outcome"], &delivery["sipStatus"], &delivery["reason"]), (&Value::Null, &json!("DELIVERED"), &json!(200), &json!("OK")));
+        assert_eq!((&delivery["contactUri"], &delivery["transport"], &delivery["attempt"]), (&json!(phone.contact()), &json!("UDP"), &json!(1)));
+        assert!(delivery["finishedAt"].as_str() >= delivery["startedAt"].as_str() && delivery["nextAttemptAt"].is_null(), "{delivery}");
+
+        phone.reply = Reply::Status(603, "Decline");
+        let refused = api.send(alice, bob, "no thanks").await;
+        phone.take_message().await;
+        let refused = failed(api, &refused).await;
+        assert_eq!((&refused["failure"]["code"], &refused["failure"]["reason"], &refused["failure"]["retryable"]), (&json!("REFUSED"), &json!("Decline"), &json!(false)));
+        assert_eq!(refused["deliveries"][0]["outcome"], "REFUSED");
+
+        let long = api.send(alice, bob, &"long ".repeat(1000)).await;
+        let long = failed(api, &long).await;
+        assert_eq!((&long["failure"]["code"], &long["failure"]["rfc"]), (&json!("TOO_LARGE"), &json!("RFC 3428 section 8")), "{long}");
+
+        phone.reply = Reply::Status(486, "Busy Here");
+        let busy = send_for(api, alice, bob, "are you free?", 6).await;
+        phone.take_message().await;
+        let waiting = trace_until(api, &busy, "an attempt that ended", |t| t["deliveries"][0]["outcome"] == "RETRYING").await;
+        let next = &waiting["deliveries"][0]["nextAttemptAt"];
+        assert!(next.as_str() > waiting["deliveries"][0]["finishedAt"].as_str(), "{waiting}");
+        phone.take_message().await;
+        let busy = failed(api, &busy).await;
+        assert_eq!((&busy["failure"]["code"], &busy["failure"]["sipStatus"], &busy["failure"]["reason"]), (&json!("EXPIRED"), &json!(486), &json!("Busy Here")), "{busy}");
+        assert!(busy["deliveries"].as_array().unwrap().iter().all(|d| d["nextAttemptAt"].is_null() || d["outcome"] == "RETRYING"));
+
+        let timed_out = trace_until(api, &timed_out, "a timeout", |t| t["deliveries"][0]["outcome"] == "TIMEOUT").await;
+        assert_eq!(timed_out["deliveries"][0]["sipStatus"], Value::Null);
+        assert!(timed_out["deliveries"][0]["reason"].is_string(), "{timed_out}");
+    }
+
+    /// What a device reports is noted at the sender's copy, and changes no status.
+    async fn h160_receipts_are_noted(database: Database) {
+        let world = World::start(&database).await;
+        let carol = world.api.endpoint_create(&world.domain, "carol").await;
+        let World { server, api, alice, bob, .. } = &world;
+        let (mut phone, mut other) = (Phone::tcp(server, bob).await, Phone::tcp(server, &carol).await);
+        phone.come_online().await;
+        let mut feed = Feed::open(server, &api.event_cursor().await).await;
+        let imdn = ("Content-Type", "message/imdn+xml");
+        let deflate = ("Content-Encoding", "deflate");
+        // Plain, compressed as Linphone does, and in CPIM.
+        let plain = |xml: &str| (vec![imdn], xml.as_bytes().to_vec());
+        let packed = |xml: &str| (vec![imdn, deflate], compress_to_vec_zlib(xml.as_bytes(), 6));
+        let cpim = |xml: &str| {
+            let wrapped = format!("From: <im:bob@example.test>\r\nNS: imdn <urn:ietf:params:imdn>\r\nimdn.Message-ID: 1\r\n\r\nContent-Type: message/imdn+xml\r\n\r\n{xml}");
+            (vec![("Content-Type", "message/cpim")], wrapped.into_bytes())
+        };
+        type Form<'a> = &'a dyn Fn(&str) -> (Vec<(&'static str, &'static str)>, Vec<u8>);
+        for form in [&plain as Form<'_>, &packed, &cpim] {
+            let sent = api.send(alice, bob, "did you see it?").await;
+            let call_id = phone.take_message().await.header("Call-ID").to_owned();
+            api.message_is(&text(&sent["id"]), "SENT").await;
+            let delivered = report(&call_id, "delivery-notification", "delivered");
+            // Another endpoint's report changes nothing, nor one on nothing.
+            let (fields, body) = form(&delivered);
+            assert_eq!(send_raw(&mut other, &alice.uri(), &fields, &body).await, 200);
+            let (fields, body) = form(&report("1234", "delivery-notification", "delivered"));
+            assert_eq!(send_raw(&mut phone, &alice.uri(), &fields, &body).await, 200);
+            let seen = trace(api, &sent).await;
+            assert_eq!((&seen["deliveredAt"], &seen["displayedAt"]), (&Value::Null, &Value::Null));
+            let (fields, body) = form(&delivered);
+            assert_eq!(send_raw(&mut phone, &alice.uri(), &fields, &body).await, 200);
+            let seen = trace(api, &sent).await;
+            assert!(seen["deliveredAt"].is_string() && seen["displayedAt"].is_null(), "{seen}");
+            assert_eq!(feed.next("MESSAGE_UPDATED").await["messageId"], sent["id"]);
+            let (fields, body) = form(&report(&call_id, "display-notification", "displayed"));
+            assert_eq!(send_raw(&mut phone, &alice.uri(), &fields, &body).await, 200);
+            assert_eq!(feed.next("MESSAGE_UPDATED").await["messageId"], sent["id"]);
+            let again = trace(api, &sent).await;
+            assert_eq!((&again["deliveredAt"], &again["status"]), (&seen["deliveredAt"], &json!("SENT")));
+            assert!(again["displayedAt"].is_string(), "{again}");
+        }
+        // A report is no message, and one that inflates to too much is refused.
+        assert_eq!(api.messages(json!({ "endpointId": bob.id, "direction": "OUT" })).await.len(), 0);
+        let bomb = compress_to_vec_zlib(&vec![b' '; 20 * 1024 * 1024], 6);
+        let status = send_raw(&mut phone, &alice.uri(), &[imdn, deflate], &bomb).await;
+        assert_eq!(status, 413);
+        let sent = api.send(alice, bob, "still there?").await;
+        phone.take_message().await;
+        api.message_is(&text(&sent["id"]), "SENT").await;
+    }
+
+    /// Typing reaches the other side's devices and those who look; it is neither stored nor told in the log.
+    async fn h161_typing_is_told_live_and_kept_nowhere(database: Database) {
+        let world = World::start(&database).await;
+        let World { server, api, alice, bob, .. } = &world;
+        let mut phone = Phone::tcp(server, bob).await;
+        phone.come_online().await;
+        api.send(alice, bob, "hello").await;
+        phone.take_message().await;
+        let alices = api.chats(json!({ "endpointId": alice.id })).await[0]["id"].clone();
+        let bobs = api.chats(json!({ "endpointId": bob.id })).await[0]["id"].clone();
+        let mut socket = Socket::open(server, &server.token).await;
+        let query = "subscription($c: [ID!], $e: [ID!]) { composing(chatIds: $c, endpointIds: $e) { chatId peer active expiresAt } }";
+        socket.subscribe("typing", query, json!({ "c": [alices, bobs], "e": null })).await;
+        let before = api.log(&[]).await.len();
+        let mut seen = Vec::new();
+        for active in [true, false] {
+            // Again until the subscription has begun: what is told before it is lost.
+            let notice = loop {
+                let payload = api.mutate("setComposing", "active", json!({ "chatId": alices, "active": active })).await;
+                assert_eq!(payload["active"], active, "{payload}");
+                let notice = phone.take_message().await;
+                assert!(notice.header("Content-Type").starts_with("application/im-iscomposing+xml"), "{notice:?}");
+                assert_eq!(notice.body.contains("<state>active</state>"), active, "{notice:?}");
+                if let Ok(message) = tokio::time::timeout(Duration::from_millis(500), socket.message()).await {
+                    break message["payload"]["data"]["composing"].clone();
+                }
+            };
+            assert_eq!((&notice["chatId"], &notice["peer"], &notice["active"]), (&bobs, &json!("alice@example.test"), &json!(active)), "{notice}");
+            seen.push(text(&notice["expiresAt"]));
+        }
+        assert!(seen[0] > seen[1], "typing lasts, not typing does not: {seen:?}");
+        // A device's notice comes to those who look.
+        let xml = "<?xml version=\"1.0\"?><isComposing xmlns=\"urn:ietf:params:xml:ns:im-iscomposing\"><state>active</state><refresh>90</refresh></isComposing>";
+        let status = send_raw(&mut phone, &alice.uri(), &[("Content-Type", "application/im-iscomposing+xml")], xml.as_bytes()).await;
+        assert_eq!(status, 200);
+        let notice = socket.message().await["payload"]["data"]["composing"].clone();
+        assert_eq!((&notice["chatId"], &notice["peer"], &notice["active"]), (&alices, &json!("bob@example.test"), &json!(true)), "{notice}");
+        assert_eq!(api.messages(json!({})).await.len(), 2);
+        assert_eq!(api.log(&[]).await.len(), before, "nothing is in the log");
+        api.refused_at("setComposing", json!({ "chatId": "nonsense" }), "NOT_FOUND", "chatId").await;
+    }
+
+    /// Every end of a delivery can be tried without a phone.
+    async fn h165_simulated_endpoints_behave_as_they_are_called(database: Database) {
+        let world = World::start(&database).await;
+        let World { api, alice, .. } = &world;
+        let echo = simulated(&world, "echo", "ECHO").await;
+        let sent = api.send(alice, &echo, "hello?").await;
+        let sent = trace_until(api, &sent, "SENT", |t| t["status"] == "SENT").await;
+        assert_eq!((&sent["deliveries"][0]["outcome"], &sent["deliveries"][0]["sipStatus"]), (&json!("DELIVERED"), &json!(200)));
+        assert!(text(&sent["deliveries"][0]["contactUri"]).contains("simulated.invalid"), "{sent}");
+        eventually("the echo", || async {
+            let heard = api.bodies(json!({ "endpointId": alice.id, "direction": "IN" })).await;
+            (heard == ["hello?"]).then_some(())
+        })
+        .await;
+        let offline = simulated(&world, "offline", "OFFLINE").await;
+        let lost = send_for(api, alice, &offline, "hello?", 1).await;
+        let lost = failed(api, &lost).await;
+        assert_eq!((&lost["failure"]["code"], list(&lost["deliveries"]).len()), (&json!("EXPIRED"), 0), "{lost}");
+        let busy = simulated(&world, "busy", "BUSY").await;
+        let refused = send_for(api, alice, &busy, "hello?", 2).await;
+        let refused = failed(api, &refused).await;
+        assert_eq!((&refused["failure"]["code"], &refused["failure"]["sipStatus"]), (&json!("EXPIRED"), &json!(486)), "{refused}");
+        assert_eq!(refused["deliveries"][0]["outcome"], "RETRYING");
+        let slow = simulated(&world, "slow", "SLOW").await;
+        let late = api.send(alice, &slow, "hello?").await;
+        assert_eq!(late["status"], "ACCEPTED");
+        let late = trace_until(api, &late, "SENT", |t| t["status"] == "SENT").await;
+        let delivery = &late["deliveries"][0];
+        assert!(delivery["finishedAt"].as_str() > delivery["startedAt"].as_str(), "{late}");
+        let flaky = simulated(&world, "flaky", "FLAKY").await;
+        for _ in 0..3 {
+            let sent = api.send(alice, &flaky, "hello?").await;
+            let sent = trace_until(api, &sent, "SENT", |t| t["status"] == "SENT").await;
+            let deliveries = list(&sent["deliveries"]);
+            let (last, before) = deliveries.split_last().unwrap();
+            assert_eq!(last["outcome"], "DELIVERED");
+            assert!(before.iter().all(|d| d["sipStatus"] == 503), "{sent}");
+        }
+        let taken = api.messages(json!({ "endpointId": slow.id, "direction": "IN" })).await;
+        assert_eq!(taken.len(), 1, "a simulated endpoint has its chats too");
+    }
+
+    /// What two devices say and no chat keeps reaches a device that comes later, and its trace tells so without its text.
+    async fn h166_an_unrecorded_message_is_delivered_and_traced(database: Database) {
+        let mut server = Server::start(&database).await;
+        let api = Api::of(&server);
+        let domain = api.domain_create("private.test", false).await;
+        let (alice, bob) = (api.endpoint_create(&domain, "alice").await, api.endpoint_create(&domain, "bob").await);
+        let start = api.event_cursor().await;
+        let mut from = Phone::udp(&server, &alice).await;
+        assert_eq!(from.message(&bob.uri(), "between us").await.status(), 202);
+        let mut late = Phone::udp(&server, &bob).await;
+        late.come_online().await;
+        let got: Sip = late.take_message().await;
+        assert_eq!(got.body, "between us");
+        assert_eq!(api.messages(json!({})).await.len(), 0);
+        let query = "query($after: Cursor) { events(first: 1, after: $after, filter: { types: [TEXT_MESSAGE_RECEIVED] }) {
+            edges { node { ... on TextMessageReceived { body deliveries { outcome callId sipStatus } } } } } }";
+        let read = |api: Api, start: String| async move {
+            let data = api.data(query, json!({ "after": start })).await;
+            data["events"]["edges"][0]["node"].clone()
+        };
+        let event = eventually("the trace of the message", || async {
+            let event = read(Api::of(&server), start.clone()).await;
+            (event["deliveries"][0]["outcome"] == "DELIVERED").then_some(event)
+        })
+        .await;
+        assert_eq!((&event["body"], &event["deliveries"][0]["callId"]), (&json!("between us"), &json!(got.header("Call-ID"))));
+        // After the configured time the text is gone; the trace stays.
+        server.environment.push(("SIPGRAPH_MESSAGES_UNRECORDED_TEXT_S".into(), "1".into()));
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        server.kill_and_restart().await;
+        let event = eventually("the text being gone", || async {
+            let event = read(Api::of(&server), start.clone()).await;
+            event["body"].is_null().then_some(event)
+        })
+        .await;
+        assert_eq!(event["deliveries"][0]["outcome"], "DELIVERED");
+    }
+
+    /// Where messages do not wait, a message fails at once when no device takes it.
+    async fn f132_without_store_and_forward_a_message_fails_at_once(database: Database) {
+        let world = World::on(Server::start_with(database.url(), &[("SIPGRAPH_MESSAGES_STORE_AND_FORWARD", "false")]).await).await;
+        let World { server, api, alice, bob, .. } = &world;
+        let nobody = api.send(alice, bob, "now or never").await;
+        assert_eq!(failed(api, &nobody).await["failure"]["code"], "NO_CONTACT");
+        let mut phone = Phone::udp(server, bob).await;
+        phone.come_online().await;
+        phone.reply = Reply::Status(486, "Busy Here");
+        let busy = api.send(alice, bob, "busy?").await;
+        phone.take_message().await;
+        let busy = failed(api, &busy).await;
+        assert_eq!((&busy["failure"]["code"], &busy["failure"]["sipStatus"], list(&busy["deliveries"]).len()), (&json!("UNREACHABLE"), &json!(486), 1), "{busy}");
+        phone.reply = Reply::Status(200, "OK");
+        let sent = api.send(alice, bob, "and now?").await;
+        phone.take_message().await;
+        api.message_is(&text(&sent["id"]), "SENT").await;
+    }
+}
