@@ -1,6 +1,7 @@
 //! Presence: registrations by SIP as GraphQL shows them.
 
 use crate::harness::graphql::{list, text};
+use crate::harness::phone::Reply;
 use crate::harness::sip::Algorithm;
 use crate::harness::{Account, Feed, Phone, Socket, Value, World, both_backends, eventually, json};
 
@@ -133,6 +134,31 @@ both_backends! {
         world.api.state_is(&world.bob, "OFFLINE").await;
         assert_eq!(world.api.endpoint(&world.bob.id).await["contacts"], json!([]));
         assert_eq!(world.api.endpoint(&world.alice.id).await["state"], "UNKNOWN");
+    }
+
+    /// A phone that comes back under its old address gets at once what waits for it; nobody is told that it came or went.
+    async fn e114_a_phone_that_lost_its_power_gets_what_waits(database: Database) {
+        let world = World::start(&database).await;
+        let World { server, api, alice, bob, .. } = &world;
+        let mut phone = Phone::udp(server, bob).await;
+        phone.come_online().await;
+        phone.reply = Reply::Silence;
+        let sent = api.send(alice, bob, "when you are back").await;
+        let later = phone.take_message().await.answer(480, "Temporarily Unavailable", "t").with("Retry-After", "3600");
+        phone.send(&later).await;
+        eventually("the end of the attempt", || async {
+            let message = api.message(&text(&sent["id"])).await;
+            (message["deliveries"][0]["outcome"] == "RETRYING").then_some(())
+        }).await;
+        phone.reply = Reply::Status(200, "OK");
+        let start = api.event_cursor().await;
+        phone.lose_power();
+        phone.come_online().await;
+        assert_eq!(phone.take_message().await.body, "when you are back");
+        api.message_is(&text(&sent["id"]), "SENT").await;
+        let told = Feed::open(server, &start).await.all_until(|event| event["type"] == "MESSAGE_OUT_STATUS").await;
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(list(&api.endpoint(&bob.id).await["contacts"]).len(), 1);
     }
 
     /// A binding that is not refreshed ends by itself.
@@ -314,10 +340,10 @@ both_backends! {
         assert_eq!(seen["status"], "REACHABLE");
         assert!(seen["roundTripMs"].as_f64().unwrap() > 0.0, "{seen}");
         // It refuses, but it answers.
-        phone.reply = crate::harness::phone::Reply::Status(486, "Busy Here");
+        phone.reply = Reply::Status(486, "Busy Here");
         assert!(phone.next_request(crate::harness::STEP).await.is_some());
         // It says nothing: it is still registered, and shown as unreachable, once.
-        phone.reply = crate::harness::phone::Reply::Silence;
+        phone.reply = Reply::Silence;
         let unreachable = async {
             let told = told(&mut feed).await;
             assert_eq!(told, ("UNREACHABLE".to_owned(), None));
@@ -330,7 +356,7 @@ both_backends! {
         let seen = contact().await;
         assert_eq!((&seen["status"], &seen["roundTripMs"]), (&json!("UNREACHABLE"), &Value::Null));
         assert_eq!(world.api.endpoint(&world.bob.id).await["state"], "ONLINE");
-        phone.reply = crate::harness::phone::Reply::Status(200, "OK");
+        phone.reply = Reply::Status(200, "OK");
         let reachable = async { assert_eq!(told(&mut feed).await.0, "REACHABLE") };
         let listening = async { while phone.next_request(crate::harness::STEP).await.is_some() {} };
         tokio::select! {

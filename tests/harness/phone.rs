@@ -312,6 +312,12 @@ impl Phone {
         assert_eq!(answer.status(), 200, "{answer:?}");
     }
 
+    /// Forgets what it counted, as a phone does that lost its power; its address stays.
+    pub(crate) fn lose_power(&mut self) {
+        self.call_id = unique();
+        self.cseq = 0;
+    }
+
     /// Sends a text and gives the final answer.
     pub(crate) async fn message(&mut self, to: &str, body: &str) -> Sip {
         let request = self.message_request(to, body);

@@ -110,3 +110,28 @@ pub struct Binding {
     /// The endpoint token that it was registered with, whose end it does not outlive.
     pub token: Option<EndpointTokenId>,
 }
+
+/// What a refresh changes of a binding, which is written behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refresh {
+    /// Call-ID of the refresh.
+    pub call_id: String,
+    /// CSeq of the refresh.
+    pub cseq: u32,
+    /// When it came.
+    pub at: Timestamp,
+    /// The new end.
+    pub expires_at: Timestamp,
+}
+
+impl Refresh {
+    /// Refreshes a binding, unless that was changed after the refresh came.
+    pub fn apply_to(&self, binding: &mut Binding) {
+        if binding.refreshed_at <= self.at {
+            binding.call_id.clone_from(&self.call_id);
+            binding.cseq = self.cseq;
+            binding.refreshed_at = self.at;
+            binding.expires_at = self.expires_at;
+        }
+    }
+}

@@ -19,7 +19,7 @@
 //!    transaction in doubt), looks for the batch's events, and answers truthfully.
 
 use crate::application::Application;
-use crate::binding::Binding;
+use crate::binding::{Binding, Refresh};
 use crate::chat::ChatKey;
 use crate::defence::Source;
 use crate::delivery::{Delivery, DeliveryOutcome, Dispatch};
@@ -303,17 +303,17 @@ pub enum Write {
     /// Writes a refresh behind: nothing else of the binding changed. A binding that is gone, or was changed after the
     /// refresh came, is left so.
     BindingRefresh {
+        /// Whose binding.
+        endpoint: EndpointId,
         /// Which.
         id: BindingId,
-        /// CSeq of the refresh.
-        cseq: u32,
-        /// When it came.
-        refreshed_at: Timestamp,
-        /// The new end.
-        expires_at: Timestamp,
+        /// What it changes.
+        refresh: Refresh,
     },
     /// Writes whether a device answered an OPTIONS: nothing else of the binding changed. A binding that is gone is left so.
     BindingQualify {
+        /// Whose binding.
+        endpoint: EndpointId,
         /// Which.
         id: BindingId,
         /// Reachable or not.

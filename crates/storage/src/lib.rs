@@ -11,13 +11,15 @@
 //!
 //! # Reading order
 //! [`Storage`] in `store`; `apply`, how a batch of commits is decided and written; `queries`, the reads; `dialect`, which
-//! compiles these two once per backend; `exec`, the threads and connections; `rows`, what the tables hold.
+//! compiles these two once per backend; `exec`, the threads and connections; `rows`, what the tables hold; `recent`, what SQLite
+//! need not be asked for again.
 
 mod dialect;
 mod error;
 mod exec;
 mod migrate;
 mod page;
+mod recent;
 mod rows;
 mod schema;
 mod seal;

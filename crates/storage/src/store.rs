@@ -43,6 +43,7 @@ use crate::{
         postgres::Postgres,
         sqlite::{Sqlite, once},
     },
+    recent::Recent,
     seal::Sealing,
     search::{Plan, SCANS, TextIndex},
 };
@@ -93,9 +94,14 @@ macro_rules! snapshot {
     ($self:ident, $($call:tt)+) => { run!($self, read(true), $($call)+) };
 }
 
-/// A write that is no commit, in a transaction of its own.
+/// A write that is no commit, in a transaction of its own. One that changes what a REGISTER reads has to tell [`Recent`].
 macro_rules! write {
     ($self:ident, $($call:tt)+) => { run!($self, write(), $($call)+) };
+}
+
+/// The answer to what needs no read; none of its state is made then.
+fn known<T: Send + 'static>(value: T) -> StoreFuture<'static, T> {
+    Box::pin(std::future::ready(Ok(value)))
 }
 
 /// The answer to a search for a text that no index helps with, in an account with too many endpoints to look at each.
@@ -180,6 +186,22 @@ impl Storage {
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.close().await,
             Backend::Postgres(postgres) => postgres.close().await,
+        }
+    }
+
+    /// What was read lately. Several nodes write to one Postgres, so there each read asks the database.
+    fn recent(&self) -> Option<&Recent> {
+        match &self.backend {
+            Backend::Sqlite(sqlite) => Some(sqlite.recent()),
+            Backend::Postgres(_) => None,
+        }
+    }
+
+    /// What was read lately, if it may be given.
+    fn current(&self) -> Option<&Recent> {
+        match &self.backend {
+            Backend::Sqlite(sqlite) if sqlite.is_recent_current() => Some(sqlite.recent()),
+            Backend::Sqlite(_) | Backend::Postgres(_) => None,
         }
     }
 
@@ -301,7 +323,19 @@ impl Store for Storage {
     }
 
     fn realm(&self, name: String) -> StoreFuture<'_, Option<Realm>> {
-        read!(self, domains::realm(&name))
+        if let Some(realm) = self.current().and_then(|recent| recent.realm(&name)) {
+            return known(Some(realm));
+        }
+        Box::pin(async move {
+            let ticket = self.recent().map(Recent::ticket);
+            let asked = name.clone();
+            let reading: StoreFuture<'_, Option<Realm>> = read!(self, domains::realm(&asked));
+            let found = reading.await?;
+            if let (Some(recent), Some(ticket), Some(realm)) = (self.recent(), ticket, &found) {
+                recent.realm_put(ticket, name, realm);
+            }
+            Ok(found)
+        })
     }
 
     fn domains_by_ids(
@@ -449,11 +483,23 @@ impl Store for Storage {
         canonical: String,
         now: Timestamp,
     ) -> StoreFuture<'_, Option<Credentials>> {
-        let sealing = self.sealing.clone();
-        snapshot!(
-            self,
-            endpoints::endpoint_credentials(&sealing, domain, &canonical, now)
-        )
+        let recent = self.current();
+        if let Some(found) = recent.and_then(|recent| recent.credentials(domain, &canonical)) {
+            return known(Some(found));
+        }
+        Box::pin(async move {
+            let ticket = self.recent().map(Recent::ticket);
+            let sealing = self.sealing.clone();
+            let reading: StoreFuture<'_, Option<Credentials>> = snapshot!(
+                self,
+                endpoints::endpoint_credentials(&sealing, domain, &canonical, now)
+            );
+            let found = reading.await?;
+            if let (Some(recent), Some(ticket), Some(found)) = (self.recent(), ticket, &found) {
+                recent.credentials_put(ticket, found);
+            }
+            Ok(found)
+        })
     }
 
     fn endpoint_token(
@@ -507,7 +553,21 @@ impl Store for Storage {
         account: AccountId,
         id: EndpointId,
     ) -> StoreFuture<'_, Option<(Endpoint, Vec<Binding>)>> {
-        snapshot!(self, bindings::endpoint_bindings(account, id))
+        if let Some(found) = self.current().and_then(|recent| recent.registered(id))
+            && found.0.account == account
+        {
+            return known(Some(found));
+        }
+        Box::pin(async move {
+            let ticket = self.recent().map(Recent::ticket);
+            let reading: StoreFuture<'_, Option<(Endpoint, Vec<Binding>)>> =
+                snapshot!(self, bindings::endpoint_bindings(account, id));
+            let found = reading.await?;
+            if let (Some(recent), Some(ticket), Some(found)) = (self.recent(), ticket, &found) {
+                recent.registered_put(ticket, found);
+            }
+            Ok(found)
+        })
     }
 
     fn bindings_by_endpoints(
@@ -544,7 +604,16 @@ impl Store for Storage {
     }
 
     fn bindings_suspend_streams(&self, node: NodeId, until: Timestamp) -> StoreFuture<'_, ()> {
-        write!(self, bindings::bindings_suspend_streams(node, until))
+        Box::pin(async move {
+            let writing: StoreFuture<'_, ()> =
+                write!(self, bindings::bindings_suspend_streams(node, until));
+            let written = writing.await;
+            // No commit, of which the writer would have told.
+            if let Some(recent) = self.recent() {
+                recent.forget_all();
+            }
+            written
+        })
     }
 
     fn send_snapshot(
@@ -679,7 +748,22 @@ impl Store for Storage {
         recipient: EndpointId,
         limit: u32,
     ) -> StoreFuture<'_, Vec<Dispatch>> {
-        read!(self, deliveries::dispatches_to(account, recipient, limit))
+        let recent = self.current();
+        if recent.is_some_and(|recent| recent.awaits_nothing(recipient)) {
+            return known(Vec::new());
+        }
+        Box::pin(async move {
+            let ticket = self.recent().map(Recent::ticket);
+            let reading: StoreFuture<'_, Vec<Dispatch>> =
+                read!(self, deliveries::dispatches_to(account, recipient, limit));
+            let found = reading.await?;
+            if let (Some(recent), Some(ticket), true) =
+                (self.recent(), ticket, limit > 0 && found.is_empty())
+            {
+                recent.awaits_nothing_put(ticket, recipient);
+            }
+            Ok(found)
+        })
     }
 
     fn deliveries_before(

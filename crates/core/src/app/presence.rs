@@ -2,17 +2,17 @@
 
 use super::{App, contended};
 use crate::access::Caller;
-use crate::binding::{BINDINGS_MAX, Binding};
+use crate::binding::{BINDINGS_MAX, Binding, Refresh};
 use crate::commit::{Answer, Commit, Write};
 use crate::decide::presence::{
-    Refresh, RegisterRefusal, Registered, Registration, qualify, register, remove,
+    RegisterRefusal, Registered, Registration, qualify, register, remove,
 };
 use crate::endpoint::Endpoint;
 use crate::event::BindingEnd;
 use crate::ports::store::{Credentials, Realm};
 use crate::{AccountId, BindingId, DomainId, EndpointId, Error, Timestamp};
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long after a stop a UDP binding outlives its stored end, because its last refresh may not have been written.
@@ -20,46 +20,61 @@ const CRASH_GRACE: Duration = Duration::from_secs(60);
 /// How long the devices of a stopped node's connections have to come back.
 const SUSPENSION: Duration = Duration::from_secs(120);
 
+/// A refresh that is not written yet.
+#[derive(Clone, PartialEq, Eq)]
+struct Waiting {
+    account: AccountId,
+    endpoint: EndpointId,
+    refresh: Refresh,
+}
+
 /// Refreshes that are not written yet; one entry a binding, so never more than there are bindings.
 #[derive(Default)]
 pub(super) struct Refreshes {
-    waiting: Mutex<HashMap<BindingId, (AccountId, Refresh)>>,
+    waiting: Mutex<HashMap<BindingId, Waiting>>,
 }
 
 impl Refreshes {
-    /// Gives bindings the ends and sequence numbers that are not written yet.
+    fn waiting(&self) -> MutexGuard<'_, HashMap<BindingId, Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives bindings what is not written yet.
     pub(super) fn overlay(&self, bindings: &mut [Binding]) {
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = self.waiting();
         for binding in bindings {
-            if let Some((_, refresh)) = waiting.get(&binding.id)
-                && refresh.at >= binding.refreshed_at
-            {
-                binding.cseq = refresh.cseq;
-                binding.refreshed_at = refresh.at;
-                binding.expires_at = refresh.expires_at;
+            if let Some(of_binding) = waiting.get(&binding.id) {
+                of_binding.refresh.apply_to(binding);
             }
         }
     }
 
-    fn put(&self, account: AccountId, refreshes: Vec<(BindingId, Refresh)>) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    fn put(&self, endpoint: &Endpoint, refreshes: Vec<(BindingId, Refresh)>) {
+        let mut waiting = self.waiting();
         for (id, refresh) in refreshes {
-            waiting.insert(id, (account, refresh));
+            let of_binding = Waiting {
+                account: endpoint.account,
+                endpoint: endpoint.id,
+                refresh,
+            };
+            waiting.insert(id, of_binding);
         }
     }
 
-    fn all(&self) -> HashMap<BindingId, (AccountId, Refresh)> {
-        self.waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    fn by_account(&self) -> HashMap<AccountId, Vec<(BindingId, Waiting)>> {
+        let mut accounts: HashMap<AccountId, Vec<(BindingId, Waiting)>> = HashMap::new();
+        for (id, of_binding) in &*self.waiting() {
+            let of_account = accounts.entry(of_binding.account).or_default();
+            of_account.push((*id, of_binding.clone()));
+        }
+        accounts
     }
 
     /// Forgets refreshes that are committed, but not newer ones of the same bindings.
-    fn written(&self, refreshes: &[(BindingId, Refresh)]) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    fn written(&self, refreshes: &[(BindingId, Waiting)]) {
+        let mut waiting = self.waiting();
         for (id, refresh) in refreshes {
-            if waiting.get(id).is_some_and(|(_, newest)| newest == refresh) {
+            if waiting.get(id) == Some(refresh) {
                 waiting.remove(id);
             }
         }
@@ -124,6 +139,7 @@ impl App {
                 commit,
                 refreshes,
                 gained_contact,
+                restarted,
             } = match decided {
                 Ok(registered) => registered,
                 Err(refusal) => return Ok(Err(refusal)),
@@ -134,13 +150,27 @@ impl App {
                     Answer::Replayed(_) | Answer::KeyReused | Answer::Failed(_) => continue,
                 }
             }
-            self.refreshes.put(endpoint.account, refreshes);
+            self.refreshes.put(&endpoint, refreshes);
+            if restarted {
+                self.waiting_hurry(&endpoint).await?;
+            }
             if gained_contact {
                 self.due.notify(usize::MAX);
             }
             return Ok(Ok(bindings));
         }
         Err(contended())
+    }
+
+    /// Makes what waits for a device due that has come back as it was, so that no binding changed.
+    async fn waiting_hurry(&self, endpoint: &Endpoint) -> Result<(), Error> {
+        let (account, id) = (endpoint.account, endpoint.id);
+        let waiting = self.store.dispatches_to(account, id, 1).await?;
+        if !waiting.is_empty() {
+            self.store.dispatches_hurry(account, id, self.now()).await?;
+            self.due.notify(usize::MAX);
+        }
+        Ok(())
     }
 
     /// Removes the bindings of a connection of this run that closed.
@@ -277,20 +307,15 @@ impl App {
     pub async fn presence_flush(&self) -> Result<(), Error> {
         /// Refreshes a commit, so that one commit stays small.
         const STEP: usize = 500;
-        let mut accounts: HashMap<AccountId, Vec<(BindingId, Refresh)>> = HashMap::new();
-        for (id, (account, refresh)) in self.refreshes.all() {
-            accounts.entry(account).or_default().push((id, refresh));
-        }
         let mut result = Ok(());
-        for (account, refreshes) in accounts {
+        for (account, refreshes) in self.refreshes.by_account() {
             for step in refreshes.chunks(STEP) {
                 let writes = step
                     .iter()
-                    .map(|(id, refresh)| Write::BindingRefresh {
+                    .map(|(id, of_binding)| Write::BindingRefresh {
+                        endpoint: of_binding.endpoint,
                         id: *id,
-                        cseq: refresh.cseq,
-                        refreshed_at: refresh.at,
-                        expires_at: refresh.expires_at,
+                        refresh: of_binding.refresh.clone(),
                     })
                     .collect();
                 let commit = Commit {

@@ -1,7 +1,7 @@
 //! Presence: what a REGISTER changes (RFC 3261 section 10.3 steps 6 and 7), and when an endpoint is online.
 
 use super::{Mint, printable};
-use crate::binding::{BINDINGS_MAX, Binding, Flow};
+use crate::binding::{BINDINGS_MAX, Binding, Flow, Refresh};
 use crate::commit::{Commit, NewEvent, Precondition, Write};
 use crate::endpoint::{Endpoint, EndpointState};
 use crate::event::{BindingEnd, ContactStatus, EventBody, PeerStatus, Subjects};
@@ -74,17 +74,6 @@ pub enum RegisterRefusal {
     Disabled,
 }
 
-/// A refresh that changes nothing but its end; written behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refresh {
-    /// CSeq of the refresh.
-    pub cseq: u32,
-    /// When it came.
-    pub at: Timestamp,
-    /// The new end.
-    pub expires_at: Timestamp,
-}
-
 /// What a REGISTER leads to.
 #[derive(Debug, Clone)]
 pub struct Registered {
@@ -94,8 +83,11 @@ pub struct Registered {
     pub commit: Option<Commit>,
     /// What may be written later.
     pub refreshes: Vec<(BindingId, Refresh)>,
-    /// Whether a contact is there that was not: waiting messages are due.
+    /// Whether a contact is there that was not: waiting messages are due, and the commit says so.
     pub gained_contact: bool,
+    /// Whether a refresh has another Call-ID than the one before. A device keeps its Call-ID as long as it runs (RFC 3261
+    /// section 10.2), so it may have been away meanwhile: waiting messages are due.
+    pub restarted: bool,
 }
 
 /// Decides on a REGISTER.
@@ -141,6 +133,7 @@ pub fn register(
     }
     let gained_contact = !changes.put.is_empty();
     let refreshes = std::mem::take(&mut changes.refreshed);
+    let restarted = changes.restarted;
     Ok(Registered {
         commit: changes
             .into_commit(mint, endpoint, !after.is_empty(), BindingEnd::Unregistered)
@@ -148,6 +141,7 @@ pub fn register(
         bindings: after,
         refreshes,
         gained_contact,
+        restarted,
     })
 }
 
@@ -165,6 +159,7 @@ struct Changes {
     put: Vec<(Binding, bool)>,
     removed: Vec<Binding>,
     refreshed: Vec<(BindingId, Refresh)>,
+    restarted: bool,
 }
 
 impl Changes {
@@ -388,7 +383,9 @@ fn apply(
                 && !ends_soon(&after[i], mint.now)
                 && !changes.has(binding.id) =>
         {
+            changes.restarted |= after[i].call_id != binding.call_id;
             let refresh = Refresh {
+                call_id: binding.call_id.clone(),
                 cseq: binding.cseq,
                 at: mint.now,
                 expires_at,
@@ -453,7 +450,6 @@ fn only_refreshes(old: &Binding, new: &Binding) -> bool {
     same_flow(&old.flow, &new.flow)
         && old.path == new.path
         && old.contact_uri == new.contact_uri
-        && old.call_id == new.call_id
         && old.user_agent == new.user_agent
         && old.instance == new.instance
         && old.reg_id == new.reg_id
@@ -481,6 +477,7 @@ pub fn qualify(
         idempotency: None,
         preconditions: Vec::new(),
         writes: vec![Write::BindingQualify {
+            endpoint: endpoint.id,
             id,
             status,
             round_trip,
@@ -611,6 +608,30 @@ mod tests {
         assert!(!again.gained_contact);
         assert_eq!(again.refreshes.len(), 1);
         assert_eq!(again.bindings[0].id, first.bindings[0].id);
+        assert!(!again.restarted);
+    }
+
+    #[test]
+    fn a_new_call_id_is_a_refresh_that_waiting_messages_need() {
+        let update = || Contacts::Update(vec![contact("sip:alice@192.0.2.1", 60)]);
+        let first = ask(&[], &registration(7, update())).unwrap();
+        let mut restarted = registration(1, update());
+        restarted.call_id = "c2".into();
+        let again = ask(&first.bindings, &restarted).unwrap();
+        assert!(again.commit.is_none());
+        assert!(again.restarted);
+        let [(id, refresh)] = &again.refreshes[..] else {
+            panic!("{:?}", again.refreshes)
+        };
+        assert_eq!(*id, first.bindings[0].id);
+        assert_eq!((refresh.call_id.as_str(), refresh.cseq), ("c2", 1));
+        // The order is that of the new Call-ID from now on.
+        let mut binding = first.bindings[0].clone();
+        refresh.apply_to(&mut binding);
+        assert_eq!(
+            ask(&[binding], &restarted).unwrap_err(),
+            RegisterRefusal::OutOfOrder
+        );
     }
 
     #[test]
@@ -668,6 +689,7 @@ mod tests {
             let round_trip = answer.map(Duration::from_millis);
             let [
                 Write::BindingQualify {
+                    endpoint: _,
                     id: of,
                     status: found,
                     round_trip: took,

@@ -354,18 +354,19 @@ impl Plan {
                 self.binding_deletes.push(object((*id).into()));
             }
             Write::BindingRefresh {
+                endpoint: _,
                 id,
-                cseq,
-                refreshed_at,
-                expires_at,
+                refresh,
             } => self.binding_refreshes.push(Refresh {
                 account_id,
                 id: (*id).into(),
-                cseq: (*cseq).into(),
-                refreshed_at: (*refreshed_at).into(),
-                expires_at: (*expires_at).into(),
+                call_id: refresh.call_id.clone(),
+                cseq: refresh.cseq.into(),
+                refreshed_at: refresh.at.into(),
+                expires_at: refresh.expires_at.into(),
             }),
             Write::BindingQualify {
+                endpoint: _,
                 id,
                 status,
                 round_trip,
@@ -561,7 +562,7 @@ impl Plan {
         // A refresh that was written behind must not undo a newer change of its binding.
         let refresh = update_text(
             "bindings",
-            "cseq = k.cseq, refreshed_at = k.refreshed_at, expires_at = k.expires_at",
+            "call_id = k.call_id, cseq = k.cseq, refreshed_at = k.refreshed_at, expires_at = k.expires_at",
         );
         all.add(
             &format!("{refresh} AND t.refreshed_at <= k.refreshed_at"),

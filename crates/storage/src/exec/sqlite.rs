@@ -15,11 +15,15 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread::JoinHandle,
+    time::Instant,
 };
 
 use diesel::{
-    QueryResult, SqliteConnection, connection::SimpleConnection as _, prelude::Connection as _,
-    sql_types::Integer, sqlite::Sqlite as Db,
+    QueryResult, SqliteConnection,
+    connection::SimpleConnection as _,
+    prelude::Connection as _,
+    sql_types::{BigInt, Integer},
+    sqlite::Sqlite as Db,
 };
 use diesel_async::{
     RunQueryDsl, SimpleAsyncConnection as _,
@@ -41,6 +45,7 @@ use crate::{
         apply::{Outcome, apply},
     },
     error::{StartError, from_diesel, is_disk_failure, is_of_one_commit, overloaded, unavailable},
+    recent::Recent,
     seal::Sealing,
     sql::Sql,
 };
@@ -131,6 +136,8 @@ enum WriterJob {
     Commit(Box<Commit>, oneshot::Sender<Outcome>),
     /// A write that is no commit; it runs in a transaction of its own.
     Alone(Job),
+    /// Looks whether another process has written.
+    Look,
     Stop,
 }
 
@@ -140,6 +147,7 @@ pub(crate) struct Sqlite {
     writer: mpsc::SyncSender<WriterJob>,
     readers: mpsc::SyncSender<ReaderJob>,
     reader_count: usize,
+    recent: Arc<Recent>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -210,7 +218,9 @@ impl Sqlite {
                 .map_err(failed)?;
         }
         let (writer, jobs) = mpsc::sync_channel(QUEUE_MAX);
+        let recent = Arc::new(Recent::default());
         let state = Writer {
+            recent: Arc::clone(&recent),
             connection: SyncConnectionWrapper::with_runtime(connection, Inline),
             sealing,
             group_max: options.group_max.max(1),
@@ -240,8 +250,20 @@ impl Sqlite {
             writer,
             readers,
             reader_count,
+            recent,
             threads: Mutex::new(threads),
         })
+    }
+
+    /// What was read lately.
+    pub(crate) fn recent(&self) -> &Recent {
+        &self.recent
+    }
+
+    /// Whether what was read lately may be given; now and then has the writer look whether another process has written.
+    pub(crate) fn is_recent_current(&self) -> bool {
+        self.recent
+            .is_current(|| self.writer.try_send(WriterJob::Look).is_ok())
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -417,6 +439,7 @@ enum Attempt {
 
 struct Writer {
     connection: Connection,
+    recent: Arc<Recent>,
     sealing: Sealing,
     group_max: usize,
     rows_since_checkpoint: usize,
@@ -431,6 +454,7 @@ impl Writer {
         while let Some(job) = next.take() {
             match job {
                 WriterJob::Stop => break,
+                WriterJob::Look => self.look(),
                 WriterJob::Alone(job) => {
                     contain(&mut self.connection, job);
                     self.rows_since_checkpoint += 1;
@@ -452,7 +476,12 @@ impl Writer {
                         }
                     }
                     self.rows_since_checkpoint += commits.iter().map(weight).sum::<usize>();
-                    for (reply, outcome) in replies.into_iter().zip(self.group(&commits)) {
+                    let outcomes = self.group(&commits);
+                    for (commit, outcome) in commits.iter().zip(&outcomes) {
+                        let is_applied = matches!(outcome, Ok(Answer::Applied(_)));
+                        self.recent.committed(&commit.writes, is_applied);
+                    }
+                    for (reply, outcome) in replies.into_iter().zip(outcomes) {
                         // A caller that has gone away needs no answer; its commit stands.
                         let _ = reply.send(outcome);
                     }
@@ -467,6 +496,18 @@ impl Writer {
             }
         }
         self.move_log("TRUNCATE");
+    }
+
+    /// Looks whether another process has written: this connection's own commits leave its `data_version` as it is, and the
+    /// readers' connections write nothing.
+    fn look(&mut self) {
+        let begun = Instant::now();
+        let query: Sql<'_, Db, BigInt> = Sql::new("PRAGMA data_version", Vec::new());
+        let version: QueryResult<i64> = run(RunQueryDsl::get_result(query, &mut self.connection));
+        if let Err(error) = &version {
+            tracing::warn!(%error, "data_version");
+        }
+        self.recent.looked(begun, version.ok());
     }
 
     /// Applies a group and gives an outcome for each of its commits.

@@ -7,29 +7,40 @@ use sipgraph_core::{
     binding::{Binding, Transport},
     endpoint::Endpoint,
     id::NodeId,
-    ports::store::{EndpointKey, Found},
 };
 
-use super::{Conn, endpoints};
+use super::Conn;
 use crate::{
-    rows::{BindingRow, convert, transport_number},
-    schema::bindings,
+    rows::{BindingRow, EndpointRow, convert, transport_number},
+    schema::{bindings, endpoints},
     types::{Id, Time},
 };
 
-/// The endpoint with its bindings; one read transaction.
+/// The endpoint with its bindings; one read transaction. Each REGISTER reads them, so neither statement is one that has to be
+/// prepared anew.
 pub(crate) async fn endpoint_bindings(
     c: &mut Conn,
     account: AccountId,
     id: EndpointId,
 ) -> QueryResult<Option<(Endpoint, Vec<Binding>)>> {
-    match endpoints::endpoint(c, account, &EndpointKey::Id(id)).await? {
-        Found::One(endpoint) => {
-            let bindings = bindings_by_endpoints(c, account, &[id]).await?;
-            Ok(Some((endpoint, bindings)))
-        }
-        Found::None | Found::Ambiguous => Ok(None),
-    }
+    let endpoint = endpoints::table
+        .filter(endpoints::account_id.eq(Id::from(account)))
+        .filter(endpoints::id.eq(Id::from(id)))
+        .select(EndpointRow::as_select())
+        .get_result(c)
+        .await
+        .optional()?;
+    let Some(endpoint) = endpoint else {
+        return Ok(None);
+    };
+    let rows = bindings::table
+        .filter(bindings::account_id.eq(Id::from(account)))
+        .filter(bindings::endpoint_id.eq(Id::from(id)))
+        .order((bindings::registered_at, bindings::id))
+        .select(BindingRow::as_select())
+        .load(c)
+        .await?;
+    Ok(Some((endpoint.try_into()?, convert(rows)?)))
 }
 
 pub(crate) async fn bindings_by_endpoints(

@@ -149,6 +149,7 @@ columns! {
     pub(crate) struct Refresh {
         account_id: DbId => Id,
         id: DbId => Id,
+        call_id: Text => String,
         cseq: BigInt => i64,
         refreshed_at: DbTime => Time,
         expires_at: DbTime => Time,

@@ -5,7 +5,7 @@ use sipgraph_core::{
     Timestamp, TokenId,
     access::Scope,
     application::{Application, HttpMethod},
-    binding::Transport,
+    binding::{Refresh, Transport},
     commit::{Answer, Precondition, Write},
     delivery::{Delivery, DeliveryOutcome, DeliveryTarget, Dispatch, Way},
     digest::{DigestAlgorithm, Ha1, PasswordCharset},
@@ -431,17 +431,20 @@ both_backends! {
         let of_connection = world.store.bindings_of_connection(binding.flow.node, 17).await.unwrap();
         assert_eq!(of_connection, [binding.clone()]);
 
-        let refresh = |refreshed_at, expires_at| Write::BindingRefresh { id: second.id, cseq: 5, refreshed_at, expires_at };
+        let refresh = |at, expires_at| Write::BindingRefresh {
+            endpoint: alice.id, id: second.id, refresh: Refresh { call_id: "b@c".into(), cseq: 5, at, expires_at },
+        };
         let later = Timestamp(second.refreshed_at.0 + 10);
         world.apply(world.commit(vec![refresh(later, Timestamp(later.0 + 5))])).await;
         // One that came before the last change is dropped, and so is one for a binding that is gone.
         world.apply(world.commit(vec![refresh(second.refreshed_at, second.expires_at)])).await;
         world.apply(world.commit(vec![Write::BindingRefresh {
-            id: BindingId([9; 16]), cseq: 1, refreshed_at: later, expires_at: later,
+            endpoint: alice.id, id: BindingId([9; 16]), refresh: Refresh { call_id: "x".into(), cseq: 1, at: later, expires_at: later },
         }])).await;
         let ended = world.store.bindings_ended(Timestamp(later.0 + 6), 10).await.unwrap();
         assert_eq!(ended.len(), 1);
         assert_eq!((ended[0].id, ended[0].cseq, ended[0].refreshed_at), (second.id, 5, later));
+        assert_eq!(ended[0].call_id, "b@c");
 
         let until = Timestamp(binding.registered_at.0 + 120_000_000);
         world.store.bindings_suspend_streams(sipgraph_core::id::NodeId([2; 16]), until).await.unwrap();
@@ -476,6 +479,7 @@ both_backends! {
         assert_eq!(due(0).await, [streams[0].id, datagram.id].into());
         let at = world.now();
         let answer = |id, round_trip: Option<u64>| Write::BindingQualify {
+            endpoint: alice.id,
             id,
             status: if round_trip.is_some() { ContactStatus::Reachable } else { ContactStatus::Unreachable },
             round_trip: round_trip.map(std::time::Duration::from_micros),

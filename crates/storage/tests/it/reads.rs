@@ -13,6 +13,7 @@ use sipgraph_core::{
 };
 use sipgraph_testkit::both_backends;
 
+use sipgraph_core::chat::ChatKey;
 use crate::world::{World, first};
 
 fn at(position: i64) -> PageKey {

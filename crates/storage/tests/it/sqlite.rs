@@ -10,16 +10,22 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use sipgraph_core::{
     ErrorKind, Timestamp,
+    binding::Refresh,
+    commit::Write,
     keyring::Keyring,
     ports::{Store as _, store::MessageFilter},
 };
 use sipgraph_storage::{Address, Options, SqliteOptions, Storage};
-use sipgraph_testkit::{Backend, Database, SeededEntropy, block_on, database::TEST_KEY, run};
+use sipgraph_testkit::{
+    Backend, Database, SeededEntropy, block_on, database::TEST_KEY, eventually, run,
+};
 
-use crate::world::World;
+use crate::world::{World, applied};
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn count(world: &World) -> i64 {
     world
@@ -178,6 +184,106 @@ fn the_log_stays_short_while_reads_overlap() {
             log_bytes_max < 40 * limit,
             "the log grew to {log_bytes_max} octets"
         );
+    });
+}
+
+/// Reads that run beside a commit leave nothing behind that the commit has changed.
+#[test]
+fn what_was_read_lately_is_as_new_as_the_last_commit() {
+    run(Backend::Sqlite, async |database: Database| {
+        let world = World::on(&database).await;
+        let domain = world.domain("a.example").await;
+        let alice = world.phone(&domain, "alice").await;
+        let read = || world.store.endpoint_bindings(world.account, alice.id);
+        for round in 1..=100 {
+            let binding = world.binding_of(&alice);
+            let commit = world.commit(vec![Write::BindingPut(binding.clone())]);
+            let reads = join_all((0..8).map(|_| read()));
+            let (_, answer) = join(reads, world.store.commit(commit)).await;
+            applied(answer.unwrap());
+            // The one may ask the file and the other not.
+            for _ in 0..2 {
+                let (endpoint, bindings) = read().await.unwrap().unwrap();
+                assert_eq!(endpoint.bindings_revision, 2 * round - 1);
+                assert_eq!(bindings, [binding.clone()]);
+                let known = world
+                    .store
+                    .credentials(domain.id, "alice".into(), world.now())
+                    .await;
+                assert_eq!(known.unwrap().unwrap().endpoint, endpoint);
+            }
+            let refreshed_at = Timestamp(binding.refreshed_at.0 + 1);
+            let refresh = Write::BindingRefresh {
+                endpoint: alice.id,
+                id: binding.id,
+                refresh: Refresh {
+                    call_id: binding.call_id.clone(),
+                    cseq: 7,
+                    at: refreshed_at,
+                    expires_at: binding.expires_at,
+                },
+            };
+            world.apply(world.commit(vec![refresh])).await;
+            let (_, bindings) = read().await.unwrap().unwrap();
+            assert_eq!(
+                (bindings[0].cseq, bindings[0].refreshed_at),
+                (7, refreshed_at)
+            );
+            let gone = Write::BindingDelete(alice.id, binding.id);
+            world.apply(world.commit(vec![gone])).await;
+        }
+        assert!(
+            world
+                .store
+                .realm("a.example".into())
+                .await
+                .unwrap()
+                .is_some()
+        );
+        for write in [
+            Write::EndpointDelete(alice.id),
+            Write::DomainDelete(domain.id),
+        ] {
+            world.apply(world.commit(vec![write])).await;
+        }
+        assert_eq!(world.store.realm("a.example".into()).await.unwrap(), None);
+        assert_eq!(read().await.unwrap(), None);
+        let known = world
+            .store
+            .credentials(domain.id, "alice".into(), world.now())
+            .await;
+        assert_eq!(known.unwrap(), None);
+    });
+}
+
+/// What was read lately is looked at again once another process has written.
+#[test]
+fn what_another_process_writes_is_seen() {
+    run(Backend::Sqlite, async |database: Database| {
+        let world = World::on(&database).await;
+        let domain = world.domain("a.example").await;
+        let alice = world.phone(&domain, "alice").await;
+        let read = async || {
+            let found = world
+                .store
+                .credentials(domain.id, "alice".into(), world.now())
+                .await;
+            found.unwrap().unwrap().endpoint.enabled
+        };
+        let beside = rusqlite::Connection::open(database.file().unwrap()).unwrap();
+        for enabled in [false, true] {
+            assert_eq!(read().await, !enabled);
+            beside
+                .execute(
+                    "UPDATE endpoints SET enabled = ?1 WHERE id = ?2",
+                    (enabled, &alice.id.0[..]),
+                )
+                .unwrap();
+            eventually("the change of another process", PATIENCE, || async {
+                (read().await == enabled).then_some(())
+            })
+            .await;
+        }
     });
 }
 
