@@ -270,12 +270,12 @@ fn answered(
         let is_known = subtle::Choice::from(u8::from(known.is_some()));
         (expected.as_bytes().ct_eq(given.as_bytes()) & is_known).into()
     };
-    let mut is_password = false;
-    for charset in [PasswordCharset::Utf8, PasswordCharset::Latin1] {
+    let mut charsets = [PasswordCharset::Utf8, PasswordCharset::Latin1].into_iter();
+    let is_password = charsets.any(|charset| {
         let of_charset = |ha1: &&Ha1| ha1.charset == charset;
         let mut known = passwords.ha1.iter().filter(of_algorithm);
-        is_password |= fits(known.find(of_charset));
-    }
+        fits(known.find(of_charset))
+    });
     if is_password {
         return Ok(None);
     }
@@ -332,16 +332,19 @@ struct Used {
 }
 
 /// Which of the last 64 counts were used: over UDP requests overtake each other.
-#[derive(Clone, Copy)]
 struct Window {
     highest: u32,
     seen: u64,
-    /// The latest counts whose request may come again, with what it is known by; places by count.
-    repeatable: [Option<(u32, u64)>; REPEATABLE],
+    /// The latest counts whose request may come again, with what it is known by; places by count. Most nonces are used for a
+    /// REGISTER, which may not.
+    repeatable: Option<Box<Repeatable>>,
 }
 
 /// How many of the latest requests with a nonce may come again: a device has one or two under way.
 const REPEATABLE: usize = 4;
+
+/// Counts, each with what its request is known by.
+type Repeatable = [Option<(u32, u64)>; REPEATABLE];
 
 impl Used {
     /// Forgets nonces that are refused by their age already.
@@ -379,16 +382,20 @@ impl Used {
         let window = self.windows.entry(nonce).or_insert(Window {
             highest: 0,
             seen: 0,
-            repeatable: [None; REPEATABLE],
+            repeatable: None,
         });
         let is_first = window.first_use(count);
         let count = count.unwrap_or(0);
         let place = usize::try_from(count).unwrap_or(0) % REPEATABLE;
-        if is_first {
-            window.repeatable[place] = identity.map(|identity| (count, identity));
+        let known = identity.map(|identity| (count, identity));
+        if !is_first {
+            return known.is_some()
+                && (window.repeatable.as_ref()).is_some_and(|places| places[place] == known);
         }
-        is_first
-            || identity.is_some_and(|identity| window.repeatable[place] == Some((count, identity)))
+        if known.is_some() || window.repeatable.is_some() {
+            window.repeatable.get_or_insert_default()[place] = known;
+        }
+        true
     }
 }
 

@@ -1,16 +1,21 @@
 //! What all parts of the edge share, and the way of a message through it: transactions, the checks that
 //! every request gets, and the choice by method.
 
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::{FutureExt as _, poll};
 use sip_validate::message::{Malformed, Message, Response, write};
 use sipgraph_core::App;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{MissedTickBehavior, interval, sleep};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, ReusableBoxFuture};
 
 use crate::config::Config;
 use crate::defend::{self, fitted};
@@ -63,6 +68,30 @@ impl Drop for Handling {
     }
 }
 
+/// What begins requests: one for the streams, and one for each thread that reads datagrams.
+struct Begun {
+    /// Common to all of them.
+    in_progress: Arc<Semaphore>,
+    /// The place of the latest one: most end at once, and the next takes the same memory.
+    work: Work,
+}
+
+/// A request that is handled, or the panic that ended it.
+type Work = ReusableBoxFuture<'static, std::thread::Result<()>>;
+
+impl Begun {
+    fn new(in_progress: &Arc<Semaphore>) -> Self {
+        Self {
+            in_progress: Arc::clone(in_progress),
+            work: Self::nothing(),
+        }
+    }
+
+    fn nothing() -> Work {
+        ReusableBoxFuture::new(std::future::ready(Ok(())))
+    }
+}
+
 impl Edge {
     pub(crate) fn new(config: Config, app: Arc<App>, transports: Arc<Transports>) -> Self {
         // The id of a run ends with random octets.
@@ -112,32 +141,29 @@ impl Edge {
         let in_progress = Arc::new(Semaphore::new(IN_PROGRESS_MAX));
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut stopped = pin!(stop.cancelled());
+        self.transports.start_datagrams(&stop, || {
+            let (edge, runtime) = (Arc::clone(&self), Handle::current());
+            let mut begun = Begun::new(&in_progress);
+            move |item| {
+                let _entered = runtime.enter();
+                // It waits for nothing: what has to is made a task, and a datagram is sent at once.
+                let taken = edge.take(item, &mut begun).now_or_never();
+                debug_assert!(taken.is_some(), "a datagram was waited for");
+            }
+        });
+        let mut begun = Begun::new(&in_progress);
         loop {
             let item = tokio::select! {
-                () = stop.cancelled() => break,
+                () = &mut stopped => break,
                 _ = ticks.tick() => {
                     self.tick().await;
                     continue;
                 }
                 item = inbound.recv() => item,
             };
-            match item {
-                None => break,
-                Some(Inbound::Message(flow, message)) => {
-                    self.receive(flow, message, &in_progress).await
-                }
-                Some(Inbound::Malformed(flow, malformed)) => self.refuse(&flow, &malformed).await,
-                Some(Inbound::Closed {
-                    flow,
-                    was_authenticated,
-                }) => {
-                    self.outbox_closed(&flow);
-                    // Without authentication nothing was bound to it.
-                    if was_authenticated {
-                        self.connection_closed(flow);
-                    }
-                }
-            }
+            let Some(item) = item else { break };
+            self.take(item, &mut begun).await;
         }
         // The sockets receive no more, but answers still go out.
         let drained = async {
@@ -148,6 +174,23 @@ impl Edge {
             while inbound.recv().await.is_some() {}
         };
         let _ = tokio::time::timeout(DRAIN, drained).await;
+    }
+
+    async fn take(self: &Arc<Self>, item: Inbound, begun: &mut Begun) {
+        match item {
+            Inbound::Message(flow, message) => self.receive(flow, message, begun).await,
+            Inbound::Malformed(flow, malformed) => self.refuse(&flow, &malformed).await,
+            Inbound::Closed {
+                flow,
+                was_authenticated,
+            } => {
+                self.outbox_closed(&flow);
+                // Without authentication nothing was bound to it.
+                if was_authenticated {
+                    self.connection_closed(flow);
+                }
+            }
+        }
     }
 
     /// Removes the bindings of a closed connection, and tries again until that succeeds or the edge ends: a
@@ -197,7 +240,7 @@ impl Edge {
         }
     }
 
-    async fn receive(self: &Arc<Self>, flow: Flow, message: Message, in_progress: &Arc<Semaphore>) {
+    async fn receive(self: &Arc<Self>, flow: Flow, message: Message, begun: &mut Begun) {
         if message.status().is_some() {
             self.response(&flow, &message);
             return;
@@ -224,7 +267,7 @@ impl Edge {
                     key,
                 };
                 // Never waits: timers and responses come by the same loop.
-                let Ok(permit) = Arc::clone(in_progress).try_acquire_owned() else {
+                let Ok(permit) = Arc::clone(&begun.in_progress).try_acquire_owned() else {
                     tracing::debug!(%flow, "request not handled: too many are in progress");
                     self.meters.dropped("busy");
                     // On UDP it will be retransmitted.
@@ -234,11 +277,22 @@ impl Edge {
                     }
                     return;
                 };
-                tokio::spawn(async move {
+                let work = async move {
                     let reply = handling.edge.handle(&flow, &message).await;
                     handling.edge.answer(&flow, &message, key, reply).await;
                     drop((handling, permit));
-                });
+                };
+                // A challenge and most refreshes need nothing but memory: they are answered here. What has to wait goes on as
+                // a task. A panic ends neither this loop nor the thread.
+                begun.work.set(AssertUnwindSafe(work).catch_unwind());
+                match poll!(&mut begun.work) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(_)) => tracing::error!("the handling of a request panicked"),
+                    Poll::Pending => {
+                        let work = std::mem::replace(&mut begun.work, Begun::nothing());
+                        tokio::spawn(work);
+                    }
+                }
             }
         }
     }
@@ -408,20 +462,27 @@ mod tests {
     #[tokio::test]
     async fn with_too_many_in_progress_a_stream_is_told_and_a_datagram_is_dropped() {
         let (edge, _database) = edge().await;
-        let mut inbound = edge.transports.start(&CancellationToken::new());
+        let stop = CancellationToken::new();
+        let mut inbound = edge.transports.start(&stop);
+        let (queue, mut datagrams) = mpsc::channel(16);
+        edge.transports.start_datagrams(&stop, || {
+            let queue = queue.clone();
+            move |item| queue.blocking_send(item).unwrap()
+        });
         let addresses: Vec<_> = edge.transports.addresses().map(|(_, at)| at).collect();
-        let full = Arc::new(Semaphore::new(0));
         let free = Arc::new(Semaphore::new(1));
-        let mut next = async || match timeout(PATIENCE, inbound.recv()).await.unwrap() {
+        let mut begun = [&Arc::new(Semaphore::new(0)), &free].map(Begun::new);
+        let message = |item| match item {
             Some(Inbound::Message(flow, message)) => (flow, message),
             other => panic!("{other:?}"),
         };
 
         let mut phone = TcpStream::connect(addresses[1]).await.unwrap();
-        for (in_progress, status) in [(&full, "SIP/2.0 503 "), (&free, "SIP/2.0 200 ")] {
+        for (begun, status) in begun.iter_mut().zip(["SIP/2.0 503 ", "SIP/2.0 200 "]) {
             phone.write_all(options("TCP").as_bytes()).await.unwrap();
-            let (flow, message) = next().await;
-            edge.receive(flow, message, in_progress).await;
+            let received = timeout(PATIENCE, inbound.recv()).await.unwrap();
+            let (flow, request) = message(received);
+            edge.receive(flow, request, begun).await;
             let mut answer = Vec::new();
             while !answer.ends_with(b"\r\n\r\n") {
                 let read = timeout(PATIENCE, phone.read_buf(&mut answer)).await;
@@ -439,12 +500,14 @@ mod tests {
         // The permit is given back once the answer is sent.
         let permit = timeout(PATIENCE, free.acquire()).await.unwrap();
         drop(permit);
-        for in_progress in [&full, &free] {
+        for begun in &mut begun {
             let text = options("UDP");
             phone.send_to(text.as_bytes(), addresses[0]).await.unwrap();
-            let (flow, message) = next().await;
-            edge.receive(flow, message, in_progress).await;
+            let received = timeout(PATIENCE, datagrams.recv()).await.unwrap();
+            let (flow, request) = message(received);
+            edge.receive(flow, request, begun).await;
         }
+        stop.cancel();
         let mut answer = vec![0; 1024];
         let received = timeout(PATIENCE, phone.recv(&mut answer)).await;
         answer.truncate(received.unwrap().unwrap());

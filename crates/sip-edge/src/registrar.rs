@@ -57,12 +57,17 @@ pub(crate) async fn register(
     };
     // Step 5 before 4: who may change an address-of-record is known once it is known to be one. The domain
     // may be named by an alias.
-    let domain_of_to = realm(edge, &to).await.map_err(|refusal| Reply {
-        is_kept: true,
-        ..refusal
-    })?;
+    let is_asked = to.host.is_equivalent(&request_uri.host)
+        || realm(edge, &to)
+            .await
+            .map_err(|refusal| Reply {
+                is_kept: true,
+                ..refusal
+            })?
+            .domain
+            == realm_asked.domain;
     let user = to.user.map(aor_user).transpose().ok().flatten();
-    if domain_of_to.domain != realm_asked.domain {
+    if !is_asked {
         return Err(Reply::new(404));
     }
     // Step 4: each endpoint registers itself only.

@@ -6,6 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::hash::Hash;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -26,8 +27,8 @@ const T1_64: Duration = Duration::from_secs(32);
 
 /// The most answers kept for retransmissions; 32 s at 4,000 requests/s over UDP.
 const ANSWERS_MAX: usize = 128 * 1024;
-/// The most octets of answers kept for retransmissions.
-const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The most octets of answers kept for retransmissions; 32 s at 2,000 registrations/s.
+const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// The most requests of ours that wait for an answer; each holds one message of at most 64 KiB.
 const CLIENTS_MAX: usize = 16 * 1024;
 
@@ -41,14 +42,22 @@ impl ServerKey {
     /// The key of a request that came over `flow`.
     pub(crate) fn of(request: &Message, flow: &Flow) -> Self {
         let mut hash = Sha256::new();
-        // Each part ends with an octet that it cannot hold, so that parts cannot run into each other.
+        // Each part has a length of its own, or ends with an octet that it cannot hold, so that parts cannot run into
+        // each other.
+        match flow.remote {
+            SocketAddr::V4(v4) => hash.update(v4.ip().octets()),
+            SocketAddr::V6(v6) => {
+                hash.update(v6.ip().octets());
+                hash.update(v6.scope_id().to_be_bytes());
+            }
+        }
+        hash.update(flow.remote.port().to_be_bytes());
+        hash.update(flow.connection.to_be_bytes());
         let mut add = |part: &str| {
             hash.update(part.as_bytes());
             hash.update([0]);
         };
-        add(&flow.remote.to_string());
         add(flow.transport.as_str());
-        add(&flow.connection.to_string());
         add(request.method().unwrap_or_default());
         let via = request.via();
         match via.as_ref().ok().and_then(|via| Some((via, via.branch()?))) {
@@ -124,6 +133,8 @@ impl ServerTable {
             self.transactions.remove(&key);
             return;
         }
+        // A buffer that was written into is up to twice as long as what is in it.
+        let answer = Bytes::copy_from_slice(&answer);
         self.answer_bytes += answer.len();
         if let Some(Some(earlier)) = self.transactions.insert(key, Some(answer)) {
             // It keeps its place among the answered and the end of its timer J.

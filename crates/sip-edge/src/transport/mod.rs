@@ -30,9 +30,12 @@ use udp::UdpListener;
 pub use websocket::HttpPeer;
 pub(crate) use websocket::route as websocket_route;
 
-/// The most received messages that wait to be handled. Streams stop reading when it is full, datagrams
-/// are dropped and will be retransmitted.
+/// The most messages received on streams that wait to be handled. Streams stop reading when it is full; datagrams
+/// wait in the buffer of the system, or are lost and will be retransmitted.
 const INBOUND_MAX: usize = 1024;
+
+/// The threads that read a UDP listener: while one answers, the other reads.
+const UDP_READERS: usize = 2;
 
 /// The way to a peer: a connection, or a pair of addresses on UDP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -161,7 +164,7 @@ impl Transports {
     ) -> Result<Self, (Transport, SocketAddr, std::io::Error)> {
         let mut udp = Vec::with_capacity(config.udp_listen.len());
         for address in &config.udp_listen {
-            let listener = UdpListener::bind(*address).await;
+            let listener = UdpListener::bind(*address);
             udp.push(listener.map_err(|error| (Transport::Udp, *address, error))?);
         }
         let tcp = config.tcp_listen.iter().map(|address| (address, None));
@@ -197,8 +200,8 @@ impl Transports {
         udp.chain(self.streams.iter().map(|l| (l.transport(), l.local)))
     }
 
-    /// Starts to receive, until `stop` is cancelled. Sending goes on until [`Transports::close_all`]; the queue
-    /// ends when then every task has ended.
+    /// Starts to receive on streams, until `stop` is cancelled. Sending goes on until [`Transports::close_all`]; the
+    /// queue ends when then every task has ended.
     pub(crate) fn start(&self, stop: &CancellationToken) -> mpsc::Receiver<Inbound> {
         let (inbound, receiver) = mpsc::channel(INBOUND_MAX);
         let shared = Shared {
@@ -206,18 +209,24 @@ impl Transports {
             inbound,
             stop: stop.clone(),
         };
-        for listener in &self.udp {
-            tokio::spawn(
-                listener
-                    .clone()
-                    .receive(shared.inbound.clone(), stop.clone()),
-            );
-        }
         for listener in &self.streams {
             tokio::spawn(listener.clone().accept(shared.clone()));
         }
         *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = Some(shared);
         receiver
+    }
+
+    /// Starts to receive datagrams, until `stop` is cancelled: each listener has [`UDP_READERS`], and `take` makes what one
+    /// gives its messages to.
+    pub(crate) fn start_datagrams<T>(&self, stop: &CancellationToken, take: impl Fn() -> T)
+    where
+        T: FnMut(Inbound) + Send + 'static,
+    {
+        for listener in &self.udp {
+            for _ in 0..UDP_READERS {
+                listener.clone().receive(take(), stop.clone());
+            }
+        }
     }
 
     /// What a new WebSocket is served with, while connections are taken.
@@ -239,10 +248,7 @@ impl Transports {
             .iter()
             .find(|l| l.local == flow.local)
             .or_else(|| self.udp.iter().find(same_family));
-        listener
-            .ok_or(SendError::Gone)?
-            .send(&octets, flow.remote)
-            .await
+        listener.ok_or(SendError::Gone)?.send(&octets, flow.remote)
     }
 
     /// The way to an address that is not ours: over the socket of a listener on UDP; on TCP and TLS over the connection
@@ -353,6 +359,7 @@ mod tests {
     struct Fixture {
         transports: Transports,
         inbound: mpsc::Receiver<Inbound>,
+        datagrams: mpsc::Receiver<Inbound>,
         stop: CancellationToken,
         udp: SocketAddr,
         tcp: SocketAddr,
@@ -370,10 +377,16 @@ mod tests {
             let transports = Transports::bind(&config).await.unwrap();
             let stop = CancellationToken::new();
             let inbound = transports.start(&stop);
+            let (queue, datagrams) = mpsc::channel(16);
+            transports.start_datagrams(&stop, || {
+                let queue = queue.clone();
+                move |item| queue.blocking_send(item).unwrap()
+            });
             let addresses: Vec<_> = transports.addresses().map(|(_, address)| address).collect();
             Self {
                 transports,
                 inbound,
+                datagrams,
                 stop,
                 udp: addresses[0],
                 tcp: addresses[1],
@@ -381,10 +394,13 @@ mod tests {
         }
 
         async fn next(&mut self) -> Inbound {
-            timeout(Duration::from_secs(10), self.inbound.recv())
-                .await
-                .unwrap()
-                .unwrap()
+            let next = async {
+                tokio::select! {
+                    Some(item) = self.inbound.recv() => item,
+                    Some(item) = self.datagrams.recv() => item,
+                }
+            };
+            timeout(Duration::from_secs(10), next).await.unwrap()
         }
     }
 

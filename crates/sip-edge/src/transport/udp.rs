@@ -1,19 +1,25 @@
 //! SIP over UDP: one message a datagram.
+//!
+//! Datagrams are read by a thread of their own, which waits for them in the system and for nothing else. A task would have the
+//! runtime ask the system for each of them whether there is one, and wake another thread to look for more work.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
 use sip_validate::message::frame;
-use tokio::net::UdpSocket;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Flow, Inbound, SendError, plain};
 
 /// The longest datagram; longer ones cannot exist.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
+/// How soon the reading thread sees that it is to stop.
+const STOP_LOOK: Duration = Duration::from_millis(100);
+/// How long the system may take a datagram; its buffer is full only while the network is. What is not taken is lost, as it may
+/// be anywhere on its way.
+const SEND_MAX: Duration = Duration::from_millis(10);
 
 /// A socket that receives and sends.
 #[derive(Clone)]
@@ -23,8 +29,10 @@ pub(crate) struct UdpListener {
 }
 
 impl UdpListener {
-    pub(crate) async fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = UdpSocket::bind(address).await?;
+    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = UdpSocket::bind(address)?;
+        socket.set_read_timeout(Some(STOP_LOOK))?;
+        socket.set_write_timeout(Some(SEND_MAX))?;
         let local = socket.local_addr()?;
         Ok(Self {
             socket: Arc::new(socket),
@@ -37,36 +45,50 @@ impl UdpListener {
         self.local.is_ipv6() && self.local.ip().is_unspecified()
     }
 
-    pub(crate) async fn receive(self, inbound: mpsc::Sender<Inbound>, stop: CancellationToken) {
-        let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
-        loop {
-            let received = tokio::select! {
-                received = self.socket.recv_from(&mut buffer) => received,
-                () = stop.cancelled() => return,
-            };
-            let (length, remote) = match received {
-                Ok(received) => received,
-                Err(error) => {
-                    // Some systems report here that an earlier datagram was refused. A pause keeps a
-                    // lasting error from taking a whole processor.
-                    tracing::debug!(local = %self.local, %error, "receiving over UDP failed");
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                    continue;
+    /// Gives each message to `take`, on a thread of its own, until `stop` is cancelled.
+    pub(crate) fn receive(
+        self,
+        mut take: impl FnMut(Inbound) + Send + 'static,
+        stop: CancellationToken,
+    ) {
+        let local = self.local;
+        let reading = std::thread::Builder::new().name("sip-udp".to_owned());
+        let reading = reading.spawn(move || {
+            let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
+            while !stop.is_cancelled() {
+                if let Some(item) = self.read(&mut buffer) {
+                    take(item);
                 }
-            };
-            let flow = Flow::udp(self.local, remote);
-            let item = match frame::datagram(&buffer[..length]) {
-                Some(Ok(message)) => Inbound::Message(flow, message),
-                Some(Err(malformed)) => Inbound::Malformed(flow, malformed),
-                None => continue,
-            };
-            if inbound.try_send(item).is_err() {
-                tracing::debug!(%flow, "datagram dropped: too much waits");
             }
+        });
+        if let Err(error) = reading {
+            tracing::error!(%local, %error, "no thread reads this listener");
         }
     }
 
-    pub(crate) async fn send(&self, octets: &[u8], remote: SocketAddr) -> Result<(), SendError> {
+    /// Waits for a message; `None` when none came, or something that is none.
+    fn read(&self, buffer: &mut [u8]) -> Option<Inbound> {
+        let (length, remote) = match self.socket.recv_from(buffer) {
+            Ok(received) => received,
+            Err(error) => {
+                let waited = [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut];
+                if !waited.contains(&error.kind()) {
+                    // Some systems report here that an earlier datagram was refused. A pause keeps a
+                    // lasting error from taking a whole processor.
+                    tracing::debug!(local = %self.local, %error, "receiving over UDP failed");
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                return None;
+            }
+        };
+        let flow = Flow::udp(self.local, remote);
+        Some(match frame::datagram(&buffer[..length])? {
+            Ok(message) => Inbound::Message(flow, message),
+            Err(malformed) => Inbound::Malformed(flow, malformed),
+        })
+    }
+
+    pub(crate) fn send(&self, octets: &[u8], remote: SocketAddr) -> Result<(), SendError> {
         let remote = match remote {
             SocketAddr::V4(v4) if self.is_dual() => {
                 SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port())
@@ -77,7 +99,7 @@ impl UdpListener {
             plain(remote) == remote || self.is_dual(),
             "a mapped address needs a dual-stack socket"
         );
-        match self.socket.send_to(octets, remote).await {
+        match self.socket.send_to(octets, remote) {
             Ok(_) => Ok(()),
             Err(error) => Err(SendError::Io(error.to_string())),
         }
