@@ -24,12 +24,16 @@ mod delete_domain;
 mod graphql;
 #[cfg(feature = "product")]
 mod idle_memory;
+#[cfg(feature = "product")]
+mod kamailio;
 mod meter;
 #[cfg(feature = "product")]
 mod million;
 #[cfg(feature = "product")]
 mod open;
 mod parse_message;
+#[cfg(feature = "product")]
+mod phones;
 #[cfg(feature = "product")]
 mod program;
 #[cfg(feature = "product")]
@@ -43,6 +47,14 @@ mod send_postgres;
 mod send_sqlite;
 #[cfg(feature = "product")]
 mod senders;
+#[cfg(feature = "product")]
+mod sip_bindings;
+#[cfg(feature = "product")]
+mod sip_kamailio;
+#[cfg(feature = "product")]
+mod sip_reregister;
+#[cfg(feature = "product")]
+mod site;
 mod validate_uri;
 #[cfg(feature = "product")]
 mod world;
@@ -119,6 +131,15 @@ enum Program {
     /// The resident memory of an idle server.
     #[cfg(feature = "product")]
     IdleMemory,
+    /// Registrations and OPTIONS over UDP, beside Kamailio, which must be installed. Not part of `all`.
+    #[cfg(feature = "product")]
+    SipKamailio,
+    /// The memory that bindings of devices take.
+    #[cfg(feature = "product")]
+    SipBindings,
+    /// All phones register again after a restart.
+    #[cfg(feature = "product")]
+    SipReregister,
     /// A whole request: sip-validate against rsip and ezk-sip-types, and its time over the size.
     ParseMessage,
     /// SIP URIs: sip-validate against rsip and ezk-sip-types, and the time over their length.
@@ -143,6 +164,10 @@ impl Program {
         Self::DeleteDomain,
         #[cfg(feature = "product")]
         Self::IdleMemory,
+        #[cfg(feature = "product")]
+        Self::SipBindings,
+        #[cfg(feature = "product")]
+        Self::SipReregister,
         Self::ParseMessage,
         Self::ValidateUri,
     ];
@@ -168,6 +193,12 @@ impl Program {
             Self::Graphql(asked) => graphql::run(asked, size, &folder, report).await,
             #[cfg(feature = "product")]
             Self::IdleMemory => idle_memory::run(&folder, report).await,
+            #[cfg(feature = "product")]
+            Self::SipKamailio => sip_kamailio::run(size, &folder, report).await,
+            #[cfg(feature = "product")]
+            Self::SipBindings => sip_bindings::run(size, &folder, report).await,
+            #[cfg(feature = "product")]
+            Self::SipReregister => sip_reregister::run(size, &folder, report).await,
             Self::ParseMessage => parse_message::run(size, report),
             Self::ValidateUri => validate_uri::run(size, report),
             Self::All => {

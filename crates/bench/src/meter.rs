@@ -34,6 +34,19 @@ pub(crate) fn cpu(pid: &str) -> Result<Duration, Failure> {
     Ok(Duration::from_nanos(nanos))
 }
 
+/// The CPU time of a process and of its children, which must not have children of their own.
+///
+/// # Errors
+/// As [`cpu`].
+pub(crate) fn cpu_with_children(pid: u32) -> Result<Duration, Failure> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    let mut sum = cpu(&pid.to_string())?;
+    for child in children.split_whitespace() {
+        sum += cpu(child)?;
+    }
+    Ok(sum)
+}
+
 /// The CPU time of this process.
 ///
 /// # Errors

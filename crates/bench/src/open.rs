@@ -41,9 +41,20 @@ impl Instance {
     /// # Errors
     /// The database can't be opened.
     pub(crate) async fn open(url: &str, options: &Options) -> Result<Self, Failure> {
+        Self::sealed(url, options, Keyring::new([7; 32])).await
+    }
+
+    /// Opens a database whose secrets are sealed with this key.
+    ///
+    /// # Errors
+    /// The database can't be opened, or its key is another.
+    pub(crate) async fn sealed(
+        url: &str,
+        options: &Options,
+        keys: Keyring,
+    ) -> Result<Self, Failure> {
         let address = Address::parse(url)?;
         migrate(&address).await?;
-        let keys = Keyring::new([7; 32]);
         let storage = Storage::open(
             &address,
             keys.clone(),

@@ -1,6 +1,8 @@
 //! Runs the binary `sipgraph` that lies beside this one, as its users do.
 
 use crate::Failure;
+use sipgraph_core::keyring::Keyring;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -18,15 +20,58 @@ pub(crate) struct Program {
     binary: PathBuf,
     folder: PathBuf,
     database_url: String,
+    /// Where it listens for devices over UDP.
+    udp_listen: SocketAddr,
 }
 
 /// A running server; it is killed when this is dropped.
 pub(crate) struct Server {
     /// The address of its HTTP listener, as `http://127.0.0.1:PORT`.
     pub(crate) url: String,
+    /// The address of its listener for devices over UDP; a stock server has none.
+    udp: Option<SocketAddr>,
     /// Its process id.
     pub(crate) pid: u32,
-    _process: Child,
+    process: Child,
+}
+
+/// How a server is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// SIGKILL: at once, as by a power failure.
+    Kill,
+    /// SIGTERM: it drains.
+    Terminate,
+}
+
+impl Server {
+    /// The address of its listener for devices over UDP.
+    ///
+    /// # Errors
+    /// It has none.
+    pub(crate) fn udp(&self) -> Result<SocketAddr, Failure> {
+        self.udp
+            .ok_or_else(|| "the server has no UDP listener".into())
+    }
+
+    /// Ends the server and waits until it is gone.
+    ///
+    /// # Errors
+    /// The signal can't be sent.
+    pub(crate) async fn end(mut self, how: End) -> Result<(), Failure> {
+        match how {
+            End::Kill => self.process.start_kill()?,
+            End::Terminate => {
+                let pid = self.pid.to_string();
+                let sent = Command::new("kill").args(["-TERM", &pid]).status().await?;
+                if !sent.success() {
+                    return Err("kill -TERM failed".into());
+                }
+            }
+        }
+        timeout(START_DEADLINE, self.process.wait()).await??;
+        Ok(())
+    }
 }
 
 impl Program {
@@ -48,12 +93,33 @@ impl Program {
             binary,
             folder: folder.to_owned(),
             database_url: database_url.to_owned(),
+            udp_listen: ([127, 0, 0, 1], 0).into(),
         })
+    }
+
+    /// Has it listen for devices at an address of its own, so that they find it again after a restart.
+    pub(crate) fn listening_at(self, udp_listen: SocketAddr) -> Self {
+        Self { udp_listen, ..self }
     }
 
     /// Where the instance key lies.
     pub(crate) fn key_file(&self) -> PathBuf {
         self.folder.join("secret.key")
+    }
+
+    /// The instance key, which the first command has made.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn keyring(&self) -> Result<Keyring, Failure> {
+        let text = std::fs::read_to_string(self.key_file())?;
+        let text = text.trim();
+        let mut key = [0; 32];
+        for (place, byte) in key.iter_mut().enumerate() {
+            let digits = text.get(2 * place..2 * place + 2);
+            *byte = u8::from_str_radix(digits.ok_or("the key file is too short")?, 16)?;
+        }
+        Ok(Keyring::new(key))
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -64,7 +130,7 @@ impl Program {
             .env("SIPGRAPH_DATABASE_URL", &self.database_url)
             .env("SIPGRAPH_SECRET_KEY_FILE", self.key_file())
             .env("SIPGRAPH_HTTP_LISTEN", "127.0.0.1:0")
-            .env("SIPGRAPH_SIP_UDP_LISTEN", "127.0.0.1:0")
+            .env("SIPGRAPH_SIP_UDP_LISTEN", self.udp_listen.to_string())
             .env("SIPGRAPH_SIP_TCP_LISTEN", "127.0.0.1:0")
             .current_dir(&self.folder)
             .stdin(Stdio::null())
@@ -114,11 +180,13 @@ pub(crate) async fn started(mut command: Command, ready: &str) -> Result<Server,
         let mut seen = Vec::new();
         while let Some(line) = lines.next_line().await? {
             if let Some(fields) = line.strip_prefix(ready) {
-                let url = fields
-                    .split_whitespace()
-                    .find_map(|field| field.strip_prefix("http="))
-                    .ok_or_else(|| format!("no address in {line:?}"))?;
-                return Ok::<_, Failure>(url.to_owned());
+                let field = |name: &str| {
+                    let mut fields = fields.split_whitespace();
+                    fields.find_map(|field| field.strip_prefix(name))
+                };
+                let url = field("http=").ok_or_else(|| format!("no address in {line:?}"))?;
+                let udp = field("udp=").map(str::parse).transpose()?;
+                return Ok::<_, Failure>((url.to_owned(), udp));
             }
             if seen.len() < LINES_MAX {
                 seen.push(line);
@@ -126,12 +194,13 @@ pub(crate) async fn started(mut command: Command, ready: &str) -> Result<Server,
         }
         Err(format!("the server did not start:\n{}", seen.join("\n")).into())
     };
-    let url = timeout(START_DEADLINE, reading).await??;
+    let (url, udp) = timeout(START_DEADLINE, reading).await??;
     // What it logs from now on is read, so that it never waits for a full pipe.
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     Ok(Server {
         url,
+        udp,
         pid,
-        _process: process,
+        process,
     })
 }

@@ -16,7 +16,7 @@ use sipgraph_core::json::JsonObject;
 use sipgraph_core::message::{MessageOrigin, Variables};
 use sipgraph_core::ports::store::{EndpointKey, Found, SendSnapshot};
 use sipgraph_core::ports::{Clock as _, Store};
-use sipgraph_core::{App, DomainId, EndpointId, Fault};
+use sipgraph_core::{AccountId, App, DomainId, EndpointId, Fault};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,19 +46,7 @@ impl World {
     ) -> Result<Self, Failure> {
         let app = &instance.app;
         let account = app.account_create(name).await.map_err(refused)?;
-        let scopes = Scope::ALL
-            .iter()
-            .map(|scope| scope.as_str().to_owned())
-            .collect();
-        let token = NewToken {
-            name: "bench".to_owned(),
-            scopes,
-            endpoints: None,
-            expires_in_s: None,
-        };
-        let token = app.token_issue(account.id, &token).await.map_err(refused)?;
-        let secret = token.secret.ok_or("a new token has no secret")?;
-        let caller = app.token_check(secret.expose()).await?;
+        let caller = caller_make(app, account.id).await?;
         let domain = domain_make(app, &caller, &format!("{name}.example")).await?;
         let mut ids = Vec::with_capacity(endpoints);
         for number in 0..endpoints {
@@ -126,6 +114,23 @@ impl World {
     }
 }
 
+/// Makes a token of an account with every scope.
+///
+/// # Errors
+/// The store failed.
+pub(crate) async fn caller_make(app: &App, account: AccountId) -> Result<Caller, Failure> {
+    let scopes = Scope::ALL.iter().map(|scope| scope.as_str().to_owned());
+    let token = NewToken {
+        name: "bench".to_owned(),
+        scopes: scopes.collect(),
+        endpoints: None,
+        expires_in_s: None,
+    };
+    let token = app.token_issue(account, &token).await.map_err(refused)?;
+    let secret = token.secret.ok_or("a new token has no secret")?;
+    Ok(app.token_check(secret.expose()).await?)
+}
+
 /// Makes a domain that keeps its messages.
 ///
 /// # Errors
@@ -146,7 +151,7 @@ pub(crate) async fn domain_make(
     Ok(made.map_err(refused)?.value.id)
 }
 
-/// Makes an endpoint with a password.
+/// Makes an endpoint with a generated password.
 ///
 /// # Errors
 /// The store failed.
@@ -156,12 +161,26 @@ pub(crate) async fn endpoint_make(
     domain: DomainId,
     name: &str,
 ) -> Result<EndpointId, Failure> {
+    endpoint_make_with(app, caller, domain, name, NewCredentials::generated()).await
+}
+
+/// Makes an endpoint with this password.
+///
+/// # Errors
+/// The store failed.
+pub(crate) async fn endpoint_make_with(
+    app: &App,
+    caller: &Caller,
+    domain: DomainId,
+    name: &str,
+    password: NewCredentials,
+) -> Result<EndpointId, Failure> {
     let new = NewEndpoint {
         domain,
         name: name.to_owned(),
         kind: EndpointType::SipUser,
         settings: EndpointSettings {
-            credentials: NewCredentials::generated().into(),
+            credentials: password.into(),
             ..EndpointSettings::default()
         },
     };

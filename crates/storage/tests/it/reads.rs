@@ -2,6 +2,7 @@
 
 use sipgraph_core::{
     AccountId,
+    chat::ChatKey,
     commit::Write,
     endpoint::EndpointState,
     message::{MessageDirection, MessageStatus},
@@ -13,7 +14,6 @@ use sipgraph_core::{
 };
 use sipgraph_testkit::both_backends;
 
-use sipgraph_core::chat::ChatKey;
 use crate::world::{World, first};
 
 fn at(position: i64) -> PageKey {
