@@ -100,6 +100,7 @@ fn every_command_has_help() {
             &["number", "release"],
             &["system-gateway", "create"],
             &["token", "create"],
+            &["trace"],
             &["backup"],
             &["restore"],
         ] {

@@ -507,6 +507,7 @@ async fn metrics_are_served_on_their_own_listener() {
         "sip_bindings 1",
         "messages_waiting 0",
         "sip_connections 0",
+        "store_commits_waiting 0",
         "graphql_operations_total{kind=\"mutation\",outcome=\"ok\"}",
     ];
     // The connection that ended and the delivery are counted a moment later.
@@ -515,6 +516,12 @@ async fn metrics_are_served_on_their_own_listener() {
         parts.iter().all(|part| text.contains(part)).then_some(text)
     })
     .await;
+    let count = |name: &str| -> u64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap().trim().parse().unwrap()
+    };
+    let (commits, batches) = (count("store_commits_total "), count("store_batches_total "));
+    assert!(0 < batches && batches <= commits, "{batches} {commits}");
     for never in ["stranger-name", "bob", "127.0.0", "a-text-of-people"] {
         assert!(!text.contains(never), "{never} in {text}");
     }

@@ -36,6 +36,7 @@ mod story;
 mod subscriptions;
 mod tidy;
 mod tokens;
+mod trace;
 mod transformations;
 mod transports;
 mod trunks;

@@ -34,6 +34,9 @@ pub(crate) struct Config {
     /// Where the instance key is; `None` means beside the database.
     #[serde(deserialize_with = "optional")]
     pub(crate) secret_key_file: Option<PathBuf>,
+    /// Where commands find the running server; `None` means beside the instance key.
+    #[serde(deserialize_with = "optional")]
+    control_socket: Option<PathBuf>,
     /// What is logged.
     pub(crate) log: String,
     /// The database.
@@ -508,6 +511,12 @@ impl Config {
             (None, DatabaseUrl::Sqlite(path)) => beside(path, ".key"),
             (None, DatabaseUrl::Postgres(_)) => PathBuf::from("sipgraph.key"),
         }
+    }
+
+    /// Returns where commands find the running server.
+    pub(crate) fn control_socket(&self) -> PathBuf {
+        let given = self.control_socket.clone();
+        given.unwrap_or_else(|| beside(&self.key_file(), ".socket"))
     }
 }
 

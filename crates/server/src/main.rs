@@ -8,6 +8,7 @@
 
 mod cmd;
 mod config;
+mod control;
 mod descriptors;
 mod failure;
 mod files;

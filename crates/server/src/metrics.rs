@@ -6,10 +6,16 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 use sipgraph_core::App;
+use sipgraph_storage::Storage;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -55,6 +61,7 @@ impl Metrics {
             "Age of the oldest message that this node found in no index yet",
             search_lag.clone(),
         );
+        registry.register_collector(Box::new(Writers(Arc::clone(&instance.storage))));
         Self {
             registry,
             app: Arc::clone(&instance.app),
@@ -70,6 +77,35 @@ impl Metrics {
         Router::new()
             .route("/metrics", get(scrape))
             .with_state(Arc::new(self))
+    }
+}
+
+/// What the writers of the store count.
+#[derive(Debug)]
+struct Writers(Arc<Storage>);
+
+impl Collector for Writers {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let load = self.0.load();
+        ConstCounter::new(load.commits).encode(encoder.encode_descriptor(
+            "store_commits",
+            "Changes that were stored",
+            None,
+            MetricType::Counter,
+        )?)?;
+        ConstCounter::new(load.batches).encode(encoder.encode_descriptor(
+            "store_batches",
+            "Transactions that stored them: changes that wait at the same time share one",
+            None,
+            MetricType::Counter,
+        )?)?;
+        let waiting = i64::try_from(load.waiting).unwrap_or(i64::MAX);
+        ConstGauge::new(waiting).encode(encoder.encode_descriptor(
+            "store_commits_waiting",
+            "Changes that wait to be stored or are being stored now",
+            None,
+            MetricType::Gauge,
+        )?)
     }
 }
 

@@ -1,6 +1,7 @@
 //! A running server: the listeners, the workers, and the order in which they start and end.
 
 use crate::config::Config;
+use crate::control::Control;
 use crate::failure::Failure;
 use crate::http::{Connections, Listener, Peer};
 use crate::lock::Lock;
@@ -79,6 +80,8 @@ pub(crate) struct Server {
     drain: Drain,
     sip: JoinHandle<()>,
     sip_stop: CancellationToken,
+    /// What commands on this machine are answered by.
+    control: Option<JoinHandle<()>>,
     _lock: Lock,
 }
 
@@ -115,6 +118,7 @@ impl Server {
             sip,
             certificates,
             hang_up,
+            control,
         } = doors;
         let mut addresses = Addresses {
             is_https: https.is_some(),
@@ -143,6 +147,8 @@ impl Server {
         let origins = origins(config)?;
         let websocket = sip.websocket_route(admit(origins.clone()));
         let sip_stop = CancellationToken::new();
+        let control =
+            control.map(|control| tokio::spawn(control.serve(sip.traces(), sip_stop.clone())));
         let sip = tokio::spawn(sip.serve(sip_stop.clone()));
 
         let drain = Drain::default();
@@ -183,6 +189,7 @@ impl Server {
             drain,
             sip,
             sip_stop,
+            control,
             _lock: lock,
         })
     }
@@ -226,6 +233,7 @@ impl Server {
             drain,
             sip,
             sip_stop,
+            control,
             ..
         } = self;
         connections.stop();
@@ -243,6 +251,10 @@ impl Server {
         sip_stop.cancel();
         if timeout(shutdown::SIP, sip).await.is_err() {
             tracing::warn!("requests of devices were cut off: they did not end in time");
+        }
+        if let Some(control) = control {
+            // It ends with the edge, at once.
+            let _ = timeout(shutdown::SIP, control).await;
         }
         tracing::debug!("devices are served");
         let flush = async {
@@ -279,6 +291,7 @@ struct Doors {
     certificates: Vec<Arc<Certificate>>,
     /// Asks for new certificates.
     hang_up: Signal,
+    control: Option<Control>,
 }
 
 /// Opens the listeners. Those of SIP come last: what was bound before must be known before a device speaks.
@@ -311,6 +324,7 @@ async fn open(instance: &Instance, config: &Config) -> Result<Doors, Failure> {
     for address in &config.metrics.listen {
         metrics.push(Listener::open("metrics.listen", *address).await?);
     }
+    let control = Control::open(config).await?;
     instance.app.presence_start().await?;
     if !instance.storage.is_shared() {
         instance.app.delivery_start_alone().await?;
@@ -338,6 +352,7 @@ async fn open(instance: &Instance, config: &Config) -> Result<Doors, Failure> {
             .flatten()
             .collect(),
         hang_up,
+        control,
     })
 }
 

@@ -23,8 +23,9 @@ use crate::digest::Authenticator;
 use crate::message_out::{ClientKey, Outbox, Sent};
 use crate::meters::Meters;
 use crate::reply::{ALLOW, Reply, SILENCE};
+use crate::trace::Watchers;
 use crate::transaction::{ClientTable, Fired, Received, ServerKey, ServerTable};
-use crate::transport::{Flow, Inbound, Transports};
+use crate::transport::{Flow, Inbound, SendError, Transports};
 use crate::{message_in, qualify, registrar};
 
 /// The most requests in progress: enough for the store to commit many together, and a bound on what an
@@ -47,6 +48,7 @@ pub(crate) struct Edge {
     pub(crate) authenticator: Authenticator,
     pub(crate) outbox: Outbox,
     pub(crate) meters: Meters,
+    pub(crate) watchers: Watchers,
     servers: Mutex<ServerTable>,
     clients: Mutex<ClientTable<ClientKey, Sent>>,
     /// How many devices were asked whether they are there.
@@ -101,6 +103,7 @@ impl Edge {
             authenticator: Authenticator::new(app.keys().clone(), salt),
             outbox: Outbox::default(),
             meters: Meters::default(),
+            watchers: Watchers::default(),
             servers: Mutex::default(),
             clients: Mutex::new(ClientTable::new()),
             probes: AtomicU64::new(0),
@@ -174,6 +177,7 @@ impl Edge {
             while inbound.recv().await.is_some() {}
         };
         let _ = tokio::time::timeout(DRAIN, drained).await;
+        self.watchers.end();
     }
 
     async fn take(self: &Arc<Self>, item: Inbound, begun: &mut Begun) {
@@ -219,13 +223,22 @@ impl Edge {
         });
         for (flow, octets) in due {
             // When it fails, timer F ends the transaction.
-            let _ = self.transports.send(&flow, octets).await;
+            let _ = self.transmit(&flow, octets).await;
         }
+    }
+
+    /// Sends octets over a flow, and shows them to those who watch.
+    pub(crate) async fn transmit(&self, flow: &Flow, octets: Bytes) -> Result<(), SendError> {
+        self.watchers.sent(flow, &octets, || self.app.now());
+        self.transports.send(flow, octets).await
     }
 
     /// Answers a malformed request where that is possible, and gives a stream up that cannot go on. It is no
     /// transaction: a well-formed request with the same key goes on as if it had not come.
     async fn refuse(self: &Arc<Self>, flow: &Flow, malformed: &Malformed) {
+        if let Some(request) = &malformed.request {
+            self.watchers.received(flow, request, || self.app.now());
+        }
         if !self.admits(flow, malformed.request.as_deref()).await {
             return;
         }
@@ -241,6 +254,7 @@ impl Edge {
     }
 
     async fn receive(self: &Arc<Self>, flow: Flow, message: Message, begun: &mut Begun) {
+        self.watchers.received(&flow, &message, || self.app.now());
         if message.status().is_some() {
             self.response(&flow, &message);
             return;
@@ -338,11 +352,7 @@ impl Edge {
         } else {
             write::reply_to(request, flow.remote)
         };
-        if let Err(error) = self
-            .transports
-            .send(&Flow { remote, ..*flow }, octets)
-            .await
-        {
+        if let Err(error) = self.transmit(&Flow { remote, ..*flow }, octets).await {
             tracing::debug!(%flow, %error, "an answer could not be sent");
         }
     }

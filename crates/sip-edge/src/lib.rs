@@ -9,11 +9,12 @@
 //! 3. `transaction`: retransmissions and timers, as pure state machines.
 //! 4. `edge`: the way of a message through the parts, and the checks that each request gets.
 //! 5. `authenticate`, `digest` and `defend`, `registrar`, `message_in`, `message_out`, `trunk`, `qualify`: what a request means.
+//! 6. `trace`: what is shown to an operator who watches one endpoint.
 //!
 //! # Invariants
 //! - Every queue, table, buffer and wait has a bound, named beside it.
 //! - Peers that have not authenticated themselves leave no memory behind and get one answer a request.
-//! - Authorization and bodies are never logged.
+//! - Authorization and bodies are never logged; a trace shows bodies when asked, credentials never.
 
 mod authenticate;
 mod config;
@@ -27,6 +28,7 @@ mod notices;
 mod qualify;
 mod registrar;
 mod reply;
+mod trace;
 mod transaction;
 mod transport;
 mod trunk;
@@ -44,6 +46,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use config::{Config, Network, Tls};
 pub use sipgraph_core::binding::Transport;
+pub use trace::{Trace, Traced, Watched};
 pub use transport::HttpPeer;
 
 use edge::Edge;
@@ -57,6 +60,18 @@ use transport::Transports;
 /// Config / build / task: [`SipEdge::bind`] opens the listeners, [`SipEdge::serve`] is the task.
 pub struct SipEdge {
     edge: Arc<Edge>,
+}
+
+/// Begins traces of an edge.
+#[derive(Clone)]
+pub struct Traces(Arc<Edge>);
+
+impl Traces {
+    /// Begins to show the messages from and to an endpoint; `None` while too many watch already.
+    #[must_use]
+    pub fn watch(&self, watched: Watched) -> Option<Trace> {
+        self.0.watchers.watch(watched)
+    }
 }
 
 /// A listener could not be opened.
@@ -127,6 +142,12 @@ impl SipEdge {
         self.edge.meters.register(registry);
         let connections = Connections(Arc::clone(&self.edge.transports));
         registry.register_collector(Box::new(connections));
+    }
+
+    /// Returns what begins traces of this edge's signalling.
+    #[must_use]
+    pub fn traces(&self) -> Traces {
+        Traces(Arc::clone(&self.edge))
     }
 
     /// Returns the technology `sip`, which delivers over the flows of this edge. Answers are received only

@@ -307,7 +307,7 @@ impl Edge {
             return failed("too many requests are on their way, or this one is already").into();
         }
         let _ending = Ending { edge: self, key };
-        if let Err(error) = self.transports.send(&flow, octets).await {
+        if let Err(error) = self.transmit(&flow, octets).await {
             return failed(error.to_string()).into();
         }
         answered

@@ -31,6 +31,7 @@ mod types;
 
 pub use error::{AddressError, StartError};
 pub use exec::{
+    Load,
     connect::{PostgresConnector, PostgresMessages},
     postgres::PostgresOptions,
     sqlite::{SqliteOptions, Synchronous},

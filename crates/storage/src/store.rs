@@ -40,6 +40,7 @@ use crate::{
         sqlite::{copy_into, queries as on_sqlite},
     },
     exec::{
+        Load,
         postgres::Postgres,
         sqlite::{Sqlite, once},
     },
@@ -134,6 +135,15 @@ impl Storage {
             backend: Backend::Postgres(Box::new(connections)),
             sealing,
             text_index,
+        }
+    }
+
+    /// Returns what the writers of this process have done, and what is before them.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.load(),
+            Backend::Postgres(postgres) => postgres.load(),
         }
     }
 

@@ -13,6 +13,7 @@ mod schema;
 mod serve;
 mod system_gateway;
 mod token;
+mod trace;
 
 use crate::config::Config;
 use crate::failure::Failure;
@@ -51,6 +52,8 @@ pub(crate) enum Command {
     /// Manages API tokens.
     #[command(subcommand)]
     Token(token::Command),
+    /// Shows the SIP messages of one endpoint while the server runs.
+    Trace(trace::Args),
     /// Writes a backup while the server runs (SQLite), or says what to run (Postgres).
     Backup(backup::Args),
     /// Puts a backup in the database's place and begins a new epoch.
@@ -85,6 +88,7 @@ pub(crate) fn run(command: Command, file: Option<&Path>) -> Result<(), Failure> 
             Command::Number(command) => number::run(command, &config).await,
             Command::SystemGateway(command) => system_gateway::run(command, &config).await,
             Command::Token(command) => token::run(command, &config).await,
+            Command::Trace(args) => trace::run(args, &config).await,
             Command::Backup(args) => backup::run(args, &config).await,
             Command::Restore(args) => restore::run(args, &config).await,
             Command::Schema | Command::Config => Ok(()),

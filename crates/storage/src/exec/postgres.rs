@@ -7,6 +7,7 @@
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
     panic::AssertUnwindSafe,
+    sync::Arc,
     time::Duration,
 };
 
@@ -24,6 +25,7 @@ use tokio::{
 };
 
 use super::connect::{PostgresConnector, Session};
+use super::{Load, Meters};
 use crate::{
     dialect::postgres::{
         BEGIN_READ, Conn,
@@ -107,6 +109,7 @@ enum Job {
 pub(crate) struct Postgres {
     connector: PostgresConnector,
     pool: managed::Pool<Manager>,
+    meters: Arc<Meters>,
     writers: Vec<mpsc::Sender<Job>>,
 }
 
@@ -123,12 +126,14 @@ impl Postgres {
             .runtime(deadpool::Runtime::Tokio1)
             .build()
             .expect("a pool with a runtime can have timeouts");
+        let meters = Arc::<Meters>::default();
         let writers = (0..options.writers.max(1))
             .map(|_| {
                 let (sender, jobs) = mpsc::channel(QUEUE_MAX);
                 let writer = Writer {
                     connector: connector.clone(),
                     sealing: sealing.clone(),
+                    meters: Arc::clone(&meters),
                     batch_max: options.batch_max.max(1),
                     session: None,
                 };
@@ -139,8 +144,13 @@ impl Postgres {
         Self {
             connector,
             pool,
+            meters,
             writers,
         }
+    }
+
+    pub(crate) fn load(&self) -> Load {
+        self.meters.read()
     }
 
     pub(crate) fn connector(&self) -> &PostgresConnector {
@@ -149,6 +159,7 @@ impl Postgres {
 
     /// Applies a commit with those that wait beside it.
     pub(crate) async fn commit(&self, commit: Commit) -> Result<Answer, Error> {
+        let _waiting = self.meters.wait();
         let (reply, answer) = oneshot::channel();
         let writer = self.writer_of(commit.account);
         writer
@@ -273,6 +284,7 @@ enum Attempt {
 struct Writer {
     connector: PostgresConnector,
     sealing: Sealing,
+    meters: Arc<Meters>,
     batch_max: usize,
     session: Option<Session>,
 }
@@ -385,6 +397,7 @@ impl Writer {
         match timeout(WORK_DEADLINE, c.batch_execute("COMMIT")).await {
             Ok(Ok(())) => {
                 self.session = Some(session);
+                self.meters.batch(commits.len());
                 Attempt::Committed(outcomes)
             }
             Ok(Err(error)) => {

@@ -39,6 +39,7 @@ use sipgraph_core::{
 };
 use tokio::sync::oneshot;
 
+use super::{Load, Meters};
 use crate::{
     dialect::sqlite::{
         BEGIN_READ,
@@ -144,6 +145,7 @@ enum WriterJob {
 /// The threads of one database file.
 pub(crate) struct Sqlite {
     path: PathBuf,
+    meters: Arc<Meters>,
     writer: mpsc::SyncSender<WriterJob>,
     readers: mpsc::SyncSender<ReaderJob>,
     reader_count: usize,
@@ -217,12 +219,14 @@ impl Sqlite {
                 .batch_execute(&format!("PRAGMA max_page_count={pages}"))
                 .map_err(failed)?;
         }
+        let meters = Arc::<Meters>::default();
         let (writer, jobs) = mpsc::sync_channel(QUEUE_MAX);
         let recent = Arc::new(Recent::default());
         let state = Writer {
             recent: Arc::clone(&recent),
             connection: SyncConnectionWrapper::with_runtime(connection, Inline),
             sealing,
+            meters: Arc::clone(&meters),
             group_max: options.group_max.max(1),
             rows_since_checkpoint: 0,
             log_pages_max: options.log_pages_max,
@@ -247,6 +251,7 @@ impl Sqlite {
         }
         Ok(Self {
             path: path.to_owned(),
+            meters,
             writer,
             readers,
             reader_count,
@@ -266,12 +271,17 @@ impl Sqlite {
             .is_current(|| self.writer.try_send(WriterJob::Look).is_ok())
     }
 
+    pub(crate) fn load(&self) -> Load {
+        self.meters.read()
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Applies a commit with those that wait beside it.
     pub(crate) async fn commit(&self, commit: Commit) -> Result<Answer, Error> {
+        let _waiting = self.meters.wait();
         let (reply, answer) = oneshot::channel();
         send(&self.writer, WriterJob::Commit(Box::new(commit), reply))?;
         answer.await.unwrap_or_else(|_| Err(stopped()))
@@ -441,6 +451,7 @@ struct Writer {
     connection: Connection,
     recent: Arc<Recent>,
     sealing: Sealing,
+    meters: Arc<Meters>,
     group_max: usize,
     rows_since_checkpoint: usize,
     log_pages_max: i32,
@@ -543,7 +554,10 @@ impl Writer {
                 }
             }
             Ok(Ok(outcomes)) => match run(c.batch_execute("COMMIT")) {
-                Ok(()) => Attempt::Committed(outcomes),
+                Ok(()) => {
+                    self.meters.batch(commits.len());
+                    Attempt::Committed(outcomes)
+                }
                 Err(error) => {
                     end_on_disk_failure(&error);
                     run(rollback(c));
