@@ -210,7 +210,8 @@ both_backends! {
             (vec![("Content-Type", "message/cpim")], wrapped.into_bytes())
         };
         type Form<'a> = &'a dyn Fn(&str) -> (Vec<(&'static str, &'static str)>, Vec<u8>);
-        for form in [&plain as Form<'_>, &packed, &cpim] {
+        let forms: [Form<'_>; 3] = [&plain, &packed, &cpim];
+        for form in forms {
             let sent = api.send(alice, bob, "did you see it?").await;
             let call_id = phone.take_message().await.header("Call-ID").to_owned();
             api.message_is(&text(&sent["id"]), "SENT").await;

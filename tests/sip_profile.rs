@@ -2,7 +2,9 @@
 
 use crate::harness::graphql::{code, code_of, field_of, list, text};
 use crate::harness::world::ENDPOINT;
-use crate::harness::{Api, Phone, Server, Trust, Value, World, both_backends, eventually, json};
+use crate::harness::{
+    Account, Api, Phone, Server, Trust, Value, World, both_backends, eventually, json,
+};
 use sipgraph_testkit::certificates::Authority;
 
 const PROFILE: &str = "id defaultCiphers defaultCodecs defaultEncryption defaultSendAs";
@@ -188,6 +190,53 @@ both_backends! {
         // An endpoint that begins to leave it to the profile loses its plain contacts at once.
         let carol = endpoint(api, &text(&carol["id"]), json!({ "encryption": null }), "MERGE").await;
         assert_eq!((&carol["state"], &carol["contacts"]), (&json!("OFFLINE"), &json!([])));
+    }
+
+    /// What must be encrypted is refused over UDP, TCP and WS once the phone has proven its password, and taken over TLS;
+    /// whose own setting it is, or the profile's, makes no difference. Without the password nobody learns of it.
+    async fn d098_plain_transports_are_refused_where_tls_is_required(database: Database) {
+        let authority = Authority::new();
+        let world = World::on(Server::start_tls(&database, &authority, &[]).await).await;
+        let api = &world.api;
+        endpoint(api, &world.alice.id, json!({ "encryption": "REQUIRED" }), "MERGE").await;
+        patched(api, json!({ "defaultEncryption": "REQUIRED" })).await;
+        let carol = api.endpoint_create(&world.domain, "carol").await;
+        endpoint(api, &carol.id, json!({ "encryption": "OPTIONAL" }), "MERGE").await;
+        let mut listener = Phone::udp(&world.server, &carol).await;
+        listener.come_online().await;
+        for account in [&world.alice, &world.bob] {
+            let plain = [
+                Phone::udp(&world.server, account).await,
+                Phone::tcp(&world.server, account).await,
+                Phone::ws(&world.server, account).await,
+            ];
+            for mut phone in plain {
+                let answer = phone.register(600).await;
+                assert_eq!((answer.status(), answer.first.contains("TLS Required")), (403, true), "{answer:?}");
+                let answer = phone.message(&carol.uri(), "in the clear").await;
+                assert_eq!((answer.status(), answer.first.contains("TLS Required")), (403, true), "{answer:?}");
+            }
+            let wrong = Account { password: "wrong".into(), ..account.clone() };
+            assert_eq!(Phone::udp(&world.server, &wrong).await.register(600).await.status(), 401);
+            let tls = world.server.listener("tls", 0).parse().unwrap();
+            let mut secure = Phone::tls_at(tls, &Trust::in_authority(&authority), account).await;
+            secure.come_online().await;
+            let answer = secure.message(&carol.uri(), "sealed").await;
+            assert!(matches!(answer.status(), 200 | 202), "{answer:?}");
+            assert_eq!(listener.take_message().await.body, "sealed");
+            api.state_is(account, "ONLINE").await;
+        }
+        let query = "query($filter: RegistrationFailureFilter) { registrationFailures(first: 100, filter: $filter) { nodes { reason transport } } }";
+        let told = eventually("each refusal being told", || async {
+            let data = api.data(query, json!({ "filter": { "reason": "TLS_REQUIRED" } })).await;
+            let nodes = list(&data["registrationFailures"]["nodes"]);
+            let mut transports: Vec<String> = nodes.iter().map(|node| text(&node["transport"])).collect();
+            transports.sort();
+            transports.dedup();
+            (transports == ["TCP", "UDP", "WS"]).then_some(nodes)
+        })
+        .await;
+        assert!(told.iter().all(|node| node["reason"] == "TLS_REQUIRED"), "{told:?}");
     }
 
     /// A dry run changes nothing and uses up no key.

@@ -1,7 +1,7 @@
 //! `sipgraph trace`: what an operator sees of one endpoint's signalling.
 
 use crate::harness::server::sipgraph;
-use crate::harness::{Database, Phone, STEP, Server, Value, World, both_backends};
+use crate::harness::{Phone, STEP, Server, Value, World, both_backends};
 use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout};

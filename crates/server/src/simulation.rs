@@ -26,7 +26,14 @@ impl Technology for WithSimulation {
                     answered(200, "OK")
                 }
                 // Each attempt has a random branch of its own.
-                Simulation::Flaky if attempt.branch.bytes().next_back().unwrap_or(0) % 2 == 0 => {
+                Simulation::Flaky
+                    if attempt
+                        .branch
+                        .bytes()
+                        .next_back()
+                        .unwrap_or(0)
+                        .is_multiple_of(2) =>
+                {
                     answered(200, "OK")
                 }
                 Simulation::Flaky => answered(503, "Service Unavailable"),

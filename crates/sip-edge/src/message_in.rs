@@ -50,6 +50,9 @@ pub(crate) async fn receive(edge: &Edge, flow: &Flow, request: &Message) -> Resu
     if !sender.enabled {
         return Err(Reply::new(403).because("Endpoint Disabled"));
     }
+    if sender.demands_tls() && !flow.transport.is_secure() {
+        return Err(Reply::new(403).because("TLS Required"));
+    }
     let body = match content(request)? {
         Content::Text(body) => body,
         // Neither is a message of a chat.

@@ -100,8 +100,15 @@ pub(crate) async fn register(
     let bindings = match edge.app.contacts_register(&endpoint, &registration).await? {
         Ok(bindings) => bindings,
         Err(refusal) => {
-            if refusal == RegisterRefusal::Disabled {
-                edge.record(flow, &claim, FailureReason::Disabled);
+            let reason = match refusal {
+                RegisterRefusal::Disabled => Some(FailureReason::Disabled),
+                RegisterRefusal::TlsRequired => Some(FailureReason::TlsRequired),
+                RegisterRefusal::IntervalTooBrief(_)
+                | RegisterRefusal::OutOfOrder
+                | RegisterRefusal::TooManyContacts => None,
+            };
+            if let Some(reason) = reason {
+                edge.record(flow, &claim, reason);
             }
             return Err(refused(refusal));
         }
@@ -191,6 +198,7 @@ fn refused(refusal: RegisterRefusal) -> Reply {
         RegisterRefusal::OutOfOrder => Reply::new(500).because("Out Of Order"),
         RegisterRefusal::TooManyContacts => Reply::new(403).because("Too Many Contacts"),
         RegisterRefusal::Disabled => Reply::new(403).because("Endpoint Disabled"),
+        RegisterRefusal::TlsRequired => Reply::new(403).because("TLS Required"),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Mint, printable};
 use crate::binding::{BINDINGS_MAX, Binding, Flow, Refresh};
 use crate::commit::{Commit, NewEvent, Precondition, Write};
-use crate::endpoint::{Endpoint, EndpointState};
+use crate::endpoint::{Encryption, Endpoint, EndpointState};
 use crate::event::{BindingEnd, ContactStatus, EventBody, PeerStatus, Subjects};
 use crate::{BindingId, EndpointTokenId, Timestamp};
 use sip_validate::SipUri;
@@ -72,6 +72,8 @@ pub enum RegisterRefusal {
     TooManyContacts,
     /// 403: the endpoint is disabled.
     Disabled,
+    /// 403: the endpoint must be reached by TLS, and this came by a plain transport.
+    TlsRequired,
 }
 
 /// What a REGISTER leads to.
@@ -103,6 +105,9 @@ pub fn register(
 ) -> Result<Registered, RegisterRefusal> {
     if !endpoint.enabled {
         return Err(RegisterRefusal::Disabled);
+    }
+    if endpoint.demands_tls() && !registration.flow.transport.is_secure() {
+        return Err(RegisterRefusal::TlsRequired);
     }
     let mut after = bindings.to_vec();
     let mut changes = Changes::default();
@@ -137,7 +142,7 @@ pub fn register(
     Ok(Registered {
         commit: changes
             .into_commit(mint, endpoint, !after.is_empty(), BindingEnd::Unregistered)
-            .map(|commit| by_token(commit, registration)),
+            .map(|commit| still_allowed(commit, endpoint, registration)),
         bindings: after,
         refreshes,
         gained_contact,
@@ -145,11 +150,18 @@ pub fn register(
     })
 }
 
-/// Whoever registers with a token that is revoked at this moment comes too late.
-fn by_token(mut commit: Commit, registration: &Registration) -> Commit {
+/// Whoever registers with a token that is revoked at this moment comes too late, and so does a plain transport when the
+/// account's profile begins to demand TLS.
+fn still_allowed(mut commit: Commit, endpoint: &Endpoint, registration: &Registration) -> Commit {
     let token = registration.token.map(|(id, _)| id);
     let live = token.map(Precondition::EndpointTokenLive);
     commit.preconditions.extend(live);
+    let is_plain = !registration.flow.transport.is_secure();
+    if is_plain && endpoint.encryption == Encryption::Default {
+        commit
+            .preconditions
+            .push(Precondition::ProfileEncrypts(endpoint.profile_encrypts));
+    }
     commit
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct Args {
     /// Shows bodies too: what people wrote.
     #[arg(long)]
     bodies: bool,
-    /// Prints one JSON object a message: at, direction, transport, local, remote, head, body_octets, body.
+    /// Prints a JSON object for each message.
     #[arg(long)]
     json: bool,
     /// Ends after so many messages; otherwise with Ctrl-C.
@@ -30,7 +30,8 @@ pub(crate) struct Args {
 const AFTER_HELP: &str = "\
     Shows every SIP message from and to the endpoint on this server, as it comes. Passwords, digest answers and nonces of \
     answers are replaced by (hidden). Messages in which the endpoint's name stands with an IP address in the place of the \
-    domain are shown too.";
+    domain are shown too. A JSON object has at, direction (in or out), transport, local, remote, head, body_octets and, with \
+    --bodies, body.";
 
 /// Runs the command.
 ///

@@ -163,7 +163,7 @@ pub(crate) async fn messages_unindexed(
     let last = rows.last().map_or(head, |row| row.2);
     Ok(Some(Unindexed {
         account: account.into(),
-        oldest: rows.iter().next().map(|row| row.3.into()),
+        oldest: rows.as_slice().first().map(|row| row.3.into()),
         up_to: if is_all { head.max(last) } else { last },
         texts: rows
             .into_iter()

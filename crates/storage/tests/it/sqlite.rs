@@ -205,7 +205,7 @@ fn what_was_read_lately_is_as_new_as_the_last_commit() {
             for _ in 0..2 {
                 let (endpoint, bindings) = read().await.unwrap().unwrap();
                 assert_eq!(endpoint.bindings_revision, 2 * round - 1);
-                assert_eq!(bindings, [binding.clone()]);
+                assert_eq!(bindings, std::slice::from_ref(&binding));
                 let known = world
                     .store
                     .credentials(domain.id, "alice".into(), world.now())
