@@ -4,6 +4,7 @@ use crate::harness::graphql::{list, text};
 use crate::harness::phone::Reply;
 use crate::harness::sipp::free_port;
 use crate::harness::{Account, Phone, Server, Sipp, Value, World, both_backends, eventually, json};
+use sipgraph_testkit::certificates::Authority;
 use std::time::{Duration, Instant};
 
 const OURS: &str = "+12125550100";
@@ -221,5 +222,185 @@ both_backends! {
             reason.filter(|reason| reason.contains("a listener of this server"))
         })
         .await;
+    }
+}
+
+/// A MESSAGE as a carrier sends it, from a number of its own to a number of ours.
+fn from_outside(carrier: &mut Phone, server: &Server, to: &str, body: &str) -> crate::harness::Sip {
+    let uri = format!("sip:{to}@{}", server.udp);
+    carrier
+        .message_request(&uri, body)
+        .set("From", Some(&format!("<sip:{OUTSIDE}@carrier.test>;tag=1")))
+}
+
+both_backends! {
+    /// A carrier is known by its source and our port; the called number names the endpoint, which keeps the message, and whose
+    /// phones get it too.
+    async fn h163_a_message_comes_in_by_the_trunk(database: Database) {
+        let world = stage(&database).await;
+        let (mut carrier, _) = carrier(&world).await;
+        let port = world.server.udp.port();
+        let strip = json!({ "rule": { "rewrite": { "pattern": "^77", "replace": "+" } } });
+        let addresses = json!([{ "ip": "localhost", "dstPort": port, "direction": "INBOUND" }]);
+        let id = trunk(&world, addresses, json!({ "authRequired": false, "transformations": [strip] })).await;
+        let mut phone = Phone::udp(&world.server, &world.alice).await;
+        phone.come_online().await;
+        let request = from_outside(&mut carrier, &world.server, "7712125550100", "from outside");
+        let answer = carrier.ask(&request).await;
+        assert_eq!(answer.status(), 202, "{answer:?}");
+        let message = phone.take_message().await;
+        assert_eq!(message.body, "from outside");
+        // In our domain, so that the phone can answer.
+        assert!(message.header("From").contains(&format!("<sip:{OUTSIDE}@example.test>")), "{message:?}");
+        let received = world.api.messages(json!({})).await;
+        assert_eq!(received.len(), 1, "{received:?}");
+        for (field, value) in [("direction", "IN"), ("origin", "TRUNK"), ("status", "RECEIVED"), ("endpointId", world.alice.id.as_str())] {
+            assert_eq!(received[0][field], value, "{received:?}");
+        }
+        let chats = world.api.chats(json!({})).await;
+        assert_eq!((&chats[0]["ownNumber"], &chats[0]["peer"], &chats[0]["unreadCount"]), (&json!(OURS), &json!(OUTSIDE), &json!(1)));
+        // The same one again is the same message.
+        let again = request.set("Via", Some(&format!("SIP/2.0/UDP 127.0.0.1;branch=z9hG4bK{};rport", crate::harness::sip::unique())));
+        assert_eq!(carrier.ask(&again).await.status(), 202);
+        assert_eq!(world.api.messages(json!({})).await.len(), 1);
+        // A carrier's report and typing notice are taken, and tell nobody anything.
+        for kind in ["message/imdn+xml", "application/im-iscomposing+xml"] {
+            let request = from_outside(&mut carrier, &world.server, "7712125550100", "x").set("Content-Type", Some(kind));
+            assert_eq!(carrier.ask(&request).await.status(), 200, "{kind}");
+        }
+        assert_eq!(world.api.messages(json!({})).await.len(), 1);
+        // A number that nobody has, and one that the rules do not make one.
+        for to in ["+12125550199", "alice"] {
+            let request = from_outside(&mut carrier, &world.server, to, "x");
+            assert_eq!(carrier.ask(&request).await.status(), 404, "{to}");
+        }
+        // A source that can be forged is no trunk where encryption is demanded.
+        for (encryption, status) in [("REQUIRED", 403), ("OPTIONAL", 202)] {
+            let input = json!({ "id": id, "patch": { "encryption": encryption } });
+            assert_eq!(world.api.mutate("updateEndpoint", "", input).await["userErrors"], json!([]));
+            eventually("the trunk's encryption holding", || async {
+                let account = Account { id: String::new(), user: "carrier".into(), domain: "carrier.test".into(), password: String::new() };
+                let mut carrier = Phone::udp(&world.server, &account).await;
+                let request = from_outside(&mut carrier, &world.server, "7712125550100", encryption);
+                (carrier.ask(&request).await.status() == status).then_some(())
+            })
+            .await;
+        }
+        // Outbound only: it is not known any more.
+        let patch = json!({ "addresses": [{ "ip": "127.0.0.1", "dstPort": port, "direction": "OUTBOUND" }] });
+        let input = json!({ "id": id, "patch": patch, "nestedObjects": "REPLACE" });
+        assert_eq!(world.api.mutate("updateEndpoint", "", input).await["userErrors"], json!([]));
+        eventually("the carrier being unknown", || async {
+            let account = Account { id: String::new(), user: "carrier".into(), domain: "carrier.test".into(), password: String::new() };
+            let mut carrier = Phone::udp(&world.server, &account).await;
+            let request = carrier.message_request("sip:+12125550100@example.test", "x");
+            (carrier.ask(&request).await.status() == 403).then_some(())
+        })
+        .await;
+    }
+
+    /// Nobody is a trunk by writing its name: another port of ours, another source, or two that fit are refused.
+    async fn h163_unknown_and_ambiguous_sources_are_refused(database: Database) {
+        let world = stage(&database).await;
+        let (mut stranger, _) = carrier(&world).await;
+        let port = world.server.udp.port();
+        let named = async |name: &str, ip: &str, dst_port: u16| {
+            let addresses = json!([{ "ip": ip, "dstPort": dst_port }]);
+            trunk(&world, addresses, json!({ "name": name, "authRequired": false })).await;
+        };
+        named("elsewhere", "192.0.2.77", port).await;
+        named("otherport", "127.0.0.1", port.wrapping_add(1).max(1)).await;
+        let to_domain = |phone: &mut Phone| {
+            phone.message_request("sip:+12125550100@example.test", "x").set("From", Some("<sip:+4930123456@carrier.test>;tag=1"))
+        };
+        let request = to_domain(&mut stranger);
+        assert_eq!(stranger.ask(&request).await.status(), 403);
+        named("one", "127.0.0.1", port).await;
+        eventually("the one trunk being known", || async {
+            let account = Account { id: String::new(), user: "carrier".into(), domain: "carrier.test".into(), password: String::new() };
+            let mut phone = Phone::udp(&world.server, &account).await;
+            let request = to_domain(&mut phone);
+            (phone.ask(&request).await.status() == 202).then_some(())
+        })
+        .await;
+        named("two", "127.0.0.1", port).await;
+        eventually("two trunks being ambiguous", || async {
+            let account = Account { id: String::new(), user: "carrier".into(), domain: "carrier.test".into(), password: String::new() };
+            let mut phone = Phone::udp(&world.server, &account).await;
+            let request = to_domain(&mut phone);
+            (phone.ask(&request).await.status() == 403).then_some(())
+        })
+        .await;
+    }
+
+    /// A trunk that must prove itself does so by the digest of its own name and password, from any source.
+    async fn h163_a_trunk_proves_itself_by_digest(database: Database) {
+        let world = stage(&database).await;
+        let extra = json!({ "credentials": { "password": "trunk-secret" } });
+        trunk(&world, json!([{ "ip": "192.0.2.77" }]), extra).await;
+        let account = |password: &str| Account { id: String::new(), user: "gw".into(), domain: "example.test".into(), password: password.into() };
+        let from = format!("<sip:{OUTSIDE}@carrier.test>;tag=1");
+        let mut wrong = Phone::udp(&world.server, &account("another")).await;
+        let request = wrong.message_request("sip:+12125550100@example.test", "x").set("From", Some(&from));
+        let (answer, _) = wrong.ask_signed(request).await;
+        assert!(matches!(answer.status(), 401 | 403), "{answer:?}");
+        assert_eq!(world.api.messages(json!({})).await.len(), 0);
+        let mut right = Phone::udp(&world.server, &account("trunk-secret")).await;
+        let request = right.message_request("sip:+12125550100@example.test", "proven").set("From", Some(&from));
+        let (answer, _) = right.ask_signed(request).await;
+        assert_eq!(answer.status(), 202, "{answer:?}");
+        let received = world.api.messages(json!({})).await;
+        assert_eq!((received.len(), &received[0]["body"], &received[0]["origin"]), (1, &json!("proven"), &json!("TRUNK")));
+        // A phone does not speak as the carrier.
+        let mut phone = Phone::udp(&world.server, &world.bob).await;
+        let request = phone.message_request("sip:+12125550100@example.test", "x").set("From", Some(&from));
+        let (answer, _) = phone.ask_signed(request).await;
+        assert_eq!(answer.status(), 403, "{answer:?}");
+    }
+}
+
+both_backends! {
+    /// Two servers as each other's carriers over TLS: the certificate has the name of the address, the digest is the trunk's.
+    async fn h163_two_servers_over_tls(database: Database) {
+        let authority = Authority::new();
+        let other = crate::harness::Database::sqlite();
+        let there = Server::start_tls(&other, &authority, &[]).await;
+        let port: u16 = there.listener("tls", 0).rsplit(':').next().unwrap().parse().unwrap();
+        let there = World::on(there).await;
+        there.server.cli(&["number", "assign", "--account", "acme", OUTSIDE]).await;
+        let input = json!({ "id": there.bob.id, "patch": { "numbers": [OUTSIDE] } });
+        assert_eq!(there.api.mutate("updateEndpoint", "", input).await["userErrors"], json!([]));
+        let peer = json!([{ "ip": "127.0.0.1", "dstPort": port, "transport": "TLS" }]);
+        trunk(&there, peer, json!({ "credentials": { "password": "between-us" } })).await;
+
+        let networks = ("SIPGRAPH_SIP_TRUNK_NETWORKS", "127.0.0.0/8, ::1");
+        let ca = there.server.folder().join("ca.pem").display().to_string();
+        let environment = [networks, ("SSL_CERT_FILE", ca.as_str())];
+        let world = stage_with(Server::start_with(database.url(), &environment).await).await;
+        let addresses = json!([{ "ip": "localhost", "port": port, "transport": "TLS" }]);
+        let passwords = json!({ "outSipUsername": "gw", "outSipPassword": "between-us" });
+        trunk(&world, addresses.clone(), passwords.clone()).await;
+        let id = send(&world, "over TLS").await;
+        let sent = world.api.message_is(&id, "SENT").await;
+        assert_eq!(list(&sent["deliveries"]).len(), 1, "{sent}");
+        let received = there.api.messages(json!({ "endpointId": there.bob.id })).await;
+        assert_eq!((received.len(), &received[0]["body"], &received[0]["origin"]), (1, &json!("over TLS"), &json!("TRUNK")));
+        let chats = there.api.chats(json!({})).await;
+        assert_eq!((&chats[0]["ownNumber"], &chats[0]["peer"]), (&json!(OUTSIDE), &json!(OURS)));
+        // The open connection is used again.
+        let id = send(&world, "and again").await;
+        world.api.message_is(&id, "SENT").await;
+        // Who does not trust the authority sends nothing.
+        let wary = crate::harness::Database::sqlite();
+        let wary = stage_with(Server::start_with(wary.url(), &[networks]).await).await;
+        trunk(&wary, addresses, passwords).await;
+        let id = send(&wary, "to a stranger").await;
+        eventually("the refusal of the certificate", || async {
+            let deliveries = list(&wary.api.message(&id).await["deliveries"]);
+            let reason = deliveries.first().and_then(|d| d["reason"].as_str().map(str::to_owned));
+            reason.filter(|reason| reason.to_lowercase().contains("certificate"))
+        })
+        .await;
+        assert_eq!(there.api.messages(json!({})).await.len(), 2);
     }
 }

@@ -26,6 +26,7 @@ use crate::reply::{ALLOW, Reply, SILENCE};
 use crate::trace::Watchers;
 use crate::transaction::{ClientTable, Fired, Received, ServerKey, ServerTable};
 use crate::transport::{Flow, Inbound, SendError, Transports};
+use crate::trunk::Names;
 use crate::{message_in, qualify, registrar};
 
 /// The most requests in progress: enough for the store to commit many together, and a bound on what an
@@ -47,6 +48,7 @@ pub(crate) struct Edge {
     pub(crate) transports: Arc<Transports>,
     pub(crate) authenticator: Authenticator,
     pub(crate) outbox: Outbox,
+    pub(crate) names: Names,
     pub(crate) meters: Meters,
     pub(crate) watchers: Watchers,
     servers: Mutex<ServerTable>,
@@ -102,6 +104,7 @@ impl Edge {
         Self {
             authenticator: Authenticator::new(app.keys().clone(), salt),
             outbox: Outbox::default(),
+            names: Names::default(),
             meters: Meters::default(),
             watchers: Watchers::default(),
             servers: Mutex::default(),

@@ -1,4 +1,5 @@
-//! MESSAGE from a device (RFC 3428): authenticated, stored by core, answered 202; delivered later.
+//! MESSAGE from a device or a trunk (RFC 3428): authenticated, or known by its source; stored by core, answered 202; delivered
+//! later.
 //!
 //! It must not decide who may write to whom: that is a use case of core.
 
@@ -7,15 +8,20 @@ use std::borrow::Cow;
 use miniz_oxide::inflate::{
     TINFLStatus, decompress_to_vec_with_limit, decompress_to_vec_zlib_with_limit,
 };
-use sip_validate::aor_user;
 use sip_validate::message::header::{delta_seconds, unquote};
 use sip_validate::message::{Message, Name};
+use sip_validate::{SipUri, aor_user};
 use sipgraph_core::app::composing::DeviceNotice;
 use sipgraph_core::app::messages::{DeviceMessage, is_about_sender};
+use sipgraph_core::app::trunks::TrunkMessage;
+use sipgraph_core::decide::trunks::{CameBy, came_by, inward_names};
+use sipgraph_core::endpoint::{Endpoint, EndpointType};
 use sipgraph_core::message::{BODY_BYTES_MAX, Receipt};
+use sipgraph_core::ports::store::Realm;
 use sipgraph_core::{Fault, Problem, ProblemCode};
 
 use crate::authenticate::{Authenticated, authenticate, realm, sip_uri};
+use crate::defend::source;
 use crate::edge::Edge;
 use crate::notices::{self, Typing};
 use crate::reply::Reply;
@@ -33,38 +39,104 @@ pub(crate) async fn receive(edge: &Edge, flow: &Flow, request: &Message) -> Resu
     let from = request.from();
     let from = from.map_err(|invalid| Reply::bad(invalid.fault.text()).unkept())?;
     let from_tag = from.tag().unwrap_or_default();
+    let from_uri = from.uri;
     let from = sip_uri(from.uri, "Bad From")?;
+    if let Some(trunk) = trunk_of(edge, flow, request).await?
+        && !speaks_as_device(edge, &from).await?
+    {
+        if trunk.auth_required {
+            let Some(realm) = edge.app.realm(&trunk.domain_name).await? else {
+                return Err(Reply::stateless(403));
+            };
+            let proven = authenticate(edge, flow, request, &realm).await?;
+            if proven.endpoint.id != trunk.id {
+                return Err(Reply::new(403).because("Another Trunk"));
+            }
+        }
+        demand_tls(&trunk, flow)?;
+        edge.transports.authenticated(flow);
+        edge.app.source_refund(source(flow));
+        return take(
+            edge,
+            flow,
+            request,
+            Sender::Trunk(trunk, from_uri),
+            &to,
+            &from,
+            from_tag,
+        )
+        .await;
+    }
     let realm_of_to = realm(edge, &to).await?;
-    let realm_of_from = if from.host.is_equivalent(&to.host) {
-        realm_of_to.clone()
+    let of_from = if from.host.is_equivalent(&to.host) {
+        Some(realm_of_to.clone())
     } else {
-        realm(edge, &from).await?
+        edge.app.realm(&from.host.canonical()).await?
+    };
+    // A carrier speaks from its own domain: it can prove itself as a trunk in ours, if there is one with a password.
+    let is_stranger = of_from.is_none();
+    let realm_of_from = match of_from {
+        Some(realm) => realm,
+        None if has_trunk_with_password(edge, &realm_of_to).await? => realm_of_to.clone(),
+        None if edge.config.strict_domain => return Err(Reply::silence()),
+        None => return Err(Reply::stateless(403).because("Unknown Source")),
     };
     let Authenticated {
         endpoint: sender, ..
     } = authenticate(edge, flow, request, &realm_of_from).await?;
-    let from_user = from.user.map(aor_user).transpose().ok().flatten();
-    if from_user.as_deref() != Some(sender.canonical_name.as_str()) {
-        return Err(Reply::new(403).because("From Is Another User"));
-    }
     if !sender.enabled {
         return Err(Reply::new(403).because("Endpoint Disabled"));
     }
+    demand_tls(&sender, flow)?;
+    let from_user = from.user.map(aor_user).transpose().ok().flatten();
+    let sender = if !is_stranger && from_user.as_deref() == Some(sender.canonical_name.as_str()) {
+        Sender::Device(sender, realm_of_to.name)
+    } else if sender.kind == EndpointType::ThirdParty {
+        Sender::Trunk(sender, from_uri)
+    } else {
+        return Err(Reply::new(403).because("From Is Another User"));
+    };
+    take(edge, flow, request, sender, &to, &from, from_tag).await
+}
+
+/// Refuses a plain transport where encryption is demanded.
+fn demand_tls(sender: &Endpoint, flow: &Flow) -> Result<(), Reply> {
     if sender.demands_tls() && !flow.transport.is_secure() {
         return Err(Reply::new(403).because("TLS Required"));
     }
-    let body = match content(request)? {
-        Content::Text(body) => body,
+    Ok(())
+}
+
+/// Who sent a MESSAGE.
+enum Sender<'r> {
+    /// A device of an endpoint, to this domain of ours.
+    Device(Endpoint, String),
+    /// A trunk, with the URI of From.
+    Trunk(Endpoint, &'r str),
+}
+
+/// Has core take a MESSAGE whose sender is known.
+async fn take(
+    edge: &Edge,
+    flow: &Flow,
+    request: &Message,
+    sender: Sender<'_>,
+    to: &SipUri<'_>,
+    from: &SipUri<'_>,
+    from_tag: &str,
+) -> Result<Reply, Reply> {
+    let body = match (content(request)?, &sender) {
+        (Content::Text(body), _) => body,
         // Neither is a message of a chat.
-        Content::Report(Some(receipt)) => {
-            edge.app.receipt_receive(&sender, &receipt).await?;
+        (Content::Report(Some(receipt)), Sender::Device(sender, _)) => {
+            edge.app.receipt_receive(sender, &receipt).await?;
             return Ok(Reply::new(200));
         }
-        Content::Typing(Some(typing)) => {
+        (Content::Typing(Some(typing)), Sender::Device(sender, to_domain)) => {
             let to_user = to.user.and_then(|user| aor_user(user).ok());
             let notice = DeviceNotice {
-                sender,
-                to_domain: realm_of_to.name,
+                sender: sender.clone(),
+                to_domain: to_domain.clone(),
                 to_user: to_user.ok_or(Reply::new(404))?.into_owned(),
                 active: typing.active,
                 refresh_s: typing.refresh_s,
@@ -72,7 +144,8 @@ pub(crate) async fn receive(edge: &Edge, flow: &Flow, request: &Message) -> Resu
             edge.app.composing_receive(&notice).await?;
             return Ok(Reply::new(200));
         }
-        Content::Report(None) | Content::Typing(None) => {
+        // One that tells nothing, or that came by a trunk, which has no part in a chat.
+        (Content::Report(_) | Content::Typing(_), _) => {
             tracing::debug!(%flow, "a notification was taken and dropped");
             return Ok(Reply::new(200));
         }
@@ -83,22 +156,83 @@ pub(crate) async fn receive(edge: &Edge, flow: &Flow, request: &Message) -> Resu
     let Some(to_user) = to.user else {
         return Err(Reply::new(404));
     };
-    let message = DeviceMessage {
-        sender,
-        to_domain: realm_of_to.name,
-        to_user: to_user.to_owned(),
-        body,
-        content_type: TEXT.to_owned(),
-        call_id: request.call_id().to_owned(),
-        cseq,
-        from_tag: from_tag.to_owned(),
-        expires_s: request.get(Name::Expires).and_then(delta_seconds),
+    let to_user = to_user.to_owned();
+    let (call_id, from_tag) = (request.call_id().to_owned(), from_tag.to_owned());
+    let content_type = TEXT.to_owned();
+    let expires_s = request.get(Name::Expires).and_then(delta_seconds);
+    let taken = match sender {
+        Sender::Device(sender, to_domain) => {
+            let message = DeviceMessage {
+                sender,
+                to_domain,
+                to_user,
+                body,
+                content_type,
+                call_id,
+                cseq,
+                from_tag,
+                expires_s,
+            };
+            edge.app.message_receive(&message).await
+        }
+        Sender::Trunk(trunk, from_uri) => {
+            let message = TrunkMessage {
+                trunk,
+                from_uri: from_uri.to_owned(),
+                from_user: from.user.map(str::to_owned),
+                to_user,
+                body,
+                content_type,
+                call_id,
+                cseq,
+                from_tag,
+                expires_s,
+            };
+            edge.app.trunk_receive(&message).await
+        }
     };
-    match edge.app.message_receive(&message).await {
+    match taken {
         Ok(_) => Ok(Reply::new(202)),
         Err(Fault::Refused(problems)) => Err(refused(&problems)),
         Err(Fault::Error(error)) => Err(error.into()),
     }
+}
+
+/// The trunk that a request came by, as its source and our port say; 403 when several have them.
+async fn trunk_of(edge: &Edge, flow: &Flow, request: &Message) -> Result<Option<Endpoint>, Reply> {
+    let trunks = edge.app.trunks_known().await?;
+    let (peer, port) = (flow.remote.ip(), flow.local.port());
+    // Who signs a request need not be known by its source: no name is looked up for the phones.
+    let resolved = if request.get(Name::Authorization).is_some() {
+        Vec::new()
+    } else {
+        edge.resolved(inward_names(&trunks, port), peer).await
+    };
+    let resolves = |name: &str| resolved.iter().any(|known| known == name);
+    match came_by(&trunks, peer, port, resolves) {
+        CameBy::None => Ok(None),
+        CameBy::One(trunk) => Ok(Some(trunk.clone())),
+        CameBy::Several => Err(Reply::stateless(403).because("Ambiguous Source")),
+    }
+}
+
+/// Whether a sender is named as a device of ours, which proves itself wherever it stands: a phone may be behind the address of a
+/// trunk. A number in a domain of ours is what a carrier may write.
+async fn speaks_as_device(edge: &Edge, from: &SipUri<'_>) -> Result<bool, Reply> {
+    if from
+        .user
+        .is_none_or(|user| sip_validate::e164(user).is_ok())
+    {
+        return Ok(false);
+    }
+    Ok(edge.app.realm(&from.host.canonical()).await?.is_some())
+}
+
+/// Whether a trunk of a domain's account can prove itself by digest.
+async fn has_trunk_with_password(edge: &Edge, realm: &Realm) -> Result<bool, Reply> {
+    let trunks = edge.app.trunks_known().await?;
+    let mut of_account = trunks.iter().filter(|trunk| trunk.account == realm.account);
+    Ok(of_account.any(|trunk| trunk.has_password))
 }
 
 fn refused(problems: &[Problem]) -> Reply {

@@ -646,6 +646,10 @@ impl Store for Storage {
         read!(self, chats::chats_by_keys(account, keys.clone()))
     }
 
+    fn trunks_of_instance(&self) -> StoreFuture<'_, Vec<Endpoint>> {
+        read!(self, endpoints::trunks_of_instance())
+    }
+
     fn trunk_passwords(
         &self,
         account: AccountId,

@@ -169,10 +169,8 @@ impl App {
             .into());
         };
         let given = match &from {
-            EndpointKey::Number(number) => Some(number.clone()),
-            _ => chat_key
-                .map(|key| key.own_number.clone())
-                .filter(|own| is_e164(own)),
+            EndpointKey::Number(number) => Some(number.as_str()),
+            EndpointKey::Id(_) | EndpointKey::Name { .. } => None,
         };
         for _ in 0..super::ATTEMPTS {
             let mint = self.mint();
@@ -188,9 +186,8 @@ impl App {
                 .into());
             }
             let outgoing = self.outgoing(mint.now, new);
-            let planned = self
-                .message_plan(&mint, &gathered, given.as_deref())
-                .await?;
+            let own = chat_key.and_then(|key| own_number(key, &gathered.snapshot.sender));
+            let planned = self.message_plan(&mint, &gathered, given.or(own)).await?;
             let decided = match (planned, outgoing) {
                 (Ok(planned), Ok(outgoing)) => Ok((planned, outgoing)),
                 (planned, outgoing) => {
@@ -426,7 +423,7 @@ impl App {
         Ok(Ok((parties, route)))
     }
 
-    async fn chats_with(
+    pub(super) async fn chats_with(
         &self,
         account: AccountId,
         keys: [ChatKey; 2],
@@ -529,21 +526,8 @@ impl App {
             return Err(Problem::validation("body", "The body is too large.").into());
         }
         let sender = &message.sender;
-        let idempotency = Idempotency {
-            actor: sender.id.0,
-            operation: "MESSAGE",
-            key: crate::digest::hex(&self.keys.mac(
-                KeyUse::Idempotency,
-                &[
-                    message.call_id.as_bytes(),
-                    &message.cseq.to_be_bytes(),
-                    message.from_tag.as_bytes(),
-                ],
-            )),
-            // The device's identifiers name the message; a proxy may have changed the rest on another way.
-            input: [0; 32],
-            result: Vec::new(),
-        };
+        let device = (&*message.call_id, message.cseq, &*message.from_tag);
+        let idempotency = self.device_key(sender.id, device);
         let Ok(canonical) = sip_validate::aor_user(&message.to_user) else {
             return Err(Problem::not_found("to", "endpoint").into());
         };
@@ -572,24 +556,15 @@ impl App {
                     };
                 }
             };
-            let lifetime = match message.expires_s {
-                Some(seconds) if seconds > 0 => {
-                    Duration::from_secs(u64::from(seconds)).min(self.policy.message_expiry_max)
-                }
-                _ => self.policy.message_expiry,
-            };
             let outgoing = Outgoing {
                 origin: MessageOrigin::Sip,
                 body: message.body.clone(),
                 content_type: message.content_type.clone(),
                 variables: Variables::new(),
-                expires_at: mint.now.plus(lifetime),
+                expires_at: mint.now.plus(self.lifetime(message.expires_s)),
             };
             let (mut commit, ids) = send(&mint, &parties, &outgoing);
-            commit.idempotency = Some(Idempotency {
-                result: vec![ids.exchange.0],
-                ..idempotency.clone()
-            });
+            commit.idempotency = Some(idempotency.clone().giving(vec![ids.exchange.0]));
             match self.commit(commit).await? {
                 Answer::Applied(_) => {
                     self.due.notify(usize::MAX);
@@ -603,6 +578,33 @@ impl App {
             }
         }
         Err(contended().into())
+    }
+
+    /// Makes the idempotency record of a MESSAGE: Call-ID, CSeq and From tag of its sender name it, and a proxy may have
+    /// changed the rest on another way.
+    pub(super) fn device_key(
+        &self,
+        sender: EndpointId,
+        (call_id, cseq, from_tag): (&str, u32, &str),
+    ) -> Idempotency {
+        let name = [call_id.as_bytes(), &cseq.to_be_bytes(), from_tag.as_bytes()];
+        Idempotency {
+            actor: sender.0,
+            operation: "MESSAGE",
+            key: crate::digest::hex(&self.keys.mac(KeyUse::Idempotency, &name)),
+            input: [0; 32],
+            result: Vec::new(),
+        }
+    }
+
+    /// Returns how long delivery of a MESSAGE is tried, by its Expires.
+    pub(super) fn lifetime(&self, expires_s: Option<u32>) -> Duration {
+        match expires_s {
+            Some(seconds) if seconds > 0 => {
+                Duration::from_secs(u64::from(seconds)).min(self.policy.message_expiry_max)
+            }
+            _ => self.policy.message_expiry,
+        }
     }
 
     /// Sends what a simulated endpoint answers. It speaks as itself, and only once for each message it got.
@@ -995,6 +997,14 @@ fn call_of_peer(key: &ChatKey) -> Call {
     }
 }
 
+/// Returns the number that an endpoint has in a chat, while it is still its own.
+fn own_number<'k>(key: &'k ChatKey, owner: &Found<Endpoint>) -> Option<&'k str> {
+    match owner {
+        Found::One(owner) if owner.numbers.contains(&key.own_number) => Some(&key.own_number),
+        Found::One(_) | Found::None | Found::Ambiguous => None,
+    }
+}
+
 fn owner_of(key: &ChatKey) -> EndpointKey {
     EndpointKey::Id(key.endpoint)
 }
@@ -1059,7 +1069,7 @@ fn stored_message(commit: &Commit) -> Option<Message> {
     })
 }
 
-fn exchange_of(ids: &[[u8; 16]]) -> ExchangeId {
+pub(super) fn exchange_of(ids: &[[u8; 16]]) -> ExchangeId {
     ExchangeId(ids.first().copied().unwrap_or_default())
 }
 

@@ -22,7 +22,7 @@ mod settle;
 pub mod sip_profiles;
 pub mod tokens;
 pub mod transformations;
-mod trunks;
+pub mod trunks;
 
 use crate::access::Caller;
 use crate::commit::{Answer, Applied, Commit, Idempotency};
@@ -113,6 +113,7 @@ pub struct App {
     refreshes: presence::Refreshes,
     failures: registrations::Failures,
     paces: trunks::Paces,
+    trunks: trunks::KnownTrunks,
     due: event_listener::Event,
     search_lag: search::Lag,
     notices: composing::Notices,
@@ -156,6 +157,7 @@ impl App {
             refreshes: presence::Refreshes::default(),
             failures,
             paces: trunks::Paces::default(),
+            trunks: trunks::KnownTrunks::default(),
             due: event_listener::Event::new(),
             search_lag: search::Lag::default(),
             notices: composing::Notices::default(),

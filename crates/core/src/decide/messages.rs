@@ -230,7 +230,11 @@ pub fn send(mint: &Mint<'_>, parties: &Parties<'_>, outgoing: &Outgoing) -> (Com
         way: parties.way.clone(),
         out_message,
         from: parties.from.uri.clone(),
-        from_name: sender.caller_id.clone(),
+        from_name: match outgoing.origin {
+            MessageOrigin::Api | MessageOrigin::Sip => sender.caller_id.clone(),
+            // Who speaks is not the trunk.
+            MessageOrigin::Trunk => None,
+        },
         to: parties.to.uri.clone(),
         body: outgoing.body.clone(),
         content_type: outgoing.content_type.clone(),

@@ -9,10 +9,10 @@ use super::delivery::next_round_at;
 use super::routing::outward_addresses;
 use crate::commit::{Commit, Precondition, Write};
 use crate::delivery::{Delivery, DeliveryOutcome, DeliveryTarget, Dispatch, Way, call_id};
-use crate::endpoint::{Address, Endpoint, PORT_DEFAULT};
+use crate::endpoint::{Address, AddressDirection, Endpoint, PORT_DEFAULT};
 use crate::message::{Failure, FailureCode};
 use crate::{DeliveryId, Timestamp};
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// What to do with a claimed dispatch that goes out by a trunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -248,12 +248,61 @@ pub fn next_at(
     (rounds, due_at)
 }
 
+/// By which trunk a message came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CameBy<'t> {
+    /// By none that is known by its address.
+    None,
+    /// By this one.
+    One(&'t Endpoint),
+    /// By one of several.
+    Several,
+}
+
+/// Finds the trunk that a message came by: one of its addresses for what comes in is the source, or a name that `resolves` to
+/// it, and names the port of ours at which it arrived.
+#[must_use]
+pub fn came_by<'t>(
+    trunks: &'t [Endpoint],
+    source: IpAddr,
+    port: u16,
+    resolves: impl Fn(&str) -> bool,
+) -> CameBy<'t> {
+    let fits = |address: &Address| {
+        address.direction != AddressDirection::Outbound
+            && address.dst_port == port
+            && match address.ip.parse::<IpAddr>() {
+                Ok(ip) => ip.to_canonical() == source,
+                Err(_) => resolves(&address.ip),
+            }
+    };
+    let mut found = trunks
+        .iter()
+        .filter(|trunk| trunk.enabled && trunk.nested.addresses.iter().any(fits));
+    match (found.next(), found.next()) {
+        (None, _) => CameBy::None,
+        (Some(trunk), None) => CameBy::One(trunk),
+        (Some(_), Some(_)) => CameBy::Several,
+    }
+}
+
+/// Returns the names among the addresses at which a message could have come in, for a port of ours.
+pub fn inward_names(trunks: &[Endpoint], port: u16) -> impl Iterator<Item = &str> {
+    let addresses = trunks.iter().flat_map(|trunk| &trunk.nested.addresses);
+    addresses
+        .filter(move |address| {
+            address.direction != AddressDirection::Outbound && address.dst_port == port
+        })
+        .filter(|address| address.ip.parse::<IpAddr>().is_err())
+        .map(|address| address.ip.as_str())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::binding::Transport;
     use crate::decide::testing::{Seeded, endpoint};
-    use crate::endpoint::{AddressDirection, EndpointType};
+    use crate::endpoint::EndpointType;
     use crate::message::Variables;
     use crate::{AccountId, AddressId, EndpointId, ExchangeId};
 
@@ -404,5 +453,38 @@ mod tests {
             planned(&trunk(vec![inward]), &[]),
             Err(FailureCode::NoRoute)
         );
+    }
+
+    #[test]
+    fn h163_a_trunk_is_known_by_source_and_port() {
+        let source: IpAddr = "192.0.2.1".parse().unwrap();
+        let one = trunk(vec![address(1, 0), address(2, 0)]);
+        let mut named = trunk(vec![address(9, 0)]);
+        named.nested.addresses[0].ip = "carrier.example".into();
+        let by = |trunks: &[Endpoint], source, port| match came_by(trunks, source, port, |_| true) {
+            CameBy::None => 0,
+            CameBy::One(_) => 1,
+            CameBy::Several => 2,
+        };
+        let trunks = [one.clone()];
+        assert_eq!(by(&trunks, source, 5060), 1);
+        assert_eq!(by(&trunks, "192.0.2.3".parse().unwrap(), 5060), 0);
+        assert_eq!(by(&trunks, source, 5061), 0);
+        assert_eq!(by(&[one.clone(), named.clone()], source, 5060), 2);
+        let trunks = [named];
+        assert_eq!(by(&trunks, source, 5060), 1);
+        assert_eq!(
+            inward_names(&trunks, 5060).collect::<Vec<_>>(),
+            ["carrier.example"]
+        );
+        let mut outward = one.clone();
+        for address in &mut outward.nested.addresses {
+            address.direction = AddressDirection::Outbound;
+        }
+        let disabled = Endpoint {
+            enabled: false,
+            ..one
+        };
+        assert_eq!(by(&[outward, disabled], source, 5060), 0);
     }
 }

@@ -33,6 +33,9 @@ pub type StoreFuture<'a, T> = PortFuture<'a, Result<T, Error>>;
 /// The most trunks of an account that messages are routed by: each is looked at for a number outside.
 pub const TRUNKS_MAX: u32 = 100;
 
+/// The most trunks of an instance that are known by their addresses: each is looked at for a request of a stranger.
+pub const INSTANCE_TRUNKS_MAX: u32 = 10_000;
+
 /// Which endpoints a list has. Fields combine with AND; `None` does not filter; an empty list matches nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EndpointFilter {
@@ -435,6 +438,9 @@ pub trait Store: Send + Sync {
 
     /// Returns the trunks of an account (type `THIRD_PARTY`), the oldest first, at most [`TRUNKS_MAX`].
     fn trunks(&self, account: AccountId) -> StoreFuture<'_, Vec<Endpoint>>;
+
+    /// Returns the trunks of the instance that stand somewhere, whoever owns them; at most [`INSTANCE_TRUNKS_MAX`].
+    fn trunks_of_instance(&self) -> StoreFuture<'_, Vec<Endpoint>>;
 
     /// Returns the passwords of a trunk for digest challenges: its own, and those of its addresses.
     fn trunk_passwords(

@@ -134,6 +134,7 @@ forward! {
     send_snapshot(account: AccountId, sender: EndpointKey, recipient: Option<EndpointKey>) -> SendSnapshot;
     chats_by_keys(account: AccountId, keys: Vec<ChatKey>) -> Vec<(ChatKey, ChatId)>;
     trunks(account: AccountId) -> Vec<Endpoint>;
+    trunks_of_instance() -> Vec<Endpoint>;
     trunk_passwords(account: AccountId, trunk: EndpointId) -> Vec<(EndpointSecret, Secret)>;
     messages_by_ids(account: AccountId, ids: Vec<MessageId>) -> Vec<Message>;
     messages(account: AccountId, filter: MessageFilter, slice: Slice) -> Page<Message>;

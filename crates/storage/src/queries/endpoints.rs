@@ -13,7 +13,9 @@ use sipgraph_core::{
     endpoint::{Endpoint, EndpointType},
     keyring::Secret,
     page::{NameKey, Page, PageKey, Slice},
-    ports::store::{Credentials, EndpointFilter, EndpointKey, Found, TRUNKS_MAX},
+    ports::store::{
+        Credentials, EndpointFilter, EndpointKey, Found, INSTANCE_TRUNKS_MAX, TRUNKS_MAX,
+    },
 };
 
 use super::{
@@ -521,6 +523,17 @@ pub(crate) async fn has_system_gateway(c: &mut Conn, account: AccountId) -> Quer
         .count();
     let count: i64 = gateways.get_result(c).await?;
     Ok(count > 0)
+}
+
+/// Returns the trunks of the instance that stand somewhere.
+pub(crate) async fn trunks_of_instance(c: &mut Conn) -> QueryResult<Vec<Endpoint>> {
+    let query = endpoints::table
+        .filter(sql::<Bool>("kind = 1"))
+        .filter(endpoints::nested.is_not_null())
+        .order((endpoints::account_id, endpoints::created_at, endpoints::id))
+        .select(EndpointRow::as_select())
+        .into_boxed();
+    convert(load_up_to(c, query, INSTANCE_TRUNKS_MAX.into()).await?)
 }
 
 /// Reads and opens the passwords of a trunk for digest challenges.
