@@ -97,7 +97,7 @@ async fn refusals_have_their_own_status() {
     let packed = alice.ask_authenticated("MESSAGE", uri, fields, "x").await;
     assert_eq!(
         (packed.status(), packed.get("Accept-Encoding")),
-        (415, "identity")
+        (415, "identity, deflate")
     );
     assert_eq!(
         alice
