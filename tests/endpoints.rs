@@ -46,21 +46,22 @@ async fn names_are_refused(database: &Database, names: &[&str]) {
     let (_server, api, domain) = stage(database).await;
     for name in names {
         let errors = api.refused("createEndpoint", create(&domain, name)).await;
-        assert_eq!(errors.len(), 1, "{name:?}: {errors:?}");
-        assert_eq!(
-            (code_of(&errors[0]).as_str(), field_of(&errors[0]).as_str()),
-            ("VALIDATION", "name"),
-            "{name:?}"
-        );
-        let detail = &errors[0]["detail"];
-        assert!(
-            detail["offset"].is_i64() && detail["byteOffset"].is_i64(),
-            "{name:?}: {errors:?}"
-        );
-        assert!(
-            !text(&detail["rule"]).is_empty() && !text(&detail["rfc"]).is_empty(),
-            "{name:?}: {errors:?}"
-        );
+        for error in &errors {
+            assert_eq!(
+                (code_of(error).as_str(), field_of(error).as_str()),
+                ("VALIDATION", "name"),
+                "{name:?}"
+            );
+            let detail = &error["detail"];
+            assert!(
+                detail["offset"].is_i64() && detail["byteOffset"].is_i64(),
+                "{name:?}: {errors:?}"
+            );
+            assert!(
+                !text(&detail["rule"]).is_empty() && !text(&detail["rfc"]).is_empty(),
+                "{name:?}: {errors:?}"
+            );
+        }
     }
     assert_eq!(api.endpoints_count().await, 0);
 }
@@ -843,6 +844,28 @@ both_backends! {
         }
     }
 
+    /// Each violation of a name comes at once, and so does whatever else is wrong.
+    async fn g141_all_that_is_wrong_with_a_name_is_told_at_once(database: Database) {
+        let (_server, api, domain) = stage(&database).await;
+        let mut input = create(&domain, "a b#🚪%4%20");
+        input["credentials"]["password"] = json!("short");
+        let errors = api.refused("createEndpoint", input.clone()).await;
+        assert!(errors.iter().all(|e| code_of(e) == "VALIDATION"), "{errors:?}");
+        let (of_name, others): (Vec<_>, Vec<_>) = errors.iter().partition(|e| field_of(e) == "name");
+        let places: Vec<_> = of_name.iter().map(|e| e["detail"]["offset"].as_i64().unwrap()).collect();
+        assert_eq!(places, [1, 3, 4, 6, 8], "{errors:?}");
+        assert_eq!(others.iter().map(|e| field_of(e)).collect::<Vec<_>>(), ["credentials.password"]);
+        // In a bulk they are those of their endpoint.
+        let bulk = json!({ "endpoints": [create(&domain, "bob"), input] });
+        let seen: Vec<_> = api.refused("createEndpoints", bulk).await.iter().map(field_of).collect();
+        assert_eq!(seen, [vec!["endpoints.1.name"; 5], vec!["endpoints.1.credentials.password"]].concat());
+        assert_eq!(api.endpoints_count().await, 0);
+        // A name that is wrong nowhere else is told to be too long, however long it is.
+        let errors = api.refused("createEndpoint", create(&domain, &"a".repeat(5_000))).await;
+        assert_eq!((errors.len(), &errors[0]["detail"]["offset"]), (1, &json!(128)));
+        assert_eq!(api.refused("createEndpoint", create(&domain, &"#".repeat(5_000))).await.len(), 32);
+    }
+
     /// What `checkName` says is what a create would say.
     async fn h147_a_name_can_be_checked_first(database: Database) {
         let world = World::start(&database).await;
@@ -856,7 +879,7 @@ both_backends! {
         };
         let seen = check("%61lice", Value::Null).await;
         assert_eq!((&seen["valid"], &seen["canonical"], &seen["errors"]), (&json!(true), &json!("alice"), &json!([])));
-        for name in ["a b", "café", "%", ""] {
+        for name in ["a b", "café", "%", "", "🚪 a%4@%20", &"#".repeat(200)] {
             let seen = check(name, json!(world.domain)).await;
             let refused = world.api.refused("createEndpoint", create(&world.domain, name)).await;
             assert_eq!(seen["errors"], json!(refused), "{name}");

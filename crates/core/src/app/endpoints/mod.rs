@@ -10,7 +10,7 @@ use super::App;
 use crate::access::{Caller, Scope};
 use crate::address::violation;
 use crate::binding::Binding;
-use crate::decide::endpoints::{Numbers, name, name_problems, name_taken, name_taken_in_account};
+use crate::decide::endpoints::{Numbers, name, name_taken, name_taken_in_account};
 use crate::endpoint::Endpoint;
 use crate::error::Problem;
 use crate::keyring::Secret;
@@ -20,7 +20,7 @@ use crate::{AccountId, ApplicationId, DomainId, EndpointId, Error, ErrorKind, Fa
 use sip_validate::SipUri;
 use std::collections::BTreeSet;
 
-/// What `createEndpoint` would say to a name, of which it tells the first violation alone.
+/// What `createEndpoint` would say to a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameCheck {
     /// The canonical form of a name that is well-formed.
@@ -84,6 +84,7 @@ impl App {
         domain: Option<DomainId>,
     ) -> Result<NameCheck, Error> {
         caller.require(Scope::EndpointsRead)?;
+        let checked = name(text);
         let mut problems = Vec::new();
         if let Some(id) = domain {
             if caller.endpoints.is_some() {
@@ -98,7 +99,7 @@ impl App {
             {
                 return Err(Error::not_found("domain"));
             }
-            if let Ok(canonical) = name(text) {
+            if let Ok(canonical) = &checked {
                 let key = vec![(id, canonical.clone())];
                 let taken = self.store.endpoint_names_taken(caller.account, key).await?;
                 if !taken.is_empty() {
@@ -109,7 +110,7 @@ impl App {
                     .await?
                     .unique_names
                 {
-                    let names = vec![canonical];
+                    let names = vec![canonical.clone()];
                     let taken = self
                         .store
                         .account_names_taken(caller.account, names)
@@ -118,8 +119,7 @@ impl App {
                 }
             }
         }
-        problems.extend(name_problems(text));
-        let canonical = name(text).ok();
+        let canonical = checked.map_err(|found| problems.extend(found)).ok();
         Ok(NameCheck {
             canonical,
             problems,

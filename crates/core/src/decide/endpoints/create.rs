@@ -132,8 +132,8 @@ impl<'s> Batch<'s> {
     fn add(&mut self, new: &NewEndpoint) -> Result<CreatedEndpoint, Vec<Problem>> {
         let (mint, snapshot) = (self.mint, self.snapshot);
         let mut problems = Vec::new();
-        let canonical = name(&new.name).unwrap_or_else(|problem| {
-            problems.push(problem);
+        let canonical = name(&new.name).unwrap_or_else(|found| {
+            problems.extend(found);
             String::new()
         });
         let key = (new.domain, canonical);

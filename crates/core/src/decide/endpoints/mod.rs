@@ -20,27 +20,27 @@ use crate::endpoint::EndpointType;
 use crate::error::{Problem, ProblemCode};
 use settings::not_updatable;
 pub(super) use settings::send_as;
+use sip_validate::Violation;
+use std::borrow::Cow;
 
 /// Checks a name against the grammar and the product's policy and returns its canonical form.
 ///
 /// # Errors
-/// The first violation, at field `name`.
-pub fn name(text: &str) -> Result<String, Problem> {
-    sip_validate::endpoint_name(text)
-        .and_then(|()| sip_validate::aor_user(text))
-        .map(std::borrow::Cow::into_owned)
-        .map_err(|v| violation("name", text, &v))
-}
-
-/// Returns the violations of the rules for names, in the order of their places; none exactly when [`name`] accepts it.
-#[must_use]
-pub fn name_problems(text: &str) -> Vec<Problem> {
+/// Every violation at field `name`, in the order of the places, up to 32.
+pub fn name(text: &str) -> Result<String, Vec<Problem>> {
     /// So many that a person sees what is wrong with any name; a text of a megabyte has as many as letters.
     const TOLD_MAX: usize = 32;
-    sip_validate::endpoint_name_violations(text)
+    let told = |v: Violation| violation("name", text, &v);
+    let problems: Vec<_> = sip_validate::endpoint_name_violations(text)
         .take(TOLD_MAX)
-        .map(|v| violation("name", text, &v))
-        .collect()
+        .map(told)
+        .collect();
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    sip_validate::aor_user(text)
+        .map(Cow::into_owned)
+        .map_err(|v| vec![told(v)])
 }
 
 /// Returns the problem of a name that is taken.
