@@ -22,7 +22,7 @@ async fn a_viewer_sees_its_token_and_the_instance() {
             .as_array()
             .unwrap()
             .len(),
-        13
+        15
     );
     assert_eq!(data["technologies"][0]["name"], "SIP");
     assert_eq!(data["technologies"][0]["endpointCount"], 0);
