@@ -45,7 +45,7 @@ pub enum Simulation {
     Busy,
     /// Takes each message after some seconds.
     Slow,
-    /// Takes about every second attempt, and refuses the others for now: 503.
+    /// Refuses the first attempt of each message for now, 503, and takes the second.
     Flaky,
     /// Is never there.
     Offline,

@@ -41,8 +41,7 @@ pub(crate) enum Simulation {
     Busy,
     /// It takes each message after three seconds.
     Slow,
-    /// It takes about every second attempt and refuses the others for now (503 Service Unavailable), so that most messages
-    /// arrive after some attempts.
+    /// It refuses the first attempt of each message for now (503 Service Unavailable) and takes the second.
     Flaky,
     /// It is never there: a message waits until it ends EXPIRED.
     Offline,
