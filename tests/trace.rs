@@ -156,9 +156,9 @@ both_backends! {
             assert!(said.contains(why), "{address}: {said}");
         }
         // A phone that is set up with a wrong name is what a trace is for.
-        let trace = Trace::start(&world.server, &["--count", "1", "alise@example.test"]).await;
+        let trace = Trace::start(&world.server, &["--count", "1", "alicia@example.test"]).await;
         let mut wrong = world.alice.clone();
-        wrong.user = "alise".to_owned();
+        wrong.user = "alicia".to_owned();
         let mut phone = Phone::udp(&world.server, &wrong).await;
         let request = phone.register_request();
         phone.ask(&request).await;

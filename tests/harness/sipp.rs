@@ -107,7 +107,7 @@ impl Sipp {
         )
     }
 
-    /// Waits on a port for MESSAGEs until it is dropped, answers each with 200 and notes it; see [`Sipp::collected`].
+    /// Waits on a port for MESSAGE requests until it is dropped, answers each with 200 and notes it; see [`Sipp::collected`].
     pub(crate) fn collect(port: u16) -> Self {
         let folder = TempDir::with_prefix("sipp").unwrap();
         let scenario = include_str!("sipp/collect.xml");

@@ -28,7 +28,7 @@ pub struct Outgoing {
     pub expires_at: Timestamp,
 }
 
-/// One side of a message, as chats and MESSAGEs name it.
+/// One side of a message, as chats and MESSAGE requests name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Side {
     /// The E.164 number that it is known by, else `user@domain`.
