@@ -4,8 +4,6 @@
 //! It reads the address of its database from `PGURL` and says on stderr where it listens. One worker thread, a pool of eight
 //! connections, named prepared statements, the allocator of the product.
 
-use std::error::Error as _;
-
 use async_graphql::{
     Context, EmptyMutation, EmptySubscription, Error, ID, InputObject, Object, Result, Schema,
     SimpleObject,
