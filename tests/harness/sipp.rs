@@ -116,6 +116,8 @@ impl Sipp {
             .current_dir(folder.path())
             .args(["-sf", "scenario.xml", "-nostdin", "-trace_logs"])
             .args(["-log_file", "collected.log", "-max_reconnect", "0"])
+            // Otherwise it ignores a Call-ID that it had for 33 s, which is how a message comes again after a kill.
+            .args(["-deadcall_wait", "0"])
             .args(["-i", "127.0.0.1", "-p", &port.to_string()])
             .env("TERM", "dumb")
             .stdin(Stdio::null())
