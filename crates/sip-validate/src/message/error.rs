@@ -52,6 +52,8 @@ pub enum Fault {
     Brackets,
     /// Parameters are `;name` or `;name=value`.
     Parameter,
+    /// From and To have one tag at most, and it has a value.
+    Tag,
     /// Via is `SIP/2.0/transport host:port;parameters`.
     Via,
     /// A display name is a quoted string or words.
@@ -119,6 +121,7 @@ impl Fault {
             Self::QuotedString => "Quoted String Does Not End",
             Self::Brackets => "Bracket Does Not End",
             Self::Parameter => "Bad Header Parameter",
+            Self::Tag => "Bad Tag",
             Self::Via => "Bad Via",
             Self::DisplayName => "Bad Display Name",
             Self::Address => "Bad Address",
@@ -147,6 +150,7 @@ impl Fault {
             Self::HeaderRepeated(_) => "RFC 3261 section 7.3.1",
             Self::Brackets | Self::AddressBrackets => "RFC 3261 section 20",
             Self::Parameter | Self::DisplayName | Self::Address => "RFC 3261 section 25.1",
+            Self::Tag => "RFC 3261 section 19.3",
             Self::Via => "RFC 3261 section 20.42",
             Self::CallId => "RFC 3261 section 20.8",
             Self::CSeq => "RFC 3261 section 20.16",

@@ -326,6 +326,23 @@ impl<'a> NameAddr<'a> {
         })
     }
 
+    /// Reads From or To, whose tag is there once at most and has a value: readers that took different ones of
+    /// two would see different dialogs.
+    ///
+    /// # Errors
+    /// [`Fault::Tag`], and those of [`NameAddr::parse`].
+    pub(super) fn parse_party(text: &'a str) -> Result<Self, Invalid> {
+        let address = Self::parse(text)?;
+        let parameters = address.params.iter().flatten();
+        let mut tags = parameters.filter(|(name, _)| name.eq_ignore_ascii_case("tag"));
+        match (tags.next(), tags.next()) {
+            (Some((name, None)), _) | (Some(_), Some((name, _))) => {
+                Err(Invalid::new(Fault::Tag, offset(name, text)))
+            }
+            _ => Ok(address),
+        }
+    }
+
     /// The `tag` parameter.
     #[must_use]
     pub fn tag(&self) -> Option<&'a str> {

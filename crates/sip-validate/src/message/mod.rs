@@ -43,6 +43,7 @@
 //! | octets that are not UTF-8 | section 7.3.1 | in free text and unknown fields, kept as they are; else 400 |
 //! | control characters | section 25.1 | in quoted strings behind `\`, never CR or LF |
 //! | Via, From, To, Call-ID, CSeq | section 8.1.1 | there, well formed, and but for Via only once |
+//! | tag of From and To | sections 7.3.1 and 19.3 | none, or one with a value |
 //! | Request-URI | sections 7.1 and 19.1.1 | absolute; a SIP URI by its grammar and without headers |
 //! | version | section 7.1 | `SIP/2.0` in any case; another one: 505 |
 

@@ -416,11 +416,11 @@ impl Message {
             let value = self.text(field.value_at);
             match field.name {
                 Name::From => {
-                    let from = NameAddr::parse(value).map_err(moved)?;
+                    let from = NameAddr::parse_party(value).map_err(moved)?;
                     found.from = Some(NameAddrAt::of(&from, &self.head));
                 }
                 Name::To => {
-                    let to = NameAddr::parse(value).map_err(moved)?;
+                    let to = NameAddr::parse_party(value).map_err(moved)?;
                     found.to = Some(NameAddrAt::of(&to, &self.head));
                 }
                 Name::CallId if crate::call_id(value).is_err() => {

@@ -120,7 +120,7 @@ impl Response {
         copied(Name::CallId);
         copied(Name::CSeq);
         let to = request.get(Name::To).unwrap_or_default();
-        if NameAddr::parse(to).is_ok_and(|to| to.tag().is_some()) {
+        if NameAddr::parse(to).is_ok_and(|to| to.params.get("tag").is_some()) {
             head.copied("To", to.as_bytes());
         } else {
             let tag = format!(";tag={to_tag}");

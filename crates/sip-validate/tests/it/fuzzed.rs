@@ -29,3 +29,28 @@ fn an_empty_parameter_at_the_end_is_refused() {
     );
     properties::message_on_udp(text.as_bytes());
 }
+
+/// Found by `message-udp`: an answer got a second tag, which readers did not see.
+#[test]
+fn a_tag_without_value_and_a_second_tag_are_refused() {
+    let text = |to: &str, from: &str| {
+        format!(
+            "OPTIONS sip:a@h SIP/2.0\r\nTo: sip:b@h{to}\r\nFrom: sip:a@h{from}\r\nCall-ID: a\r\n\
+            CSeq: 1 OPTIONS\r\nVia: SIP/2.0/TCP h\r\n\r\n"
+        )
+    };
+    for (to, from) in [
+        (";x=1;tag;y=2", ";tag=1"),
+        ("", ";tag=1;Tag=2"),
+        ("", ";TAG"),
+    ] {
+        let text = text(to, from);
+        let malformed = datagram(text.as_bytes()).unwrap().unwrap_err();
+        assert_eq!(malformed.fault, Fault::Tag, "{text}");
+        assert_eq!(text[malformed.at..][..3].to_ascii_lowercase(), "tag");
+        assert!(malformed.request.is_some());
+        properties::message_on_udp(text.as_bytes());
+    }
+    let good = text(";x=1", ";tag=1");
+    assert!(datagram(good.as_bytes()).unwrap().is_ok());
+}
