@@ -249,12 +249,15 @@ impl Server {
         }
         tracing::debug!("clients are served");
         sip_stop.cancel();
-        if timeout(shutdown::SIP, sip).await.is_err() {
+        // Traces end with the edge that they show.
+        let control = async {
+            if let Some(control) = control {
+                let _ = control.await;
+            }
+        };
+        let edge = async { tokio::join!(sip, control) };
+        if timeout(shutdown::SIP, edge).await.is_err() {
             tracing::warn!("requests of devices were cut off: they did not end in time");
-        }
-        if let Some(control) = control {
-            // It ends with the edge, at once.
-            let _ = timeout(shutdown::SIP, control).await;
         }
         tracing::debug!("devices are served");
         let flush = async {
