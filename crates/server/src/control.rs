@@ -11,6 +11,8 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
@@ -54,11 +56,11 @@ pub(crate) enum Line {
     Refused(String),
 }
 
-/// A message as a line of a trace.
+/// A message as a line of a trace; this is also what `sipgraph trace --json` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Seen {
-    /// When: microseconds since 1970, UTC.
-    pub(crate) at_us: i64,
+    /// When: RFC 3339 with microseconds, in UTC.
+    pub(crate) at: String,
     /// `in` or `out`.
     pub(crate) direction: Direction,
     /// UDP, TCP, TLS, WS or WSS.
@@ -86,11 +88,17 @@ pub(crate) enum Direction {
     Out,
 }
 
+impl Seen {
+    /// Returns it as one line of JSON.
+    pub(crate) fn json(&self) -> String {
+        serde_json::json!(self).to_string()
+    }
+}
+
 impl From<Traced> for Seen {
     fn from(traced: Traced) -> Self {
-        let Timestamp(at_us) = traced.at;
         Self {
-            at_us,
+            at: rfc3339(traced.at),
             direction: if traced.is_sent {
                 Direction::Out
             } else {
@@ -104,6 +112,13 @@ impl From<Traced> for Seen {
             body: traced.body,
         }
     }
+}
+
+fn rfc3339(Timestamp(at_us): Timestamp) -> String {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(at_us) * 1000)
+        .ok()
+        .and_then(|at| at.format(&Rfc3339).ok())
+        .unwrap_or_else(|| at_us.to_string())
 }
 
 /// The open socket; its file goes with it.

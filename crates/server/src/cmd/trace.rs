@@ -6,8 +6,6 @@ use crate::failure::Failure;
 use crate::shutdown::Signals;
 use crate::wiring::Instance;
 use std::fmt::Write as _;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 /// What to show.
 #[derive(Debug, clap::Args)]
@@ -73,7 +71,7 @@ pub(crate) async fn run(args: Args, config: &Config) -> Result<(), Failure> {
             Some(Line::Message(seen)) => {
                 shown += 1;
                 super::print(&if args.json {
-                    json(&seen)
+                    seen.json()
                 } else {
                     paragraph(&seen)
                 })?;
@@ -83,37 +81,13 @@ pub(crate) async fn run(args: Args, config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// When a message was seen, with microseconds, in UTC.
-fn at(seen: &Seen) -> String {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(seen.at_us) * 1000)
-        .ok()
-        .and_then(|at| at.format(&Rfc3339).ok())
-        .unwrap_or_else(|| seen.at_us.to_string())
-}
-
-fn json(seen: &Seen) -> String {
-    let mut object = serde_json::json!({
-        "at": at(seen),
-        "direction": seen.direction,
-        "transport": seen.transport,
-        "local": seen.local,
-        "remote": seen.remote,
-        "head": seen.head,
-        "body_octets": seen.body_octets,
-    });
-    if let Some(body) = &seen.body {
-        object["body"] = body.as_str().into();
-    }
-    object.to_string()
-}
-
 /// A message for people: a line of when and where, then the message, indented, and an empty line.
 fn paragraph(seen: &Seen) -> String {
     let arrow = match seen.direction {
         Direction::In => "<-",
         Direction::Out => "->",
     };
-    let mut text = format!("{} {arrow} {} {}\n", at(seen), seen.transport, seen.remote);
+    let mut text = format!("{} {arrow} {} {}\n", seen.at, seen.transport, seen.remote);
     // A device chooses what stands here: no control character of it reaches the terminal.
     let mut indented = |lines: &str| {
         for line in lines.lines() {
@@ -145,7 +119,7 @@ mod tests {
 
     fn seen() -> Seen {
         Seen {
-            at_us: 1_763_000_000_123_456,
+            at: "2025-11-13T02:13:20.123456Z".to_owned(),
             direction: Direction::In,
             transport: "UDP".to_owned(),
             local: "192.0.2.1:5060".to_owned(),
@@ -172,7 +146,7 @@ mod tests {
 
     #[test]
     fn json_is_one_line() {
-        let line = json(&seen());
+        let line = seen().json();
         assert_eq!(line.lines().count(), 1);
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["direction"], "in");
