@@ -1,7 +1,9 @@
 //! `SIPp`, the test tool of the field: it registers, sends and receives MESSAGE by scenarios. Version 3.6 knows MD5 only.
 
 use super::{Account, STEP, Server};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -13,13 +15,21 @@ pub(crate) struct Sipp {
     folder: TempDir,
 }
 
-/// Returns a UDP port of the loopback that is free now.
+/// Returns a port of the loopback that is free for UDP and TCP now, below those that Linux gives to whoever asks for any
+/// (32768 and more): no other test takes it before it is used.
 pub(crate) fn free_port() -> u16 {
-    std::net::UdpSocket::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 12_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Runs at the same time begin at different ports.
+        let number = std::process::id() * 97 + GIVEN.fetch_add(1, Ordering::Relaxed);
+        let port = u16::try_from(FIRST + number % COUNT).unwrap();
+        let address = (Ipv4Addr::LOCALHOST, port);
+        if UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok() {
+            return port;
+        }
+    }
 }
 
 impl Sipp {
