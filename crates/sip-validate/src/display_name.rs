@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::message::write::Quoted;
 use crate::scan::{Scan, unquoted};
 use crate::{Rule, Violation};
 
@@ -67,16 +68,7 @@ impl<'a> DisplayName<'a> {
         if let Some(at) = name.find(char::is_control) {
             return Err(Violation::at(Rule::DisplayNameControl, name, at));
         }
-        let mut quoted = String::with_capacity(name.len() + 2);
-        quoted.push('"');
-        for character in name.chars() {
-            if matches!(character, '"' | '\\') {
-                quoted.push('\\');
-            }
-            quoted.push(character);
-        }
-        quoted.push('"');
-        Ok(quoted)
+        Ok(Quoted(name).to_string())
     }
 }
 

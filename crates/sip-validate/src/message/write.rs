@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use crate::Host;
 use bytes::Bytes;
 
-use super::{Message, Name, NameAddr, Via, list};
+use super::{Message, Name, Via, list};
 
 /// The head of a message while it is written.
 struct Head(Vec<u8>);
@@ -45,12 +45,15 @@ struct Clean<'a>(&'a mut Vec<u8>);
 
 impl std::fmt::Write for Clean<'_> {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let mut buffer = [0; 4];
-        for c in text.chars() {
-            let c = if c.is_control() { ' ' } else { c };
-            self.0
-                .extend_from_slice(c.encode_utf8(&mut buffer).as_bytes());
+        let mut rest = text;
+        while let Some(at) = rest.find(char::is_control) {
+            self.0.extend_from_slice(&rest.as_bytes()[..at]);
+            self.0.push(b' ');
+            let mut after = rest[at..].chars();
+            after.next();
+            rest = after.as_str();
         }
+        self.0.extend_from_slice(rest.as_bytes());
         Ok(())
     }
 }
@@ -73,12 +76,15 @@ pub struct Quoted<'a>(pub &'a str);
 impl Display for Quoted<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_char('"')?;
-        for c in self.0.chars() {
-            if matches!(c, '"' | '\\') {
-                f.write_char('\\')?;
-            }
-            f.write_char(c)?;
+        let mut rest = self.0;
+        while let Some(at) = rest.find(['"', '\\']) {
+            let (before, escaped) = rest.split_at(at);
+            f.write_str(before)?;
+            f.write_char('\\')?;
+            f.write_str(&escaped[..1])?;
+            rest = &escaped[1..];
         }
+        f.write_str(rest)?;
         f.write_char('"')
     }
 }
@@ -120,7 +126,7 @@ impl Response {
         copied(Name::CallId);
         copied(Name::CSeq);
         let to = request.get(Name::To).unwrap_or_default();
-        if NameAddr::parse(to).is_ok_and(|to| to.params.get("tag").is_some()) {
+        if request.to().is_ok_and(|to| to.params.get("tag").is_some()) {
             head.copied("To", to.as_bytes());
         } else {
             let tag = format!(";tag={to_tag}");
@@ -145,19 +151,25 @@ impl Response {
 
 /// The top Via with `received` and `rport` as RFC 3261 section 18.2.1 and RFC 3581 section 4 demand.
 fn with_source(via: &Via<'_>, source: SocketAddr) -> String {
-    let mut text = format!("SIP/2.0/{} {}", via.transport, via.host);
+    let mut text = ["SIP/2.0/", via.transport, " ", via.host].concat();
     if let Some(port) = via.port {
         let _ = write!(text, ":{port}");
     }
-    let wants_port = via.params.get("rport").is_some();
+    let mut wants_port = false;
     for (name, value) in via.params.iter().flatten() {
-        if name.eq_ignore_ascii_case("rport") || name.eq_ignore_ascii_case("received") {
+        if name.eq_ignore_ascii_case("rport") {
+            wants_port = true;
             continue;
         }
-        let _ = match value {
-            Some(value) => write!(text, ";{name}={value}"),
-            None => write!(text, ";{name}"),
-        };
+        if name.eq_ignore_ascii_case("received") {
+            continue;
+        }
+        text.push(';');
+        text.push_str(name);
+        if let Some(value) = value {
+            text.push('=');
+            text.push_str(value);
+        }
     }
     let is_same =
         Host::parse_received(via.host).is_ok_and(|host| host.address() == Some(source.ip()));
