@@ -40,7 +40,16 @@ impl DigestAlgorithm {
         all.find(|algorithm| algorithm.token().eq_ignore_ascii_case(token))
     }
 
-    /// Hashes octets into lower-case hexadecimal: 32 characters for MD5, 64 for the others.
+    /// Returns how many characters a hash has.
+    #[must_use]
+    pub fn hash_chars(self) -> usize {
+        match self {
+            DigestAlgorithm::Sha256 | DigestAlgorithm::Sha512_256 => 64,
+            DigestAlgorithm::Md5 => 32,
+        }
+    }
+
+    /// Hashes octets into lower-case hexadecimal of [`DigestAlgorithm::hash_chars`].
     #[must_use]
     pub fn hash(self, octets: &[u8]) -> String {
         match self {
@@ -131,11 +140,12 @@ fn ha1(
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]])
-        .map(char::from)
-        .collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
 }
 
 #[cfg(test)]

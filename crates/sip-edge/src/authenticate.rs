@@ -3,6 +3,7 @@
 //! Unknown users and wrong passwords get the same answer after the same work, and no sooner than both are done.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use sip_validate::message::{Credentials, Message, Name};
@@ -28,7 +29,7 @@ pub(crate) fn sip_uri<'a>(uri: &'a str, wrong: &'static str) -> Result<SipUri<'a
 }
 
 /// The domain that a host names, or 404; no answer at all where domains are strict.
-pub(crate) async fn realm(edge: &Edge, uri: &SipUri<'_>) -> Result<Realm, Reply> {
+pub(crate) async fn realm(edge: &Edge, uri: &SipUri<'_>) -> Result<Arc<Realm>, Reply> {
     let realm = edge.app.realm(&uri.host.canonical()).await?;
     realm.ok_or_else(|| {
         if edge.config.strict_domain {
@@ -42,7 +43,7 @@ pub(crate) async fn realm(edge: &Edge, uri: &SipUri<'_>) -> Result<Realm, Reply>
 /// Who sent a request, and how it proved that.
 #[derive(Debug)]
 pub(crate) struct Authenticated {
-    pub(crate) endpoint: Endpoint,
+    pub(crate) endpoint: Arc<Endpoint>,
     /// The endpoint token that served as password, and its end.
     pub(crate) token: Option<(EndpointTokenId, Timestamp)>,
 }
@@ -125,7 +126,7 @@ pub(crate) async fn authenticate(
             let token = token.and_then(|place| found.tokens.get(place));
             return Ok(Authenticated {
                 token: token.map(|token| (token.id, token.expires_at)),
-                endpoint: found.endpoint,
+                endpoint: Arc::clone(&found.endpoint),
             });
         }
         (Verdict::Stale { has_expired }, _) => {

@@ -4,6 +4,7 @@
 //! It must not decide who may write to whom: that is a use case of core.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use miniz_oxide::inflate::{
     TINFLStatus, decompress_to_vec_with_limit, decompress_to_vec_zlib_with_limit,
@@ -88,9 +89,10 @@ pub(crate) async fn receive(edge: &Edge, flow: &Flow, request: &Message) -> Resu
         return Err(Reply::new(403).because("Endpoint Disabled"));
     }
     demand_tls(&sender, flow)?;
+    let sender = Arc::unwrap_or_clone(sender);
     let from_user = from.user.map(aor_user).transpose().ok().flatten();
     let sender = if !is_stranger && from_user.as_deref() == Some(sender.canonical_name.as_str()) {
-        Sender::Device(sender, realm_of_to.name)
+        Sender::Device(sender, realm_of_to.name.clone())
     } else if sender.kind == EndpointType::ThirdParty {
         Sender::Trunk(sender, from_uri)
     } else {

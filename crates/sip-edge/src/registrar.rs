@@ -47,11 +47,14 @@ pub(crate) async fn register(
     let realm_asked = realm(edge, &request_uri).await?;
     // Step 3.
     let Authenticated { endpoint, token } = authenticate(edge, flow, request, &realm_asked).await?;
-    let mut claim = edge.claim(&realm_asked, &endpoint.name);
-    claim.endpoint = Some(endpoint.id);
+    let record = |reason| {
+        let mut claim = edge.claim(&realm_asked, &endpoint.name);
+        claim.endpoint = Some(endpoint.id);
+        edge.record(flow, &claim, reason);
+    };
     let malformed = |refusal: Reply| {
         if refusal.status == 400 {
-            edge.record(flow, &claim, FailureReason::Malformed);
+            record(FailureReason::Malformed);
         }
         refusal
     };
@@ -108,7 +111,7 @@ pub(crate) async fn register(
                 | RegisterRefusal::TooManyContacts => None,
             };
             if let Some(reason) = reason {
-                edge.record(flow, &claim, reason);
+                record(reason);
             }
             return Err(refused(refusal));
         }

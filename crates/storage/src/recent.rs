@@ -40,7 +40,7 @@ const LOOK_MAX: Duration = Duration::from_secs(2);
 pub(crate) struct Ticket(u64);
 
 /// An endpoint with its bindings.
-pub(crate) type Registered = (Endpoint, Vec<Binding>);
+pub(crate) type Registered = (Arc<Endpoint>, Vec<Binding>);
 
 /// What was read lately.
 pub(crate) struct Recent {
@@ -53,7 +53,7 @@ pub(crate) struct Recent {
 }
 
 struct Known {
-    realms: HashMap<String, Realm>,
+    realms: HashMap<String, Arc<Realm>>,
     young: Generation,
     old: Generation,
     /// Changes so far.
@@ -200,11 +200,11 @@ impl Recent {
         Ticket(self.known().now)
     }
 
-    pub(crate) fn realm(&self, name: &str) -> Option<Realm> {
+    pub(crate) fn realm(&self, name: &str) -> Option<Arc<Realm>> {
         self.known().realms.get(name).cloned()
     }
 
-    pub(crate) fn realm_put(&self, ticket: Ticket, name: String, realm: &Realm) {
+    pub(crate) fn realm_put(&self, ticket: Ticket, name: String, realm: &Arc<Realm>) {
         let mut known = self.known();
         if known.all_changed > ticket.0 {
             return;
@@ -212,26 +212,27 @@ impl Recent {
         if known.realms.len() >= REALMS_MAX {
             known.realms.clear();
         }
-        known.realms.insert(name, realm.clone());
+        known.realms.insert(name, Arc::clone(realm));
     }
 
-    pub(crate) fn credentials(&self, domain: DomainId, canonical: &str) -> Option<Credentials> {
+    pub(crate) fn credentials(
+        &self,
+        domain: DomainId,
+        canonical: &str,
+    ) -> Option<Arc<Credentials>> {
         let name = (domain, canonical.to_owned());
-        let found = {
-            let mut known = self.known();
-            let id = known.young.names.get(&name).or(known.old.names.get(&name));
-            let id = *id?;
-            known.entry(id)?.credentials.clone()?
-        };
-        Some((*found).clone())
+        let mut known = self.known();
+        let id = known.young.names.get(&name).or(known.old.names.get(&name));
+        let id = *id?;
+        known.entry(id)?.credentials.clone()
     }
 
     /// Takes credentials in, unless they have tokens: those end by themselves, and by writes that do not name the endpoint.
-    pub(crate) fn credentials_put(&self, ticket: Ticket, credentials: &Credentials) {
+    pub(crate) fn credentials_put(&self, ticket: Ticket, credentials: &Arc<Credentials>) {
         if !credentials.tokens.is_empty() {
             return;
         }
-        let credentials = Arc::new(credentials.clone());
+        let credentials = Arc::clone(credentials);
         self.put(ticket, credentials.endpoint.id, |entry| {
             entry.credentials = Some(credentials);
         });
@@ -430,12 +431,12 @@ mod tests {
         }
     }
 
-    fn credentials(number: u64) -> Credentials {
-        Credentials {
-            endpoint: endpoint(number),
+    fn credentials(number: u64) -> Arc<Credentials> {
+        Arc::new(Credentials {
+            endpoint: Arc::new(endpoint(number)),
             ha1: Vec::new(),
             tokens: Vec::new(),
-        }
+        })
     }
 
     fn token(number: u64) -> EndpointToken {
@@ -481,7 +482,7 @@ mod tests {
 
     /// An endpoint with a binding, of which all is known.
     fn knowing(recent: &Recent, number: u64) -> Registered {
-        let registered = (endpoint(number), vec![binding(number)]);
+        let registered = (Arc::new(endpoint(number)), vec![binding(number)]);
         recent.credentials_put(recent.ticket(), &credentials(number));
         recent.registered_put(recent.ticket(), &registered);
         registered
@@ -537,7 +538,7 @@ mod tests {
         let before = recent.ticket();
         recent.committed(&[Write::EndpointDelete(endpoint(1).id)], true);
         recent.credentials_put(before, &credentials(1));
-        recent.registered_put(before, &(endpoint(1), Vec::new()));
+        recent.registered_put(before, &(Arc::new(endpoint(1)), Vec::new()));
         assert_eq!(found(&recent, 1), (false, false));
         knowing(&recent, 1);
         assert_eq!(found(&recent, 1), (true, true));
@@ -552,11 +553,13 @@ mod tests {
     fn credentials_with_tokens_are_not_remembered() {
         let recent = Recent::default();
         let mut with_token = credentials(1);
-        with_token.tokens.push(TokenCredentials {
-            id: EndpointTokenId([5; 16]),
-            expires_at: Timestamp(100),
-            ha1: Vec::new(),
-        });
+        Arc::make_mut(&mut with_token)
+            .tokens
+            .push(TokenCredentials {
+                id: EndpointTokenId([5; 16]),
+                expires_at: Timestamp(100),
+                ha1: Vec::new(),
+            });
         recent.credentials_put(recent.ticket(), &with_token);
         assert_eq!(found(&recent, 1), (false, false));
     }
@@ -593,12 +596,12 @@ mod tests {
     fn all_is_forgotten_with_a_change_of_a_domain() {
         let recent = Recent::default();
         knowing(&recent, 1);
-        let realm = Realm {
+        let realm = Arc::new(Realm {
             account: AccountId([1; 16]),
             domain: DomainId([2; 16]),
             name: "example.com".into(),
             digest_algorithms: Vec::new(),
-        };
+        });
         let before = recent.ticket();
         recent.realm_put(before, "alias.example".into(), &realm);
         assert_eq!(recent.realm("alias.example"), Some(realm.clone()));

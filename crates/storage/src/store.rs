@@ -1,6 +1,6 @@
 //! `impl Store for Storage`: picks the backend and the kind of transaction, and nothing else.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use sipgraph_core::{
     AccountId, ApplicationId, ChatId, DomainId, EndpointId, EndpointTokenId, Error, ErrorKind,
@@ -332,14 +332,14 @@ impl Store for Storage {
         read!(self, tokens::tokens_revoked_since(at))
     }
 
-    fn realm(&self, name: String) -> StoreFuture<'_, Option<Realm>> {
+    fn realm(&self, name: String) -> StoreFuture<'_, Option<Arc<Realm>>> {
         if let Some(realm) = self.current().and_then(|recent| recent.realm(&name)) {
             return known(Some(realm));
         }
         Box::pin(async move {
             let ticket = self.recent().map(Recent::ticket);
             let asked = name.clone();
-            let reading: StoreFuture<'_, Option<Realm>> = read!(self, domains::realm(&asked));
+            let reading: StoreFuture<'_, Option<Arc<Realm>>> = read!(self, domains::realm(&asked));
             let found = reading.await?;
             if let (Some(recent), Some(ticket), Some(realm)) = (self.recent(), ticket, &found) {
                 recent.realm_put(ticket, name, realm);
@@ -492,7 +492,7 @@ impl Store for Storage {
         domain: DomainId,
         canonical: String,
         now: Timestamp,
-    ) -> StoreFuture<'_, Option<Credentials>> {
+    ) -> StoreFuture<'_, Option<Arc<Credentials>>> {
         let recent = self.current();
         if let Some(found) = recent.and_then(|recent| recent.credentials(domain, &canonical)) {
             return known(Some(found));
@@ -500,7 +500,7 @@ impl Store for Storage {
         Box::pin(async move {
             let ticket = self.recent().map(Recent::ticket);
             let sealing = self.sealing.clone();
-            let reading: StoreFuture<'_, Option<Credentials>> = snapshot!(
+            let reading: StoreFuture<'_, Option<Arc<Credentials>>> = snapshot!(
                 self,
                 endpoints::endpoint_credentials(&sealing, domain, &canonical, now)
             );
@@ -562,7 +562,7 @@ impl Store for Storage {
         &self,
         account: AccountId,
         id: EndpointId,
-    ) -> StoreFuture<'_, Option<(Endpoint, Vec<Binding>)>> {
+    ) -> StoreFuture<'_, Option<(Arc<Endpoint>, Vec<Binding>)>> {
         if let Some(found) = self.current().and_then(|recent| recent.registered(id))
             && found.0.account == account
         {
@@ -570,7 +570,7 @@ impl Store for Storage {
         }
         Box::pin(async move {
             let ticket = self.recent().map(Recent::ticket);
-            let reading: StoreFuture<'_, Option<(Endpoint, Vec<Binding>)>> =
+            let reading: StoreFuture<'_, Option<(Arc<Endpoint>, Vec<Binding>)>> =
                 snapshot!(self, bindings::endpoint_bindings(account, id));
             let found = reading.await?;
             if let (Some(recent), Some(ticket), Some(found)) = (self.recent(), ticket, &found) {

@@ -12,7 +12,7 @@ use crate::event::BindingEnd;
 use crate::ports::store::{Credentials, Realm};
 use crate::{AccountId, BindingId, DomainId, EndpointId, Error, Timestamp};
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long after a stop a UDP binding outlives its stored end, because its last refresh may not have been written.
@@ -86,7 +86,7 @@ impl App {
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn realm(&self, host: &str) -> Result<Option<Realm>, Error> {
+    pub async fn realm(&self, host: &str) -> Result<Option<Arc<Realm>>, Error> {
         match sip_validate::domain(host) {
             Ok(name) => self.store.realm(name.into_owned()).await,
             Err(_) => Ok(None),
@@ -101,7 +101,7 @@ impl App {
         &self,
         domain: DomainId,
         canonical: &str,
-    ) -> Result<Option<Credentials>, Error> {
+    ) -> Result<Option<Arc<Credentials>>, Error> {
         self.store
             .credentials(domain, canonical.to_owned(), self.now())
             .await
@@ -131,7 +131,7 @@ impl App {
                 &self.mint(),
                 self.policy.registration,
                 &endpoint,
-                &bindings,
+                bindings,
                 registration,
             );
             let Registered {

@@ -100,7 +100,7 @@ pub fn register(
     mint: &Mint<'_>,
     times: RegistrationTimes,
     endpoint: &Endpoint,
-    bindings: &[Binding],
+    mut bindings: Vec<Binding>,
     registration: &Registration,
 ) -> Result<Registered, RegisterRefusal> {
     if !endpoint.enabled {
@@ -109,12 +109,11 @@ pub fn register(
     if endpoint.demands_tls() && !registration.flow.transport.is_secure() {
         return Err(RegisterRefusal::TlsRequired);
     }
-    let mut after = bindings.to_vec();
     let mut changes = Changes::default();
     match &registration.contacts {
         Contacts::Query => {}
         Contacts::RemoveAll => {
-            for binding in after.drain(..) {
+            for binding in bindings.drain(..) {
                 in_order(&binding, registration)?;
                 changes.removed.push(binding);
             }
@@ -127,13 +126,13 @@ pub fn register(
                     endpoint,
                     registration,
                     update,
-                    &mut after,
+                    &mut bindings,
                     &mut changes,
                 )?;
             }
         }
     }
-    if after.len() > BINDINGS_MAX {
+    if bindings.len() > BINDINGS_MAX {
         return Err(RegisterRefusal::TooManyContacts);
     }
     let gained_contact = !changes.put.is_empty();
@@ -141,9 +140,14 @@ pub fn register(
     let restarted = changes.restarted;
     Ok(Registered {
         commit: changes
-            .into_commit(mint, endpoint, !after.is_empty(), BindingEnd::Unregistered)
+            .into_commit(
+                mint,
+                endpoint,
+                !bindings.is_empty(),
+                BindingEnd::Unregistered,
+            )
             .map(|commit| still_allowed(commit, endpoint, registration)),
-        bindings: after,
+        bindings,
         refreshes,
         gained_contact,
         restarted,
@@ -583,7 +587,7 @@ mod tests {
         if !bindings.is_empty() {
             endpoint.state = EndpointState::Online;
         }
-        register(&mint, TIMES, &endpoint, bindings, registration)
+        register(&mint, TIMES, &endpoint, bindings.to_vec(), registration)
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::{
     AccountId, ApplicationId, ChatId, DomainId, EndpointId, EndpointTokenId, Error, ExchangeId,
     MessageId, Timestamp, TokenId,
 };
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a port's call gives.
@@ -199,7 +200,7 @@ pub struct DomainDeletion {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// The endpoint.
-    pub endpoint: Endpoint,
+    pub endpoint: Arc<Endpoint>,
     /// The HA1 values of its password.
     pub ha1: Vec<Ha1>,
     /// Its live tokens, at most [`crate::endpoint_token::LIVE_MAX`].
@@ -340,7 +341,7 @@ pub trait Store: Send + Sync {
     // --- domains
 
     /// Returns a domain by its name or an alias, whoever owns it.
-    fn realm(&self, name: String) -> StoreFuture<'_, Option<Realm>>;
+    fn realm(&self, name: String) -> StoreFuture<'_, Option<Arc<Realm>>>;
 
     /// Returns the account's domains with these ids, in any order; unknown ones, and those whose deletion has begun, are
     /// left out.
@@ -476,7 +477,7 @@ pub trait Store: Send + Sync {
         domain: DomainId,
         canonical: String,
         now: Timestamp,
-    ) -> StoreFuture<'_, Option<Credentials>>;
+    ) -> StoreFuture<'_, Option<Arc<Credentials>>>;
 
     // --- endpoint tokens
 
@@ -519,7 +520,7 @@ pub trait Store: Send + Sync {
         &self,
         account: AccountId,
         id: EndpointId,
-    ) -> StoreFuture<'_, Option<(Endpoint, Vec<Binding>)>>;
+    ) -> StoreFuture<'_, Option<(Arc<Endpoint>, Vec<Binding>)>>;
 
     /// Returns the bindings of several endpoints, oldest first within each.
     fn bindings_by_endpoints(

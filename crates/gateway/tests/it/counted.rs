@@ -2,7 +2,7 @@
 //! for those that say they are several.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -92,7 +92,7 @@ forward! {
     tokens(account: AccountId, slice: Slice) -> Page<ApiToken>;
     tokens_count(account: AccountId) -> i64;
     tokens_revoked_since(at: Timestamp) -> Vec<TokenId>;
-    realm(name: String) -> Option<Realm>;
+    realm(name: String) -> Option<Arc<Realm>>;
     domains_by_ids(account: AccountId, ids: Vec<DomainId>) -> Vec<Domain>;
     domains_of_endpoints(account: AccountId, ids: Vec<DomainId>) -> Vec<Domain>;
     domain_deletion_next(limit: u32) -> Option<DomainDeletion>;
@@ -117,7 +117,7 @@ forward! {
     endpoint_name_twice(account: AccountId) -> Option<String>;
     has_system_gateway(account: AccountId) -> bool;
     voip_tokens(account: AccountId, ids: Vec<EndpointId>) -> Vec<(EndpointId, Secret)>;
-    credentials(domain: DomainId, canonical: String, now: Timestamp) -> Option<Credentials>;
+    credentials(domain: DomainId, canonical: String, now: Timestamp) -> Option<Arc<Credentials>>;
     endpoint_token(account: AccountId, id: EndpointTokenId) -> Option<EndpointToken>;
     endpoint_tokens_trim(before: Timestamp, limit: u32) -> u64;
     registration_failures(account: AccountId, filter: RegistrationFailureFilter, slice: Slice) -> Page<RegistrationFailure>;
@@ -125,7 +125,7 @@ forward! {
     registration_failures_trim(before: Timestamp, limit: u32) -> u64;
     ban_lifts_since(at: Timestamp) -> Vec<(String, Timestamp)>;
     totals() -> Totals;
-    endpoint_bindings(account: AccountId, id: EndpointId) -> Option<(Endpoint, Vec<Binding>)>;
+    endpoint_bindings(account: AccountId, id: EndpointId) -> Option<(Arc<Endpoint>, Vec<Binding>)>;
     bindings_by_endpoints(account: AccountId, ids: Vec<EndpointId>) -> Vec<Binding>;
     bindings_ended(before: Timestamp, limit: u32) -> Vec<Binding>;
     bindings_of_connection(node: NodeId, connection: i64) -> Vec<Binding>;

@@ -1,5 +1,7 @@
 //! Bindings of endpoints to contacts.
 
+use std::sync::Arc;
+
 use diesel::{QueryResult, prelude::*};
 use diesel_async::RunQueryDsl;
 use sipgraph_core::{
@@ -22,7 +24,7 @@ pub(crate) async fn endpoint_bindings(
     c: &mut Conn,
     account: AccountId,
     id: EndpointId,
-) -> QueryResult<Option<(Endpoint, Vec<Binding>)>> {
+) -> QueryResult<Option<(Arc<Endpoint>, Vec<Binding>)>> {
     let endpoint = endpoints::table
         .filter(endpoints::account_id.eq(Id::from(account)))
         .filter(endpoints::id.eq(Id::from(id)))
@@ -40,7 +42,7 @@ pub(crate) async fn endpoint_bindings(
         .select(BindingRow::as_select())
         .load(c)
         .await?;
-    Ok(Some((endpoint.try_into()?, convert(rows)?)))
+    Ok(Some((Arc::new(endpoint.try_into()?), convert(rows)?)))
 }
 
 pub(crate) async fn bindings_by_endpoints(

@@ -1,6 +1,6 @@
 //! Domains and their names.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use diesel::{QueryResult, prelude::*};
 use diesel_async::RunQueryDsl;
@@ -53,7 +53,7 @@ async fn aliases_in_txn(
 }
 
 /// Finds a domain by name or alias, whoever owns it.
-pub(crate) async fn realm(c: &mut Conn, name: &str) -> QueryResult<Option<Realm>> {
+pub(crate) async fn realm(c: &mut Conn, name: &str) -> QueryResult<Option<Arc<Realm>>> {
     let found: Option<(Id, Id, String, String)> = domain_names::table
         .inner_join(
             domains::table.on(domains::account_id
@@ -73,12 +73,12 @@ pub(crate) async fn realm(c: &mut Conn, name: &str) -> QueryResult<Option<Realm>
     let Some((account, domain, name, algorithms)) = found else {
         return Ok(None);
     };
-    Ok(Some(Realm {
+    Ok(Some(Arc::new(Realm {
         account: account.into(),
         domain: domain.into(),
         name,
         digest_algorithms: digest_algorithms(&algorithms)?,
-    }))
+    })))
 }
 
 pub(crate) async fn domains_by_ids(

@@ -1,5 +1,7 @@
 //! Endpoints: look-ups, lists, credentials.
 
+use std::sync::Arc;
+
 use diesel::{
     QueryResult,
     dsl::sql,
@@ -426,7 +428,7 @@ pub(crate) async fn endpoint_credentials(
     domain: DomainId,
     canonical: &str,
     now: Timestamp,
-) -> QueryResult<Option<Credentials>> {
+) -> QueryResult<Option<Arc<Credentials>>> {
     let row = endpoints::table
         .filter(endpoints::domain_id.eq(Id::from(domain)))
         .filter(endpoints::canonical_name.eq(canonical))
@@ -458,11 +460,11 @@ pub(crate) async fn endpoint_credentials(
     let Some(row) = row else {
         return Ok(None);
     };
-    Ok(Some(Credentials {
-        endpoint: row.try_into()?,
+    Ok(Some(Arc::new(Credentials {
+        endpoint: Arc::new(row.try_into()?),
         ha1: sealing.open(sealed)?,
         tokens: sealing.open_tokens(tokens)?,
-    }))
+    })))
 }
 
 /// Which of these canonical names are taken in their domains.

@@ -244,7 +244,7 @@ both_backends! {
         assert!(holds(&world, Precondition::EndpointAt(phone.id, 1)).await);
         assert!(!holds(&world, Precondition::EndpointAt(phone.id, 2)).await);
         let opened = world.store.credentials(domain.id, "alice".into(), START).await.unwrap().unwrap();
-        assert_eq!((&opened.endpoint, &opened.ha1), (&phone, &values));
+        assert_eq!((&*opened.endpoint, &opened.ha1), (&phone, &values));
         assert_eq!(world.store.credentials(domain.id, "Alice".into(), START).await.unwrap(), None);
 
         let state = world.commit(vec![Write::EndpointStateSet(phone.id, EndpointState::Online)]);

@@ -90,7 +90,7 @@ both_backends! {
         let short = minted(&world, &alice, 1, "short").await;
         let read = async || {
             let now = world.now();
-            world.store.credentials(domain.id, "alice".into(), now).await.unwrap().unwrap().tokens
+            world.store.credentials(domain.id, "alice".into(), now).await.unwrap().unwrap().tokens.clone()
         };
         let live = read().await;
         assert_eq!(live.len(), 1, "the other has ended");

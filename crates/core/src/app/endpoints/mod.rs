@@ -58,7 +58,7 @@ impl App {
         let unknown = || Fault::from(Problem::not_found("address", "domain"));
         let realm = self.store.realm(aor.domain.into_owned()).await?;
         let realm = realm.ok_or_else(unknown)?;
-        let domain = self.store.domain_by_name(realm.account, realm.name);
+        let domain = self.store.domain_by_name(realm.account, realm.name.clone());
         let domain = domain.await?.ok_or_else(unknown)?;
         let key = EndpointKey::Name {
             domain: Some(domain.name.clone()),

@@ -12,6 +12,7 @@ use crate::decide::endpoints::{
 use crate::error::Problem;
 use crate::ports::store::{EndpointKey, Found};
 use crate::{EndpointId, Error, Fault};
+use std::sync::Arc;
 
 /// A change of either kind.
 enum Change<'c> {
@@ -165,7 +166,7 @@ impl App {
         let named = [&change.settings().application];
         let applications = self.applications_named(caller.account, named).await?;
         Ok(Some(UpdateSnapshot {
-            endpoint,
+            endpoint: Arc::unwrap_or_clone(endpoint),
             domain,
             bindings,
             applications,
