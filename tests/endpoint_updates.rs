@@ -731,6 +731,16 @@ both_backends! {
         }
         assert_eq!(world.api.endpoint(&world.bob.id).await["enabled"], true);
         assert_eq!(world.api.endpoints_count().await, 3);
+        // The operator can: it is gone with its event, once, and its domain can go too.
+        let delete = ["system-gateway", "delete", "--account", "acme"];
+        let printed = world.server.cli(&delete).await;
+        assert!(printed.contains("sip:gateway@example.test"), "{printed}");
+        assert_eq!(crate::harness::graphql::code(&world.api.gql(query, json!({})).await), Some("NOT_FOUND"));
+        assert_eq!(world.api.log(&["ENDPOINT_DELETED"]).await.len(), 1);
+        let output = world.server.cli_output(&delete).await;
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let payload = world.api.mutate("deleteDomain", "", json!({ "id": world.domain, "cascade": true })).await;
+        assert_eq!(payload["userErrors"], json!([]));
     }
 
     /// Update and manage each are enough.

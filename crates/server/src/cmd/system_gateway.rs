@@ -19,30 +19,50 @@ pub(crate) enum Command {
         #[arg(long, value_name = "USER", default_value = "gateway")]
         name: String,
     },
+    /// Deletes the system gateway of an account with all that belongs to it; its domain can be deleted then.
+    Delete {
+        /// The account's name.
+        #[arg(long, value_name = "NAME")]
+        account: String,
+    },
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// An unknown account or domain; a name that is taken; an account that has a system gateway; those of the database.
+/// An unknown account or domain; a name that is taken; an account that has a system gateway already, or none; those of the database.
 pub(crate) async fn run(command: Command, config: &Config) -> Result<(), Failure> {
-    let Command::Create {
-        account,
-        domain,
-        name,
-    } = command;
     let instance = Instance::open(config).await?;
-    let made = async {
-        let account = instance.account(&account).await?;
-        let made = instance.app.system_gateway_create(&account, &domain, &name);
-        Ok::<_, Failure>((made.await?, account))
-    };
-    let made = made.await;
+    let told = told(command, &instance).await;
     instance.close().await;
-    let (gateway, account) = made?;
-    super::print(&format!(
-        "Made the system gateway {} of the account {}.",
-        gateway.sip_uri(),
-        account.name
-    ))
+    super::print(&told?)
+}
+
+/// Does what is asked and says what was done.
+async fn told(command: Command, instance: &Instance) -> Result<String, Failure> {
+    match command {
+        Command::Create {
+            account,
+            domain,
+            name,
+        } => {
+            let account = instance.account(&account).await?;
+            let made = instance.app.system_gateway_create(&account, &domain, &name);
+            let gateway = made.await?;
+            Ok(format!(
+                "Made the system gateway {} of the account {}.",
+                gateway.sip_uri(),
+                account.name
+            ))
+        }
+        Command::Delete { account } => {
+            let account = instance.account(&account).await?;
+            let gateway = instance.app.system_gateway_delete(account.id).await?;
+            Ok(format!(
+                "Deleted the system gateway {} of the account {}.",
+                gateway.sip_uri(),
+                account.name
+            ))
+        }
+    }
 }

@@ -2,12 +2,14 @@
 
 use crate::access::{Caller, Scope};
 use crate::app::settle::Decision;
-use crate::app::{App, Outcome};
+use crate::app::{ATTEMPTS, App, Outcome, contended};
+use crate::commit::Answer;
 use crate::decide::endpoints::{Waiting, deletable, delete, fail_some};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, EndpointType};
 use crate::error::Problem;
-use crate::ports::store::{EndpointKey, Found};
-use crate::{EndpointId, Error, Fault};
+use crate::page::Slice;
+use crate::ports::store::{EndpointFilter, EndpointKey, Found};
+use crate::{AccountId, EndpointId, Error, Fault};
 
 /// The most messages on their way that fail in the transaction that deletes their recipient.
 pub(in crate::app) const WAITING_MAX: usize = 1000;
@@ -55,6 +57,44 @@ impl App {
             move |_| async move { Ok(id) },
         );
         Ok(settled.await?.into())
+    }
+
+    /// Deletes the system gateway of an account with all that belongs to it, as [`App::endpoint_delete`] does others; for the
+    /// operator, so there is no caller.
+    ///
+    /// # Errors
+    /// `NotFound` when the account has none.
+    pub async fn system_gateway_delete(&self, account: AccountId) -> Result<Endpoint, Fault> {
+        let mut failed = 0;
+        while failed < ATTEMPTS {
+            let filter = EndpointFilter {
+                kind: Some(EndpointType::SystemGateway),
+                ..EndpointFilter::default()
+            };
+            let only = Slice {
+                backward: false,
+                limit: 1,
+                after: None,
+                before: None,
+            };
+            let found = self.store.endpoints(account, filter, only).await?;
+            let Some(gateway) = found.items.into_iter().next() else {
+                return Err(Problem::not_found("account", "system gateway").into());
+            };
+            let waiting = self.waiting_for(&gateway).await?;
+            if waiting.len() < WAITING_MAX {
+                let commit = delete(&self.mint(), &gateway, &waiting);
+                if matches!(self.commit(commit).await?, Answer::Applied(_)) {
+                    return Ok(gateway);
+                }
+                failed += 1;
+            } else {
+                // Too many for one transaction: a step of them fails first.
+                self.commit(fail_some(&self.mint(), &gateway, &waiting))
+                    .await?;
+            }
+        }
+        Err(contended().into())
     }
 
     /// Returns messages on their way to an endpoint with the sender's copies, at most [`WAITING_MAX`].
