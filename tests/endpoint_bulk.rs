@@ -66,6 +66,23 @@ both_backends! {
         assert_eq!(told(&world.api).await, 2);
     }
 
+    /// What belongs to the whole call refuses it, whatever the mode, together with all else that is wrong.
+    async fn h148_what_belongs_to_the_whole_call_is_told_with_all_else(database: Database) {
+        let world = World::start(&database).await;
+        let mut endpoints = numbered(&world.domain, 3);
+        endpoints[0]["dryRun"] = json!(true);
+        endpoints[1]["idempotencyKey"] = json!("k");
+        endpoints[2]["name"] = json!("a b");
+        for atomic in [true, false] {
+            let input = json!({ "endpoints": endpoints, "atomic": atomic, "idempotencyKey": "all" });
+            let fields: Vec<String> = world.api.refused("createEndpoints", input).await.iter().map(field_of).collect();
+            assert_eq!(fields, ["endpoints.0.dryRun", "endpoints.1.idempotencyKey", "endpoints.2.name"]);
+        }
+        let input = json!({ "endpoints": endpoints[..2], "atomic": false });
+        assert_eq!(world.api.refused("createEndpoints", input).await.len(), 2);
+        assert_eq!(world.api.endpoints_count().await, 2);
+    }
+
     /// Otherwise the good ones are made, and the others say why not.
     async fn h148_a_bulk_that_is_not_atomic_makes_the_good_ones(database: Database) {
         let world = World::start(&database).await;

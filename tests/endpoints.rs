@@ -273,9 +273,14 @@ both_backends! {
     /// Five characters are too few.
     async fn a018_a_short_password_is_refused(database: Database) {
         let (_server, api, domain) = stage(&database).await;
-        for password in ["", "12345", "abcdé"] {
+        for (password, offset, byte_offset) in [("", 0, 0), ("12345", 5, 5), ("abcdé", 5, 6)] {
             let input = json!({ "domainId": domain, "name": "alice", "credentials": { "password": password } });
-            api.refused_at("createEndpoint", input, "VALIDATION", "credentials.password").await;
+            api.refused_at("createEndpoint", input.clone(), "VALIDATION", "credentials.password").await;
+            // Both places are those behind its last character; none of it is told.
+            let errors = api.refused("createEndpoint", input).await;
+            let detail = &errors[0]["detail"];
+            let places = (&detail["offset"], &detail["byteOffset"], &detail["character"]);
+            assert_eq!(places, (&json!(offset), &json!(byte_offset), &json!(null)), "{errors:?}");
         }
         assert_eq!(api.endpoints_count().await, 0);
     }

@@ -63,13 +63,16 @@ impl EndpointMutation {
     ) -> Nullable<CreateEndpointsPayload> {
         let view = View::of(ctx).fresh();
         let (dry_run, key) = (input.dry_run, input.idempotency_key.as_deref());
-        let outcome = match input.to_core() {
-            Ok(new) => {
-                let (app, caller) = (view.app(), view.caller());
-                app.endpoints_create(caller, &new, input.atomic, dry_run, key)
-                    .await
-            }
-            Err(problems) => Err(Fault::Refused(problems)),
+        let (new, misplaced) = input.to_core();
+        let is_fit = misplaced.is_empty();
+        let (app, caller) = (view.app(), view.caller());
+        // What is misplaced refuses the whole call; the dry run tells all else that is wrong with it.
+        let (atomic, dry) = (input.atomic || !is_fit, dry_run || !is_fit);
+        let key = key.filter(|_| is_fit);
+        let outcome = match app.endpoints_create(caller, &new, atomic, dry, key).await {
+            Ok(_) if !is_fit => Err(Fault::Refused(misplaced)),
+            Err(Fault::Refused(problems)) => Err(Fault::Refused([misplaced, problems].concat())),
+            outcome => outcome,
         };
         Some(Answer::of(outcome).map(|answer| {
             let (made, problems) = match answer.value {

@@ -433,8 +433,8 @@ fn password(
             }
             (Field::Value(given), false) => {
                 if let Err(v) = sip_validate::endpoint_password(given.expose()) {
-                    // The text goes in empty: the offset alone must come out of a secret.
-                    problems.push(violation(FIELD, "", &v));
+                    // The violation has no character, so that places alone come out of a secret.
+                    problems.push(violation(FIELD, given.expose(), &v));
                 }
                 applied.password = Some(given.clone());
             }
