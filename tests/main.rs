@@ -20,6 +20,7 @@ mod faults;
 mod graphiql;
 mod harness;
 mod hostile;
+mod imports;
 mod lists;
 mod messages;
 mod numbers;

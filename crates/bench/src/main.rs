@@ -25,6 +25,8 @@ mod graphql;
 #[cfg(feature = "product")]
 mod idle_memory;
 #[cfg(feature = "product")]
+mod import;
+#[cfg(feature = "product")]
 mod kamailio;
 mod meter;
 #[cfg(feature = "product")]
@@ -125,6 +127,9 @@ enum Program {
     /// Deleting a domain: what those who send meanwhile notice of it.
     #[cfg(feature = "product")]
     DeleteDomain,
+    /// Importing endpoints from a file, against storing them alone.
+    #[cfg(feature = "product")]
+    Import,
     /// GraphQL requests: the CPU of the real binary against that of a stock server, which is built by itself.
     #[cfg(feature = "product")]
     Graphql(graphql::Arguments),
@@ -163,6 +168,8 @@ impl Program {
         #[cfg(feature = "product")]
         Self::DeleteDomain,
         #[cfg(feature = "product")]
+        Self::Import,
+        #[cfg(feature = "product")]
         Self::IdleMemory,
         #[cfg(feature = "product")]
         Self::SipBindings,
@@ -189,6 +196,8 @@ impl Program {
             Self::Search => search::run(size, &folder, report).await,
             #[cfg(feature = "product")]
             Self::DeleteDomain => delete_domain::run(size, &folder, report).await,
+            #[cfg(feature = "product")]
+            Self::Import => import::run(size, &folder, report).await,
             #[cfg(feature = "product")]
             Self::Graphql(asked) => graphql::run(asked, size, &folder, report).await,
             #[cfg(feature = "product")]

@@ -10,6 +10,7 @@ mod cmd;
 mod config;
 mod control;
 mod descriptors;
+mod endpoint_file;
 mod failure;
 mod files;
 mod http;

@@ -23,8 +23,8 @@ use sipgraph_core::{
         Store,
         store::{
             AccountSettings, ChatFilter, Credentials, DispatchPlace, DomainDeletion,
-            EncryptionBegun, EndpointFilter, EndpointKey, Found, MessageFilter, Realm,
-            RegistrationFailureFilter, SendSnapshot, StoreFuture, Totals,
+            EncryptionBegun, EndpointFilter, EndpointKey, EndpointSecrets, Found, MessageFilter,
+            Realm, RegistrationFailureFilter, SendSnapshot, StoreFuture, Totals,
         },
     },
     registration_failure::RegistrationFailure,
@@ -460,6 +460,23 @@ impl Store for Storage {
         names: Vec<(DomainId, String)>,
     ) -> StoreFuture<'_, Vec<(DomainId, String)>> {
         read!(self, endpoints::endpoint_names_taken(account, names))
+    }
+
+    fn endpoints_by_names(
+        &self,
+        account: AccountId,
+        names: Vec<(DomainId, String)>,
+    ) -> StoreFuture<'_, Vec<Endpoint>> {
+        snapshot!(self, endpoints::endpoints_by_names(account, names.clone()))
+    }
+
+    fn endpoint_secrets(
+        &self,
+        account: AccountId,
+        ids: Vec<EndpointId>,
+    ) -> StoreFuture<'_, Vec<EndpointSecrets>> {
+        let sealing = self.sealing.clone();
+        snapshot!(self, endpoints::endpoint_secrets(&sealing, account, &ids))
     }
 
     fn account_names_taken(

@@ -4,6 +4,7 @@ use crate::commit::NewEvent;
 use crate::event::{EventBody, Subjects};
 use crate::ports::Entropy;
 use crate::{EventId, Timestamp};
+use std::time::Duration;
 
 /// The time of a decision and its source of randomness.
 pub struct Mint<'e> {
@@ -17,6 +18,12 @@ impl<'e> Mint<'e> {
     #[must_use]
     pub fn new(now: Timestamp, entropy: &'e dyn Entropy) -> Self {
         Self { now, entropy }
+    }
+
+    /// Prepares for a part of the decision that counts as a little later, so that what it makes stands behind the part before.
+    #[must_use]
+    pub fn later(&self, by: Duration) -> Self {
+        Self::new(self.now.plus(by), self.entropy)
     }
 
     /// Returns random bytes.

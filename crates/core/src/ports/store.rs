@@ -207,6 +207,29 @@ pub struct Credentials {
     pub tokens: Vec<TokenCredentials>,
 }
 
+/// All secrets of an endpoint, opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointSecrets {
+    /// Whose they are.
+    pub endpoint: EndpointId,
+    /// The HA1 values of its password; none without one.
+    pub ha1: Vec<Ha1>,
+    /// Its other secrets.
+    pub others: Vec<(EndpointSecret, Secret)>,
+}
+
+impl EndpointSecrets {
+    /// Returns the secrets of an endpoint that has none.
+    #[must_use]
+    pub fn none(endpoint: EndpointId) -> Self {
+        Self {
+            endpoint,
+            ha1: Vec::new(),
+            others: Vec::new(),
+        }
+    }
+}
+
 /// Which failed registrations a list has. Fields combine with AND.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RegistrationFailureFilter {
@@ -401,6 +424,20 @@ pub trait Store: Send + Sync {
         account: AccountId,
         ids: Vec<EndpointId>,
     ) -> StoreFuture<'_, Vec<Endpoint>>;
+
+    /// Returns the endpoints with these canonical names in these domains, in any order; unknown ones are left out.
+    fn endpoints_by_names(
+        &self,
+        account: AccountId,
+        names: Vec<(DomainId, String)>,
+    ) -> StoreFuture<'_, Vec<Endpoint>>;
+
+    /// Returns all secrets of endpoints; those without any are left out.
+    fn endpoint_secrets(
+        &self,
+        account: AccountId,
+        ids: Vec<EndpointId>,
+    ) -> StoreFuture<'_, Vec<EndpointSecrets>>;
 
     /// Lists endpoints, newest first.
     ///

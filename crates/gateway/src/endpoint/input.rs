@@ -170,6 +170,7 @@ impl EndpointCredentialsInput {
         NewCredentials {
             password: field(&self.password, |text| Secret::new(text.as_str())),
             generate: self.generate,
+            ..NewCredentials::default()
         }
     }
 }

@@ -27,8 +27,8 @@ use sipgraph_core::{
         Store,
         store::{
             AccountSettings, ChatFilter, Credentials, DispatchPlace, DomainDeletion,
-            EncryptionBegun, EndpointFilter, EndpointKey, Found, MessageFilter, Realm,
-            RegistrationFailureFilter, SendSnapshot, StoreFuture, Totals,
+            EncryptionBegun, EndpointFilter, EndpointKey, EndpointSecrets, Found, MessageFilter,
+            Realm, RegistrationFailureFilter, SendSnapshot, StoreFuture, Totals,
         },
     },
     registration_failure::RegistrationFailure,
@@ -112,6 +112,8 @@ forward! {
     endpoints(account: AccountId, filter: EndpointFilter, slice: Slice) -> Page<Endpoint>;
     endpoints_by_name(account: AccountId, filter: EndpointFilter, slice: Slice<NameKey>) -> Page<Endpoint>;
     endpoints_count(account: AccountId, filter: EndpointFilter) -> i64;
+    endpoints_by_names(account: AccountId, names: Vec<(DomainId, String)>) -> Vec<Endpoint>;
+    endpoint_secrets(account: AccountId, ids: Vec<EndpointId>) -> Vec<EndpointSecrets>;
     endpoint_names_taken(account: AccountId, names: Vec<(DomainId, String)>) -> Vec<(DomainId, String)>;
     account_names_taken(account: AccountId, names: Vec<String>) -> Vec<String>;
     endpoint_name_twice(account: AccountId) -> Option<String>;

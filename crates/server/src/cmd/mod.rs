@@ -40,7 +40,7 @@ pub(crate) enum Command {
     /// Manages accounts, the tenants.
     #[command(subcommand)]
     Account(account::Command),
-    /// Manages what the operator alone sets of endpoints.
+    /// Imports and exports endpoints, and manages what the operator alone sets of them.
     #[command(subcommand)]
     Endpoint(endpoint::Command),
     /// Manages telephone numbers.

@@ -16,9 +16,12 @@ use sipgraph_core::{
     keyring::Secret,
     page::{NameKey, Page, PageKey, Slice},
     ports::store::{
-        Credentials, EndpointFilter, EndpointKey, Found, INSTANCE_TRUNKS_MAX, TRUNKS_MAX,
+        Credentials, EndpointFilter, EndpointKey, EndpointSecrets, Found, INSTANCE_TRUNKS_MAX,
+        TRUNKS_MAX,
     },
 };
+
+use std::collections::BTreeMap;
 
 use super::{
     CALLER_SEARCHED, Conn, Db, NAME_ORDER, NAME_SEARCHED, candidates, domains, load, load_over,
@@ -489,6 +492,67 @@ pub(crate) async fn endpoint_names_taken(
         .into_iter()
         .map(|(domain, name)| (domain.into(), name))
         .collect())
+}
+
+/// Reads the endpoints with these canonical names in these domains. One read transaction.
+pub(crate) async fn endpoints_by_names(
+    c: &mut Conn,
+    account: AccountId,
+    names: Vec<(DomainId, String)>,
+) -> QueryResult<Vec<Endpoint>> {
+    let keys: Vec<NameRow> = names
+        .into_iter()
+        .map(|(domain, name)| NameRow {
+            account_id: account.into(),
+            id: domain.into(),
+            name,
+        })
+        .collect();
+    let text = "SELECT t.id FROM {rows} JOIN endpoints t ON t.account_id = k.account_id \
+                AND t.canonical_name = k.name AND t.domain_id = k.id";
+    let ids = load_over::<_, DbId, Id>(c, text, keys).await?;
+    let ids: Vec<EndpointId> = ids.into_iter().map(Into::into).collect();
+    endpoints_by_ids(c, account, &ids).await
+}
+
+/// Reads and opens all secrets of endpoints. One read transaction.
+pub(crate) async fn endpoint_secrets(
+    c: &mut Conn,
+    sealing: &Sealing,
+    account: AccountId,
+    ids: &[EndpointId],
+) -> QueryResult<Vec<EndpointSecrets>> {
+    let mut all: BTreeMap<Id, EndpointSecrets> = BTreeMap::new();
+    let sealed: Vec<CredentialRow> = credentials::table
+        .filter(credentials::account_id.eq(Id::from(account)))
+        .filter(credentials::endpoint_id.eq_any(ids_of(ids)))
+        .order((credentials::algorithm, credentials::charset))
+        .select(CredentialRow::as_select())
+        .load(c)
+        .await?;
+    for row in sealed {
+        let endpoint = row.endpoint_id;
+        let opened = sealing.open(vec![row])?;
+        all.entry(endpoint)
+            .or_insert_with(|| EndpointSecrets::none(endpoint.into()))
+            .ha1
+            .extend(opened);
+    }
+    let sealed: Vec<SecretRow> = endpoint_secrets::table
+        .filter(endpoint_secrets::account_id.eq(Id::from(account)))
+        .filter(endpoint_secrets::endpoint_id.eq_any(ids_of(ids)))
+        .select(SecretRow::as_select())
+        .load(c)
+        .await?;
+    for row in sealed {
+        let (endpoint, which) = (row.endpoint_id, row.which()?);
+        let (_, secret) = sealing.open_secret(row)?;
+        all.entry(endpoint)
+            .or_insert_with(|| EndpointSecrets::none(endpoint.into()))
+            .others
+            .push((which, secret));
+    }
+    Ok(all.into_values().collect())
 }
 
 /// Which of these canonical names the account's endpoints have.

@@ -2,6 +2,7 @@
 
 mod create;
 mod delete;
+pub mod import;
 mod update;
 
 pub(super) use delete::WAITING_MAX;

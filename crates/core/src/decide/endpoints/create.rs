@@ -5,7 +5,6 @@ use super::settings::{Applied, EndpointSettings, apply, default_algorithms};
 use super::{name, name_taken, name_taken_in_account};
 use crate::commit::{Commit, EndpointSecret, Precondition, Write};
 use crate::decide::{Mint, presence};
-use crate::digest::ha1_values;
 use crate::domain::Domain;
 use crate::endpoint::{Encryption, Endpoint, EndpointState, EndpointType, Nested, NestedMode};
 use crate::error::{Problem, ProblemCode};
@@ -70,7 +69,7 @@ pub fn create(
     snapshot: &EndpointsSnapshot,
 ) -> Result<(Commit, CreatedEndpoint), Vec<Problem>> {
     let mut batch = Batch::new(mint, account, snapshot);
-    let created = batch.add(new)?;
+    let created = batch.add(new, Vec::new())?;
     Ok((batch.commit, created))
 }
 
@@ -84,18 +83,18 @@ pub fn create_all(
     snapshot: &EndpointsSnapshot,
 ) -> (Commit, Vec<Result<CreatedEndpoint, Vec<Problem>>>) {
     let mut batch = Batch::new(mint, account, snapshot);
-    let results = new.iter().map(|new| batch.add(new)).collect();
+    let results = new.iter().map(|new| batch.add(new, Vec::new())).collect();
     (batch.commit, results)
 }
 
-struct Batch<'s> {
+pub(super) struct Batch<'s> {
     mint: &'s Mint<'s>,
     snapshot: &'s EndpointsSnapshot,
-    commit: Commit,
+    pub(super) commit: Commit,
     /// Names that endpoints of the batch itself have.
     names: BTreeSet<(DomainId, String)>,
     /// Numbers that endpoints of the batch itself have.
-    numbers: BTreeSet<String>,
+    pub(super) numbers: BTreeSet<String>,
     /// The same without their domains, where names must be unique in all of the account.
     names_in_account: BTreeSet<String>,
     /// Domains that the commit looks at already.
@@ -107,7 +106,11 @@ struct Batch<'s> {
 }
 
 impl<'s> Batch<'s> {
-    fn new(mint: &'s Mint<'s>, account: AccountId, snapshot: &'s EndpointsSnapshot) -> Self {
+    pub(super) fn new(
+        mint: &'s Mint<'s>,
+        account: AccountId,
+        snapshot: &'s EndpointsSnapshot,
+    ) -> Self {
         Self {
             mint,
             snapshot,
@@ -128,10 +131,23 @@ impl<'s> Batch<'s> {
         }
     }
 
-    /// Decides on one endpoint and, when it is well, adds it to the commit.
-    fn add(&mut self, new: &NewEndpoint) -> Result<CreatedEndpoint, Vec<Problem>> {
+    /// Has what comes be made at another time.
+    pub(super) fn at(&mut self, mint: &'s Mint<'s>) {
+        self.mint = mint;
+    }
+
+    /// What is known of the account.
+    pub(super) fn snapshot(&self) -> &'s EndpointsSnapshot {
+        self.snapshot
+    }
+
+    /// Decides on one endpoint and, when it is well and no problem is given, adds it to the commit.
+    pub(super) fn add(
+        &mut self,
+        new: &NewEndpoint,
+        mut problems: Vec<Problem>,
+    ) -> Result<CreatedEndpoint, Vec<Problem>> {
         let (mint, snapshot) = (self.mint, self.snapshot);
-        let mut problems = Vec::new();
         let canonical = name(&new.name).unwrap_or_else(|found| {
             problems.extend(found);
             String::new()
@@ -163,10 +179,12 @@ impl<'s> Batch<'s> {
         let mut blank = blank(mint, domain, new, key.1.clone());
         blank.profile_encrypts = snapshot.profile_encrypts;
         let applied = apply(mint, &blank, domain, &new.settings, NestedMode::Replace);
+        let credentials = applied.ha1().unwrap_or_default();
         let Applied {
             mut endpoint,
             password,
             is_generated,
+            digests: _,
             secrets,
             problems: found,
         } = applied;
@@ -181,14 +199,6 @@ impl<'s> Batch<'s> {
             return Err(problems);
         }
         endpoint.state = presence::state(&endpoint, false);
-        let credentials = password.as_ref().map_or_else(Vec::new, |password| {
-            ha1_values(
-                &endpoint.name,
-                &domain.name,
-                password.expose(),
-                &endpoint.digest_algorithms,
-            )
-        });
         let mut secrets: Vec<_> = secrets
             .into_iter()
             .filter_map(|(which, secret)| Some((which, secret?)))

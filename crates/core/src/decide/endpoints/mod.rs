@@ -3,12 +3,14 @@
 
 mod create;
 mod delete;
+mod import;
 mod numbers;
 mod settings;
 mod update;
 
 pub use create::{CreatedEndpoint, EndpointsSnapshot, NewEndpoint, create, create_all};
 pub use delete::{Waiting, deletable, delete, fail_some};
+pub use import::{ImportRow, ImportSnapshot, Imported, Met, StoredEndpoint, import as import_rows};
 pub use numbers::{Numbers, limit_set, release};
 pub use settings::{AddressSettings, EndpointSettings, NewCredentials, TransformationSettings};
 pub use update::{

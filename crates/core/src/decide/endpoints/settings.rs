@@ -7,7 +7,7 @@ use crate::binding::Transport;
 use crate::commit::EndpointSecret;
 use crate::decide::Mint;
 use crate::decide::domains::text_limit;
-use crate::digest::DigestAlgorithm;
+use crate::digest::{DigestAlgorithm, Ha1, ha1_values};
 use crate::domain::Domain;
 use crate::endpoint::{
     ADDRESSES_MAX, Address, AddressDirection, Cipher, Codec, DESCRIPTION_MAX, DISPLAY_NAME_MAX,
@@ -35,13 +35,16 @@ const KEY_MAX: usize = 128;
 /// The longest URL, in characters; what browsers and servers take.
 const URL_MAX: usize = 2048;
 
-/// A password to register with: given, or generated.
+/// A password to register with: given, or generated, or known by its digests alone.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NewCredentials {
     /// The password. Null would remove it, which is refused.
     pub password: Field<Secret>,
     /// Whether one is made here and told once.
     pub generate: bool,
+    /// HA1 values that another system kept for the endpoint's name and domain. Those given with a password must be its own.
+    /// Only the operator gives them: whoever has them can register.
+    pub digests: Vec<Ha1>,
 }
 
 impl NewCredentials {
@@ -50,7 +53,7 @@ impl NewCredentials {
     pub fn password(text: &str) -> Self {
         Self {
             password: Field::Value(Secret::new(text)),
-            generate: false,
+            ..Self::default()
         }
     }
 
@@ -58,8 +61,17 @@ impl NewCredentials {
     #[must_use]
     pub fn generated() -> Self {
         Self {
-            password: Field::Absent,
             generate: true,
+            ..Self::default()
+        }
+    }
+
+    /// Returns digests of a password that is not known.
+    #[must_use]
+    pub fn digests(digests: Vec<Ha1>) -> Self {
+        Self {
+            digests,
+            ..Self::default()
         }
     }
 }
@@ -184,11 +196,14 @@ impl EndpointSettings {
     #[must_use]
     pub fn secrets(&self) -> Vec<&str> {
         let password = self.credentials.value().and_then(|c| c.password.value());
+        let digests = self.credentials.value().into_iter();
+        let digests = digests.flat_map(|c| &c.digests).map(|digest| &digest.value);
         let addresses = self.addresses.value().into_iter().flatten();
         password
             .into_iter()
             .chain(self.out_sip_password.value())
             .chain(addresses.filter_map(|address| address.sip_password.value()))
+            .chain(digests)
             .map(Secret::expose)
             .collect()
     }
@@ -202,6 +217,8 @@ pub(super) struct Applied {
     pub(super) password: Option<Secret>,
     /// Whether the password was made here.
     pub(super) is_generated: bool,
+    /// Digests of a new password that is not known.
+    pub(super) digests: Vec<Ha1>,
     /// Secrets that are set, or removed by `None`.
     pub(super) secrets: Vec<(EndpointSecret, Option<Secret>)>,
     /// What is wrong; the rest means nothing then.
@@ -209,12 +226,33 @@ pub(super) struct Applied {
 }
 
 impl Applied {
+    /// Returns the HA1 values of the new password; `None` when those before stay.
+    pub(super) fn ha1(&self) -> Option<Vec<Ha1>> {
+        let Endpoint {
+            name,
+            domain_name,
+            digest_algorithms,
+            ..
+        } = &self.endpoint;
+        match &self.password {
+            Some(password) => {
+                let text = password.expose();
+                Some(ha1_values(name, domain_name, text, digest_algorithms))
+            }
+            None => {
+                let is_kept = |ha1: &&Ha1| digest_algorithms.contains(&ha1.algorithm);
+                let kept: Vec<Ha1> = self.digests.iter().filter(is_kept).cloned().collect();
+                (!kept.is_empty()).then_some(kept)
+            }
+        }
+    }
+
     /// Returns which fields differ from those before, in the order of the API.
     pub(super) fn changed(&self, before: &Endpoint) -> Vec<EndpointField> {
         let after = &self.endpoint;
         let sets = |kind: fn(&EndpointSecret) -> bool| self.secrets.iter().any(|(s, _)| kind(s));
         let differs = |field: &EndpointField| match field {
-            EndpointField::Credentials => self.password.is_some(),
+            EndpointField::Credentials => self.password.is_some() || !self.digests.is_empty(),
             EndpointField::DisplayName => after.display_name != before.display_name,
             EndpointField::Description => after.description != before.description,
             EndpointField::Application => after.application != before.application,
@@ -273,6 +311,7 @@ pub(super) fn apply(
         endpoint: before.clone(),
         password: None,
         is_generated: false,
+        digests: Vec::new(),
         secrets: Vec::new(),
         problems: Vec::new(),
     };
@@ -420,7 +459,11 @@ fn password(
                 problems.push(cannot_remove(FIELD));
             }
         }
-        Field::Value(NewCredentials { password, generate }) => match (password, generate) {
+        Field::Value(NewCredentials {
+            password,
+            generate,
+            digests,
+        }) => match (password, generate) {
             (Field::Value(_), true) => problems.push(Problem::validation(
                 "credentials",
                 "Give a password or have one generated, not both.",
@@ -436,7 +479,20 @@ fn password(
                     // The violation has no character, so that places alone come out of a secret.
                     problems.push(violation(FIELD, given.expose(), &v));
                 }
+                problems.extend(foreign_digests(before, given, digests));
                 applied.password = Some(given.clone());
+            }
+            (Field::Null | Field::Absent, false) if !digests.is_empty() => {
+                problems.extend(malformed_digests(digests));
+                let algorithms = &mut applied.endpoint.digest_algorithms;
+                if settings.digest_algorithms.value().is_none() {
+                    algorithms.clear();
+                    algorithms.extend(digests.iter().map(|digest| digest.algorithm));
+                    algorithms.sort_unstable();
+                    algorithms.dedup();
+                }
+                problems.extend(missing_digests(algorithms, digests));
+                applied.digests = digests.iter().map(lower).collect();
             }
             (Field::Null, false) => {
                 if before.has_password {
@@ -447,7 +503,8 @@ fn password(
         },
     }
     let endpoint = &mut applied.endpoint;
-    endpoint.has_password = before.has_password || applied.password.is_some();
+    let is_given = applied.password.is_some() || !applied.digests.is_empty();
+    endpoint.has_password = before.has_password || is_given;
     let is_phone = endpoint.kind == EndpointType::SipUser && endpoint.simulation.is_none();
     if is_phone && !endpoint.has_password && problems_at(problems, "credentials").is_none() {
         problems.push(Problem::validation(
@@ -459,12 +516,75 @@ fn password(
         .digest_algorithms
         .iter()
         .any(|algorithm| !before.digest_algorithms.contains(algorithm));
-    if before.has_password && applied.password.is_none() && is_wider {
+    if before.has_password && !is_given && is_wider {
         problems.push(Problem::validation(
             "digestAlgorithms",
             "Only digests of the password are kept: give the password too, to have another kind of digest made.",
         ));
     }
+}
+
+/// A digest as it is kept: in lower case.
+pub(super) fn lower(digest: &Ha1) -> Ha1 {
+    Ha1 {
+        value: Secret::new(digest.value.expose().to_ascii_lowercase()),
+        ..digest.clone()
+    }
+}
+
+/// The field of a digest, for problems.
+fn digest_field(algorithm: DigestAlgorithm) -> String {
+    format!("credentials.digests.{}", algorithm.token())
+}
+
+/// What is wrong with the form of digests; their characters are not told.
+fn malformed_digests(digests: &[Ha1]) -> Vec<Problem> {
+    let problem = |digest: &Ha1| {
+        let text = digest.value.expose();
+        let length = digest.algorithm.hash(&[]).len();
+        let wrong = text.bytes().position(|octet| !octet.is_ascii_hexdigit());
+        let at = wrong.or_else(|| (text.len() != length).then_some(text.len().min(length)))?;
+        let message = format!("A digest has {length} hexadecimal digits.");
+        let place = ProblemDetail {
+            offset: Some(at),
+            byte_offset: Some(at),
+            ..ProblemDetail::default()
+        };
+        Some(Problem::validation(&digest_field(digest.algorithm), message).with_detail(place))
+    };
+    digests.iter().filter_map(problem).collect()
+}
+
+/// The problems of digests that are not those of the password given with them.
+fn foreign_digests(endpoint: &Endpoint, password: &Secret, digests: &[Ha1]) -> Vec<Problem> {
+    let Endpoint {
+        name, domain_name, ..
+    } = endpoint;
+    let is_own = |digest: &&Ha1| {
+        let own = ha1_values(name, domain_name, password.expose(), &[digest.algorithm]);
+        own.contains(&lower(digest))
+    };
+    let problem = |digest: &Ha1| {
+        let message = format!(
+            "This is not the digest of {name}:{domain_name} with the password given beside it: the other system has another              realm, or one of the two is not in use. Leave out the one that its phones do not use."
+        );
+        Problem::validation(&digest_field(digest.algorithm), message)
+    };
+    let digests = digests.iter().filter(|digest| !is_own(digest));
+    digests.map(problem).collect()
+}
+
+/// The problem of algorithms of which no digest is given.
+fn missing_digests(algorithms: &[DigestAlgorithm], digests: &[Ha1]) -> Option<Problem> {
+    let is_given = |algorithm: &DigestAlgorithm| digests.iter().any(|d| d.algorithm == *algorithm);
+    let missing = algorithms.iter().find(|algorithm| !is_given(algorithm))?;
+    Some(Problem::validation(
+        "digestAlgorithms",
+        format!(
+            "There is neither a {} digest nor the password of which one could be made.",
+            missing.token()
+        ),
+    ))
 }
 
 fn problems_at<'p>(problems: &'p [Problem], field: &str) -> Option<&'p Problem> {

@@ -6,7 +6,6 @@ use super::system_gateway;
 use crate::binding::Binding;
 use crate::commit::{Commit, CredentialsChange, Precondition, Write};
 use crate::decide::{Mint, presence};
-use crate::digest::ha1_values;
 use crate::domain::Domain;
 use crate::endpoint::{Encryption, Endpoint, EndpointField, EndpointType, NestedMode};
 use crate::error::{Problem, ProblemCode, ProblemDetail};
@@ -105,7 +104,39 @@ pub fn update(
     let below = "patch";
     problems.extend(name_problem(endpoint, &change.name).map(|p| p.under(below)));
     let settings = &change.settings;
-    finish(mint, snapshot, settings, change.mode, below, problems)
+    let alone = BTreeSet::new();
+    finish(
+        mint,
+        snapshot,
+        settings,
+        change.mode,
+        below,
+        &alone,
+        problems,
+    )
+}
+
+/// Decides on a row of an import for an endpoint that is there: what it gives is taken, and nested objects as a whole. The numbers
+/// are those that earlier rows give to others. Fields stand as in the settings.
+///
+/// # Errors
+/// All that is wrong with it, and the problems given.
+pub(super) fn restate(
+    mint: &Mint<'_>,
+    snapshot: &UpdateSnapshot,
+    settings: &EndpointSettings,
+    name: &str,
+    numbers: &BTreeSet<String>,
+    mut problems: Vec<Problem>,
+) -> Result<(Commit, UpdatedEndpoint), Vec<Problem>> {
+    let endpoint = &snapshot.endpoint;
+    if endpoint.kind == EndpointType::SystemGateway {
+        problems.push(system_gateway());
+        return Err(problems);
+    }
+    problems.extend(name_problem(endpoint, &Field::Value(name.to_owned())));
+    let mode = NestedMode::Replace;
+    finish(mint, snapshot, settings, mode, "", numbers, problems)
 }
 
 /// Decides on a whole change; nested objects are replaced.
@@ -143,14 +174,9 @@ pub fn replace(
             );
         }
     }
-    finish(
-        mint,
-        snapshot,
-        settings,
-        NestedMode::Replace,
-        below,
-        problems,
-    )
+    let mode = NestedMode::Replace;
+    let alone = BTreeSet::new();
+    finish(mint, snapshot, settings, mode, below, &alone, problems)
 }
 
 fn stale(endpoint: &Endpoint, version: Option<i32>) -> Option<Problem> {
@@ -229,13 +255,15 @@ fn read_only_problems(snapshot: &UpdateSnapshot, given: &EndpointReplacement) ->
     .collect()
 }
 
-/// Applies the settings, checks what the type allows, and puts the commit together.
+/// Applies the settings, checks what the type allows, and puts the commit together. `others` are numbers that other changes of
+/// the same commit take.
 fn finish(
     mint: &Mint<'_>,
     snapshot: &UpdateSnapshot,
     settings: &EndpointSettings,
     mode: NestedMode,
     below: &str,
+    others: &BTreeSet<String>,
     mut problems: Vec<Problem>,
 ) -> Result<(Commit, UpdatedEndpoint), Vec<Problem>> {
     let UpdateSnapshot {
@@ -248,10 +276,12 @@ fn finish(
     } = snapshot;
     let applied = apply(mint, before, domain, settings, mode);
     let changed = applied.changed(before);
+    let ha1 = applied.ha1();
     let Applied {
         mut endpoint,
         password,
         is_generated,
+        digests: _,
         secrets,
         problems: mut found,
     } = applied;
@@ -271,8 +301,7 @@ fn finish(
         found.push(Problem::not_found("applicationId", "application"));
     }
     if changed.contains(&EndpointField::Numbers) {
-        let nobody = BTreeSet::new();
-        found.extend(taken(before.id, &endpoint.numbers, numbers, &nobody));
+        found.extend(taken(before.id, &endpoint.numbers, numbers, others));
     }
     problems.extend(found.into_iter().map(|problem| problem.under(below)));
     if !problems.is_empty() {
@@ -296,13 +325,8 @@ fn finish(
     if !changed.is_empty() {
         endpoint.version += 1;
         endpoint.updated_at = mint.now;
-        let credentials = match &password {
-            Some(password) => CredentialsChange::Replace(ha1_values(
-                &endpoint.name,
-                &endpoint.domain_name,
-                password.expose(),
-                &endpoint.digest_algorithms,
-            )),
+        let credentials = match ha1 {
+            Some(values) => CredentialsChange::Replace(values),
             None if endpoint.digest_algorithms != before.digest_algorithms => {
                 CredentialsChange::KeepOnly(endpoint.digest_algorithms.clone())
             }

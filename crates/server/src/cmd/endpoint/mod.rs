@@ -1,5 +1,9 @@
 //! `sipgraph endpoint`.
 
+mod export;
+mod import;
+mod progress;
+
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::wiring::Instance;
@@ -16,16 +20,28 @@ pub(crate) enum Command {
         #[arg(value_name = "ENDPOINT")]
         endpoint: String,
     },
+    /// Makes and changes endpoints as the rows of a file say. Without --apply it only tells what it would do.
+    #[command(after_help = import::HELP)]
+    Import(import::Args),
+    /// Writes the endpoints of an account to a file that `import` reads, the oldest first.
+    Export(export::Args),
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// An address that names no endpoint; those of the database.
+/// An address that names no endpoint; rows that are bad; files that can't be read or written; those of the database.
 pub(crate) async fn run(command: Command, config: &Config) -> Result<(), Failure> {
-    let Command::Limit { cps, endpoint } = command;
+    match command {
+        Command::Limit { cps, endpoint } => limit(cps, &endpoint, config).await,
+        Command::Import(args) => import::run(args, config).await,
+        Command::Export(args) => export::run(args, config).await,
+    }
+}
+
+async fn limit(cps: u32, endpoint: &str, config: &Config) -> Result<(), Failure> {
     let instance = Instance::open(config).await?;
-    let limited = instance.app.endpoint_limit(&endpoint, cps).await;
+    let limited = instance.app.endpoint_limit(endpoint, cps).await;
     instance.close().await;
     let address = limited?.address();
     super::print(&match cps {
