@@ -28,20 +28,12 @@ async fn patch(api: &Api, endpoint: &Account, patch: Value) {
 }
 
 /// Makes a trunk to an address and gives its id.
-async fn trunk(world: &World, name: &str, extra: Value) -> String {
-    let mut input = json!({
-        "domainId": world.domain, "name": name, "type": "THIRD_PARTY",
-        "addresses": [{ "ip": "127.0.0.1", "port": 9 }],
-    });
-    for (field, value) in extra.as_object().unwrap() {
-        input[field] = value.clone();
-    }
-    let payload = world
+async fn trunk(world: &World) -> String {
+    let addresses = json!([{ "ip": "127.0.0.1", "port": 9 }]);
+    world
         .api
-        .mutate("createEndpoint", "endpoint { id }", input)
-        .await;
-    assert_eq!(payload["userErrors"], json!([]));
-    text(&payload["endpoint"]["id"])
+        .trunk_create(&world.domain, addresses, json!({}))
+        .await
 }
 
 /// Says how a message from alice would go.
@@ -229,7 +221,7 @@ both_backends! {
         patch(&world.api, &world.alice, json!({ "allowOutside": true, "numbers": [TWO] })).await;
         let payload = tried(&world, number(OUTSIDE)).await;
         assert_eq!(refusal(&payload), refused("NO_ROUTE", "to"));
-        let gateway = trunk(&world, "gw", json!({})).await;
+        let gateway = trunk(&world).await;
         for to in [number(OUTSIDE), number("+49 30 123456"), json!({ "uri": format!("sip:{OUTSIDE}@example.test") })] {
             let payload = tried(&world, to).await;
             let route = &payload["route"];
@@ -268,7 +260,7 @@ both_backends! {
     async fn h164_transformations_apply_where_a_number_is_routed(database: Database) {
         let world = stage(&database).await;
         let rewrite = |pattern: &str, replace: &str| json!({ "rule": { "rewrite": { "pattern": pattern, "replace": replace } } });
-        trunk(&world, "gw", json!({})).await;
+        trunk(&world).await;
         patch(&world.api, &world.alice, json!({ "allowOutside": true, "numbers": [TWO] })).await;
         let digits = json!({ "number": "030123456" });
         assert_eq!(refusal(&tried(&world, digits.clone()).await), refused("NO_ROUTE", "to"));
@@ -283,7 +275,7 @@ both_backends! {
     /// The number that a message to an outside number comes from.
     async fn d095_the_number_that_a_message_comes_from(database: Database) {
         let world = stage(&database).await;
-        trunk(&world, "gw", json!({})).await;
+        trunk(&world).await;
         patch(&world.api, &world.alice, json!({ "allowOutside": true })).await;
         let select = format!("message {{ {MESSAGE} fromNumber }}");
         let send = |from: Value| {

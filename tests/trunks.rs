@@ -33,16 +33,10 @@ async fn stage_with(server: Server) -> World {
 
 /// Makes a trunk and gives its id.
 async fn trunk(world: &World, addresses: Value, extra: Value) -> String {
-    let mut input = json!({ "domainId": world.domain, "name": "gw", "type": "THIRD_PARTY", "addresses": addresses });
-    for (field, value) in extra.as_object().unwrap() {
-        input[field] = value.clone();
-    }
-    let payload = world
+    world
         .api
-        .mutate("createEndpoint", "endpoint { id }", input)
-        .await;
-    assert_eq!(payload["userErrors"], json!([]));
-    text(&payload["endpoint"]["id"])
+        .trunk_create(&world.domain, addresses, extra)
+        .await
 }
 
 /// Sends a text from alice to the outside number and gives its id.

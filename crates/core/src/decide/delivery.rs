@@ -429,35 +429,10 @@ pub(super) fn set_status(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::testing::{Seeded, endpoint};
-    use crate::delivery::Way;
-    use crate::message::Variables;
+    use crate::decide::testing::{Seeded, dispatch, endpoint};
     use crate::{AccountId, EndpointId};
 
     const NODE: NodeId = NodeId([1; 16]);
-
-    fn dispatch() -> Dispatch {
-        Dispatch {
-            id: ExchangeId([5; 16]),
-            account: AccountId([1; 16]),
-            sender: EndpointId([2; 16]),
-            recipient: EndpointId([3; 16]),
-            way: Way::Contacts,
-            out_message: None,
-            from: "sip:bob@example.com".into(),
-            from_name: None,
-            to: "sip:alice@example.com".into(),
-            body: "hi".into(),
-            content_type: "text/plain".into(),
-            variables: Variables::new(),
-            taken: false,
-            rounds: 0,
-            created_at: Timestamp(0),
-            expires_at: Timestamp(100_000_000),
-            due_at: Timestamp(0),
-            lease: 1,
-        }
-    }
 
     fn binding(n: u8, transport: Transport, node: NodeId) -> Binding {
         Binding {

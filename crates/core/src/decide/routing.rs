@@ -374,10 +374,9 @@ pub fn sender_number(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::binding::Transport;
-    use crate::decide::testing::{Seeded, endpoint};
-    use crate::endpoint::{Address, Transformation};
-    use crate::{AddressId, EndpointId, Timestamp, TransformationId};
+    use crate::decide::testing::{self, Seeded, address, endpoint};
+    use crate::endpoint::Transformation;
+    use crate::{EndpointId, Timestamp, TransformationId};
 
     fn outsider() -> Endpoint {
         Endpoint {
@@ -386,28 +385,11 @@ mod tests {
         }
     }
 
-    fn address(priority: i32, direction: AddressDirection) -> Address {
-        Address {
-            id: AddressId([u8::try_from(priority).unwrap(); 16]),
-            direction,
-            ip: "192.0.2.1".into(),
-            port: 5060,
-            dst_port: 5060,
-            priority,
-            transport: Transport::Udp,
-            srtp: false,
-            location_sid: None,
-            sip_username: None,
-            has_sip_password: false,
-        }
-    }
-
     fn trunk(n: u8, priority: i32) -> Endpoint {
-        let mut trunk = endpoint(&format!("trunk{n}"));
-        trunk.id = EndpointId([n; 16]);
-        trunk.kind = EndpointType::ThirdParty;
-        trunk.nested.addresses = vec![address(priority, AddressDirection::Any)];
-        trunk
+        Endpoint {
+            id: EndpointId([n; 16]),
+            ..testing::trunk(&format!("trunk{n}"), vec![address(n, priority)])
+        }
     }
 
     fn rule(rule: Rule) -> Transformation {
@@ -552,11 +534,9 @@ mod tests {
         let trunks = [trunk(3, 9), inward, disabled, trunk(4, 2)];
         assert_eq!(out(&facts(&sender, NUMBER, &trunks)).unwrap().0, "trunk4");
         let mut many = trunk(5, 0);
-        many.nested.addresses = vec![
-            address(7, AddressDirection::Outbound),
-            address(3, AddressDirection::Inbound),
-            address(5, AddressDirection::Any),
-        ];
+        many.nested.addresses = vec![address(7, 7), address(3, 3), address(5, 5)];
+        many.nested.addresses[0].direction = AddressDirection::Outbound;
+        many.nested.addresses[1].direction = AddressDirection::Inbound;
         let order: Vec<i32> = outward_addresses(&many)
             .iter()
             .map(|a| a.priority)

@@ -300,55 +300,25 @@ pub fn inward_names(trunks: &[Endpoint], port: u16) -> impl Iterator<Item = &str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::binding::Transport;
-    use crate::decide::testing::{Seeded, endpoint};
-    use crate::endpoint::EndpointType;
-    use crate::message::Variables;
-    use crate::{AccountId, AddressId, EndpointId, ExchangeId};
+    use crate::AddressId;
+    use crate::decide::testing::{self, Seeded};
 
+    /// Two addresses, of which the second has a port of its own.
     fn address(n: u8, priority: i32) -> Address {
         Address {
-            id: AddressId([n; 16]),
-            direction: AddressDirection::Any,
-            ip: format!("192.0.2.{n}"),
             port: if n == 1 { 5060 } else { 5070 },
-            dst_port: 5060,
-            priority,
-            transport: Transport::Udp,
-            srtp: false,
-            location_sid: None,
-            sip_username: None,
-            has_sip_password: false,
+            ..testing::address(n, priority)
         }
     }
 
     fn trunk(addresses: Vec<Address>) -> Endpoint {
-        let mut trunk = endpoint("trunk");
-        trunk.kind = EndpointType::ThirdParty;
-        trunk.nested.addresses = addresses;
-        trunk
+        testing::trunk("trunk", addresses)
     }
 
     fn dispatch() -> Dispatch {
         Dispatch {
-            id: ExchangeId([5; 16]),
-            account: AccountId([1; 16]),
-            sender: EndpointId([2; 16]),
-            recipient: EndpointId([3; 16]),
             way: Way::Number("+12125550100".into()),
-            out_message: None,
-            from: "sip:+1@example.com".into(),
-            from_name: None,
-            to: "sip:+12125550100@example.com".into(),
-            body: "hi".into(),
-            content_type: "text/plain".into(),
-            variables: Variables::new(),
-            taken: false,
-            rounds: 0,
-            created_at: Timestamp(0),
-            expires_at: Timestamp(100_000_000),
-            due_at: Timestamp(0),
-            lease: 1,
+            ..testing::dispatch()
         }
     }
 
