@@ -257,6 +257,18 @@ both_backends! {
         let again = request.set("Via", Some(&format!("SIP/2.0/UDP 127.0.0.1;branch=z9hG4bK{};rport", crate::harness::sip::unique())));
         assert_eq!(carrier.ask(&again).await.status(), 202);
         assert_eq!(world.api.messages(json!({})).await.len(), 1);
+        // What was taken once is taken, though its recipient would get no new one now.
+        for enabled in [false, true] {
+            let input = json!({ "id": world.alice.id, "patch": { "enabled": enabled } });
+            assert_eq!(world.api.mutate("updateEndpoint", "", input).await["userErrors"], json!([]));
+            let via = format!("SIP/2.0/UDP 127.0.0.1;branch=z9hG4bK{};rport", crate::harness::sip::unique());
+            assert_eq!(carrier.ask(&again.clone().set("Via", Some(&via))).await.status(), 202);
+            assert_eq!(world.api.messages(json!({})).await.len(), 1);
+            if !enabled {
+                let new = from_outside(&mut carrier, &world.server, "7712125550100", "too late");
+                assert_eq!(carrier.ask(&new).await.status(), 480);
+            }
+        }
         // A carrier's report and typing notice are taken, and tell nobody anything.
         for kind in ["message/imdn+xml", "application/im-iscomposing+xml"] {
             let request = from_outside(&mut carrier, &world.server, "7712125550100", "x").set("Content-Type", Some(kind));

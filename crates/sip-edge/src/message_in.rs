@@ -13,8 +13,7 @@ use sip_validate::message::header::{delta_seconds, unquote};
 use sip_validate::message::{Message, Name};
 use sip_validate::{SipUri, aor_user};
 use sipgraph_core::app::composing::DeviceNotice;
-use sipgraph_core::app::messages::{DeviceMessage, is_about_sender};
-use sipgraph_core::app::trunks::TrunkMessage;
+use sipgraph_core::app::received::{DeviceMessage, Received, TrunkMessage, is_about_sender};
 use sipgraph_core::decide::trunks::{CameBy, came_by, inward_names};
 use sipgraph_core::endpoint::{Endpoint, EndpointType};
 use sipgraph_core::message::{BODY_BYTES_MAX, Receipt};
@@ -159,21 +158,22 @@ async fn take(
         return Err(Reply::new(404));
     };
     let to_user = to_user.to_owned();
-    let (call_id, from_tag) = (request.call_id().to_owned(), from_tag.to_owned());
-    let content_type = TEXT.to_owned();
-    let expires_s = request.get(Name::Expires).and_then(delta_seconds);
+    let received = Received {
+        body,
+        content_type: TEXT.to_owned(),
+        variables: variables(request),
+        call_id: request.call_id().to_owned(),
+        cseq,
+        from_tag: from_tag.to_owned(),
+        expires_s: request.get(Name::Expires).and_then(delta_seconds),
+    };
     let taken = match sender {
         Sender::Device(sender, to_domain) => {
             let message = DeviceMessage {
                 sender,
                 to_domain,
                 to_user,
-                body,
-                content_type,
-                call_id,
-                cseq,
-                from_tag,
-                expires_s,
+                received,
             };
             edge.app.message_receive(&message).await
         }
@@ -183,12 +183,7 @@ async fn take(
                 from_uri: from_uri.to_owned(),
                 from_user: from.user.map(str::to_owned),
                 to_user,
-                body,
-                content_type,
-                call_id,
-                cseq,
-                from_tag,
-                expires_s,
+                received,
             };
             edge.app.trunk_receive(&message).await
         }

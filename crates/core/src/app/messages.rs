@@ -1,4 +1,4 @@
-//! Messages: sent through the API, received from devices, listed and marked.
+//! Messages: sent through the API, listed and marked. Those that come in by SIP are [`super::received`]'s.
 
 use super::settle::Decision;
 use super::tokens::visible;
@@ -71,29 +71,6 @@ impl From<EndpointKey> for Recipient {
     }
 }
 
-/// A MESSAGE that a device sent and that was authenticated as its endpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeviceMessage {
-    /// The sender, by its digest.
-    pub sender: Endpoint,
-    /// The domain of the request-URI, in lower case.
-    pub to_domain: String,
-    /// The user of the request-URI as it was written.
-    pub to_user: String,
-    /// The text.
-    pub body: String,
-    /// Its media type.
-    pub content_type: String,
-    /// Call-ID.
-    pub call_id: String,
-    /// CSeq number.
-    pub cseq: u32,
-    /// From tag.
-    pub from_tag: String,
-    /// The Expires header, in seconds.
-    pub expires_s: Option<u32>,
-}
-
 /// How a message was routed, or would be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageRoute {
@@ -124,7 +101,7 @@ pub struct SentMessage {
 }
 
 /// What was read to decide on one message.
-struct Gathered {
+pub(super) struct Gathered {
     snapshot: SendSnapshot,
     call: Call,
     dialled: Option<String>,
@@ -133,7 +110,7 @@ struct Gathered {
 }
 
 /// Parties with the way between them.
-type Planned<'g> = (Parties<'g>, MessageRoute);
+pub(super) type Planned<'g> = (Parties<'g>, MessageRoute);
 
 impl App {
     /// Sends a message, or, in a dry run, says how it would be routed. Scope: `messages.create`.
@@ -255,7 +232,7 @@ impl App {
     }
 
     /// Reads what a message is decided on, for the first of these calls that leads to an endpoint, or else for the first.
-    async fn message_gather(
+    pub(super) async fn message_gather(
         &self,
         account: AccountId,
         sender: &EndpointKey,
@@ -312,7 +289,7 @@ impl App {
     }
 
     /// Decides who is who, and where it goes.
-    async fn message_plan<'g>(
+    pub(super) async fn message_plan<'g>(
         &self,
         mint: &Mint<'_>,
         gathered: &'g Gathered,
@@ -513,98 +490,6 @@ impl App {
             },
             replayed: true,
         })
-    }
-
-    /// Takes a MESSAGE from a device: stored when this returns, delivered later. The same Call-ID, CSeq and From tag
-    /// again is the same message.
-    ///
-    /// # Errors
-    /// Problems on `to`: `NotFound` and `NoRoute` (404), `EndpointDisabled` (480). On `from`: `EndpointDisabled`, `NoRoute`
-    /// and `NoSenderNumber` (403). On `body`: `Validation` (413). An [`Error`] is answered 503 with Retry-After, or 500.
-    pub async fn message_receive(&self, message: &DeviceMessage) -> Result<ExchangeId, Fault> {
-        if message.body.len() > BODY_BYTES_MAX {
-            return Err(Problem::validation("body", "The body is too large.").into());
-        }
-        let sender = &message.sender;
-        let device = (&*message.call_id, message.cseq, &*message.from_tag);
-        let idempotency = self.device_key(sender.id, device);
-        let Ok(canonical) = sip_validate::aor_user(&message.to_user) else {
-            return Err(Problem::not_found("to", "endpoint").into());
-        };
-        let calls = [Call::Endpoint {
-            key: EndpointKey::Name {
-                domain: Some(message.to_domain.clone()),
-                canonical: canonical.into_owned(),
-            },
-            user: Some(message.to_user.clone()),
-        }];
-        let from = EndpointKey::Id(sender.id);
-        for _ in 0..super::ATTEMPTS {
-            let mint = self.mint();
-            let gathered = self.message_gather(sender.account, &from, &calls).await?;
-            let (parties, _) = match self.message_plan(&mint, &gathered, None).await? {
-                Ok(planned) => planned,
-                Err(problems) => {
-                    // What was taken once is taken, though its recipient is gone meanwhile.
-                    let taken = self
-                        .store
-                        .idempotent_result(message.sender.account, idempotency.clone())
-                        .await?;
-                    return match taken {
-                        Some(Answer::Replayed(ids)) => Ok(exchange_of(&ids)),
-                        _ => Err(Fault::Refused(problems)),
-                    };
-                }
-            };
-            let outgoing = Outgoing {
-                origin: MessageOrigin::Sip,
-                body: message.body.clone(),
-                content_type: message.content_type.clone(),
-                variables: Variables::new(),
-                expires_at: mint.now.plus(self.lifetime(message.expires_s)),
-            };
-            let (mut commit, ids) = send(&mint, &parties, &outgoing);
-            commit.idempotency = Some(idempotency.clone().giving(vec![ids.exchange.0]));
-            match self.commit(commit).await? {
-                Answer::Applied(_) => {
-                    self.due.notify(usize::MAX);
-                    return Ok(ids.exchange);
-                }
-                Answer::Replayed(ids) => {
-                    return Ok(exchange_of(&ids));
-                }
-                Answer::KeyReused => return Err(key_reused()),
-                Answer::Failed(_) => {}
-            }
-        }
-        Err(contended().into())
-    }
-
-    /// Makes the idempotency record of a MESSAGE: Call-ID, CSeq and From tag of its sender name it, and a proxy may have
-    /// changed the rest on another way.
-    pub(super) fn device_key(
-        &self,
-        sender: EndpointId,
-        (call_id, cseq, from_tag): (&str, u32, &str),
-    ) -> Idempotency {
-        let name = [call_id.as_bytes(), &cseq.to_be_bytes(), from_tag.as_bytes()];
-        Idempotency {
-            actor: sender.0,
-            operation: "MESSAGE",
-            key: crate::digest::hex(&self.keys.mac(KeyUse::Idempotency, &name)),
-            input: [0; 32],
-            result: Vec::new(),
-        }
-    }
-
-    /// Returns how long delivery of a MESSAGE is tried, by its Expires.
-    pub(super) fn lifetime(&self, expires_s: Option<u32>) -> Duration {
-        match expires_s {
-            Some(seconds) if seconds > 0 => {
-                Duration::from_secs(u64::from(seconds)).min(self.policy.message_expiry_max)
-            }
-            _ => self.policy.message_expiry,
-        }
     }
 
     /// Sends what a simulated endpoint answers. It speaks as itself, and only once for each message it got.
@@ -1067,14 +952,4 @@ fn stored_message(commit: &Commit) -> Option<Message> {
         delivered_at: None,
         displayed_at: None,
     })
-}
-
-pub(super) fn exchange_of(ids: &[[u8; 16]]) -> ExchangeId {
-    ExchangeId(ids.first().copied().unwrap_or_default())
-}
-
-/// Returns whether a problem of a refused device message is its sender's rather than its recipient's.
-#[must_use]
-pub fn is_about_sender(problem: &Problem) -> bool {
-    problem.field.first().is_some_and(|f| f == "from")
 }

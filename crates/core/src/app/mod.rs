@@ -16,6 +16,7 @@ pub mod endpoints;
 pub mod events;
 pub mod messages;
 pub mod presence;
+pub mod received;
 pub mod registrations;
 pub mod search;
 mod settle;

@@ -1,25 +1,19 @@
-//! Messages that go out by trunks, one address at a time and no faster than the trunk's limit, and those that come in by them.
+//! Trunks: which there are, and the messages that go out by them, one address at a time and no faster than the trunk's limit.
 
 use super::App;
 use super::delivery::{QUEUE_WAIT, attempt_of};
-use super::messages::exchange_of;
 use crate::commit::{Answer, EndpointSecret};
-use crate::decide::delivery::{canonical_address, close, release};
-use crate::decide::messages::{Outgoing, Parties, Side, send, sender as sender_of};
-use crate::decide::routing::{is_e164, transformed};
+use crate::decide::delivery::{close, release};
 use crate::decide::trunks::{TrunkAttempt, TrunkPlan, next_at, plan, start};
-use crate::delivery::{Delivery, DeliveryOutcome, Dispatch, Way};
+use crate::delivery::{Delivery, DeliveryOutcome, Dispatch};
 use crate::endpoint::{Address, Endpoint};
-use crate::error::{Problem, ProblemCode};
 use crate::keyring::Secret;
-use crate::message::{BODY_BYTES_MAX, MessageOrigin, Variables};
-use crate::ports::store::{EndpointKey, Found};
 use crate::ports::{
     Attempt, AttemptResult, AttemptTarget, PortFuture, TRUNK_WAIT_MAX, TrunkAddress,
 };
-use crate::{EndpointId, Error, ExchangeId, Fault, Timestamp};
+use crate::{EndpointId, Error, Timestamp};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// When each trunk with a limit may send next, on this node. It has a trunk only while that lies ahead.
@@ -50,31 +44,15 @@ const TRUNKS_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// The trunks of the instance as they were read last.
 #[derive(Default)]
-pub(super) struct KnownTrunks(Mutex<Option<(Timestamp, Arc<Vec<Endpoint>>)>>);
+pub(super) struct KnownTrunks(Mutex<LastRead>);
 
-/// A MESSAGE that came by a trunk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TrunkMessage {
-    /// The trunk, known by its address or by its digest.
-    pub trunk: Endpoint,
-    /// The URI of From.
-    pub from_uri: String,
-    /// The user of From, as it was written.
-    pub from_user: Option<String>,
-    /// The user of the request-URI, as it was written.
-    pub to_user: String,
-    /// The text.
-    pub body: String,
-    /// Its media type.
-    pub content_type: String,
-    /// Call-ID.
-    pub call_id: String,
-    /// CSeq number.
-    pub cseq: u32,
-    /// From tag.
-    pub from_tag: String,
-    /// The Expires header, in seconds.
-    pub expires_s: Option<u32>,
+/// When the trunks were read, and which there were.
+type LastRead = Option<(Timestamp, Arc<Vec<Endpoint>>)>;
+
+impl KnownTrunks {
+    fn last(&self) -> MutexGuard<'_, LastRead> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A message at an address of a trunk.
@@ -102,99 +80,14 @@ impl App {
     /// Those of the store.
     pub async fn trunks_known(&self) -> Result<Arc<Vec<Endpoint>>, Error> {
         let now = self.now();
-        let known = |known: &KnownTrunks| {
-            let known = known.0.lock().unwrap_or_else(PoisonError::into_inner);
-            known
-                .clone()
-                .filter(|(at, _)| now.since(*at) < TRUNKS_AGE_MAX)
-        };
-        if let Some((_, trunks)) = known(&self.trunks) {
+        if let Some((at, trunks)) = self.trunks.last().clone()
+            && now.since(at) < TRUNKS_AGE_MAX
+        {
             return Ok(trunks);
         }
         let trunks = Arc::new(self.store.trunks_of_instance().await?);
-        let mut last = self.trunks.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *last = Some((now, Arc::clone(&trunks)));
+        *self.trunks.last() = Some((now, Arc::clone(&trunks)));
         Ok(trunks)
-    }
-
-    /// Takes a MESSAGE that came by a trunk, for the endpoint of its account that has the called number: kept there when
-    /// this returns, delivered to its devices later. The same Call-ID, CSeq and From tag again is the same message.
-    ///
-    /// # Errors
-    /// Problems on `to`: `NotFound` (404), `NoRoute` (404) for a number that the trunk's transformations reject,
-    /// `EndpointDisabled` (480). On `from`: `EndpointDisabled` (403). On `body`: `Validation` (413).
-    pub async fn trunk_receive(&self, message: &TrunkMessage) -> Result<ExchangeId, Fault> {
-        if message.body.len() > BODY_BYTES_MAX {
-            return Err(Problem::validation("body", "The body is too large.").into());
-        }
-        let account = message.trunk.account;
-        let device = (&*message.call_id, message.cseq, &*message.from_tag);
-        let idempotency = self.device_key(message.trunk.id, device);
-        for _ in 0..super::ATTEMPTS {
-            let mint = self.mint();
-            let key = EndpointKey::Id(message.trunk.id);
-            let Found::One(trunk) = self.store.endpoint(account, key).await? else {
-                return Err(Problem::not_found("from", "trunk").into());
-            };
-            let sender = Found::One(trunk);
-            let trunk = sender_of(&sender)?;
-            let number = transformed(trunk, &message.to_user).number;
-            let number = number.filter(|number| is_e164(number));
-            let owner = match &number {
-                Some(number) => {
-                    let key = EndpointKey::Number(number.clone());
-                    self.store.endpoint(account, key).await?
-                }
-                None => Found::None,
-            };
-            let (Some(number), Found::One(owner)) = (number, owner) else {
-                return Err(Problem::not_found("to", "number").into());
-            };
-            if !owner.enabled {
-                let text = format!("The endpoint {} is disabled.", owner.address());
-                return Err(Problem::new(ProblemCode::EndpointDisabled, "to", text).into());
-            }
-            let from = match message.from_user.as_deref().map(sip_validate::e164) {
-                // In a domain of ours, so that a phone can answer to it.
-                Some(Ok(caller)) => Side::of_number(&caller, &owner.domain_name),
-                Some(Err(_)) | None => Side {
-                    address: canonical_address(&message.from_uri),
-                    uri: message.from_uri.clone(),
-                    number: None,
-                },
-            };
-            let mut parties = Parties {
-                sender: trunk,
-                from,
-                recipient: &owner,
-                to: Side::of_number(&number, &owner.domain_name),
-                way: Way::Contacts,
-                sender_chat: None,
-                recipient_chat: None,
-                record_internal: false,
-            };
-            let [_, chat] = self.chats_with(account, parties.chat_keys()).await?;
-            parties.recipient_chat = chat;
-            let outgoing = Outgoing {
-                origin: MessageOrigin::Trunk,
-                body: message.body.clone(),
-                content_type: message.content_type.clone(),
-                variables: Variables::new(),
-                expires_at: mint.now.plus(self.lifetime(message.expires_s)),
-            };
-            let (mut commit, ids) = send(&mint, &parties, &outgoing);
-            commit.idempotency = Some(idempotency.clone().giving(vec![ids.exchange.0]));
-            match self.commit(commit).await? {
-                Answer::Applied(_) => {
-                    self.due.notify(usize::MAX);
-                    return Ok(ids.exchange);
-                }
-                Answer::Replayed(ids) => return Ok(exchange_of(&ids)),
-                Answer::KeyReused => return Err(super::key_reused()),
-                Answer::Failed(_) => {}
-            }
-        }
-        Err(super::contended().into())
     }
 
     /// Plans a dispatch that goes out by a trunk and stores its attempt.
