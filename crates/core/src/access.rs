@@ -158,6 +158,19 @@ impl Caller {
         Err(Error::new(ErrorKind::Forbidden(needed), message))
     }
 
+    /// Refuses as [`Caller::require`] does, and a token bound to endpoints as though `what` were not there: that belongs to the
+    /// whole account, and such a token sees of it what its endpoints have.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Forbidden`] without the scope, [`ErrorKind::NotFound`] for a bound token.
+    pub fn require_whole(&self, scope: Scope, what: &'static str) -> Result<(), Error> {
+        self.require(scope)?;
+        if self.endpoints.is_some() {
+            return Err(Error::not_found(what));
+        }
+        Ok(())
+    }
+
     /// Returns whether it may see and act as an endpoint of its account.
     #[must_use]
     pub fn sees(&self, endpoint: EndpointId) -> bool {

@@ -4,10 +4,9 @@ use super::settle::Decision;
 use super::{App, Outcome};
 use crate::access::{Caller, Scope};
 use crate::account::Account;
-use crate::address::{endpoint_uri, violation};
-use crate::commit::Answer;
+use crate::address::violation;
 use crate::decide::accounts::{AccountPatch, UpdatedAccount, update};
-use crate::decide::endpoints::{limit_set, release};
+use crate::decide::endpoints::release;
 use crate::endpoint::Endpoint;
 use crate::error::{Problem, ProblemCode};
 use crate::patch::Field;
@@ -193,66 +192,23 @@ impl App {
     }
 
     async fn number_release(&self, account: AccountId, number: &str) -> Result<(), Fault> {
-        for _ in 0..super::ATTEMPTS {
+        self.operate(move || async move {
             let named = vec![number.to_owned()];
             let found = self.store.numbers(account, Some(named)).await?;
             let Some((_, holder)) = found.into_iter().next() else {
-                return Ok(());
+                return Ok((None, ()));
             };
-            let endpoint = match holder {
-                None => None,
+            let holder = match holder {
                 Some(id) => match self.store.endpoint(account, EndpointKey::Id(id)).await? {
                     Found::One(endpoint) => Some(endpoint),
-                    Found::None | Found::Ambiguous => continue,
+                    Found::None | Found::Ambiguous => None,
                 },
+                None => None,
             };
-            let commit = release(&self.mint(), account, number, endpoint.as_ref());
-            if matches!(self.commit(commit).await?, Answer::Applied(_)) {
-                return Ok(());
-            }
-        }
-        Err(super::contended().into())
-    }
-
-    /// Limits how many messages a second go out by an endpoint that is named by `user@domain` or a SIP URI; 0 for any
-    /// number.
-    ///
-    /// # Errors
-    /// `NotFound`; `Validation` for what is no address or a number that is too large.
-    pub async fn endpoint_limit(&self, address: &str, limit: u32) -> Result<Endpoint, Fault> {
-        let uri = if address.contains(':') {
-            address.to_owned()
-        } else {
-            format!("sip:{address}")
-        };
-        let key = endpoint_uri("endpoint", &uri)?;
-        let EndpointKey::Name {
-            domain: Some(domain),
-            ..
-        } = &key
-        else {
-            return Err(Problem::validation("endpoint", "Name the endpoint's domain too.").into());
-        };
-        let missing = || Problem::not_found("endpoint", "endpoint");
-        let realm = self
-            .store
-            .realm(domain.clone())
-            .await?
-            .ok_or_else(missing)?;
-        let limit = i32::try_from(limit)
-            .map_err(|_| Problem::validation("cps", "The limit is too large."))?;
-        for _ in 0..super::ATTEMPTS {
-            let found = self.store.endpoint(realm.account, key.clone()).await?;
-            let Found::One(endpoint) = found else {
-                return Err(missing().into());
-            };
-            let limit = (limit > 0).then_some(limit);
-            let (commit, limited) = limit_set(&self.mint(), &endpoint, limit);
-            if matches!(self.commit(commit).await?, Answer::Applied(_)) {
-                return Ok(limited);
-            }
-        }
-        Err(super::contended().into())
+            let commit = release(&self.mint(), account, number, holder.as_ref());
+            Ok((Some(commit), ()))
+        })
+        .await
     }
 
     /// Raises the epoch of every log; a restore does it, so that no client goes on silently.

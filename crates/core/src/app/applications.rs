@@ -25,7 +25,7 @@ impl App {
         dry_run: bool,
         key: Option<&str>,
     ) -> Result<Outcome<Application>, Fault> {
-        require_whole(caller, Scope::ApplicationsCreate)?;
+        caller.require_whole(Scope::ApplicationsCreate, "application")?;
         let input = format!("{new:?}");
         let idempotency =
             self.idempotency(caller, "createApplication", key, &[input.as_bytes()])?;
@@ -63,7 +63,7 @@ impl App {
         dry_run: bool,
         key: Option<&str>,
     ) -> Result<Outcome<UpdatedApplication>, Fault> {
-        require_whole(caller, Scope::ApplicationsUpdate)?;
+        caller.require_whole(Scope::ApplicationsUpdate, "application")?;
         let input = format!("{patch:?}");
         let input: &[&[u8]] = &[&id.0, input.as_bytes()];
         let idempotency = self.idempotency(caller, "updateApplication", key, input)?;
@@ -103,7 +103,7 @@ impl App {
         id: ApplicationId,
         key: Option<&str>,
     ) -> Result<Outcome<ApplicationId>, Fault> {
-        require_whole(caller, Scope::ApplicationsDelete)?;
+        caller.require_whole(Scope::ApplicationsDelete, "application")?;
         let idempotency = self.idempotency(caller, "deleteApplication", key, &[&id.0])?;
         let settled = self.settle(
             caller,
@@ -135,7 +135,7 @@ impl App {
         caller: &Caller,
         id: ApplicationId,
     ) -> Result<Application, Error> {
-        require_whole(caller, Scope::ApplicationsRead)?;
+        caller.require_whole(Scope::ApplicationsRead, "application")?;
         let found = self.store.applications_by_ids(caller.account, vec![id]);
         found
             .await?
@@ -166,7 +166,7 @@ impl App {
         caller: &Caller,
         request: &PageRequest,
     ) -> Result<Page<(String, Application)>, Error> {
-        require_whole(caller, Scope::ApplicationsRead)?;
+        caller.require_whole(Scope::ApplicationsRead, "application")?;
         let kind = ListKind::Applications;
         let cursors = PageCursors::new(&self.keys, caller.account, kind, String::new());
         let slice = cursors.slice(request)?;
@@ -185,7 +185,7 @@ impl App {
     /// # Errors
     /// `Forbidden`.
     pub async fn applications_count(&self, caller: &Caller) -> Result<i64, Error> {
-        require_whole(caller, Scope::ApplicationsRead)?;
+        caller.require_whole(Scope::ApplicationsRead, "application")?;
         self.store.applications_count(caller.account).await
     }
 
@@ -212,13 +212,4 @@ impl App {
         let application = found.into_iter().next();
         Ok(application.ok_or_else(|| Error::not_found("application"))?)
     }
-}
-
-/// Applications are the account's: a token bound to endpoints sees them only through its endpoints.
-fn require_whole(caller: &Caller, scope: Scope) -> Result<(), Error> {
-    caller.require(scope)?;
-    if caller.endpoints.is_some() {
-        return Err(Error::not_found("application"));
-    }
-    Ok(())
 }

@@ -28,7 +28,7 @@ impl App {
         dry_run: bool,
         key: Option<&str>,
     ) -> Result<Outcome<Domain>, Fault> {
-        require_whole(caller, Scope::DomainsCreate)?;
+        caller.require_whole(Scope::DomainsCreate, "domain")?;
         let input = format!("{new:?}");
         let idempotency = self.idempotency(caller, "createDomain", key, &[input.as_bytes()])?;
         let settled = self.settle(
@@ -78,7 +78,7 @@ impl App {
         dry_run: bool,
         key: Option<&str>,
     ) -> Result<Outcome<UpdatedDomain>, Fault> {
-        require_whole(caller, Scope::DomainsUpdate)?;
+        caller.require_whole(Scope::DomainsUpdate, "domain")?;
         let input = format!("{patch:?}");
         let idempotency =
             self.idempotency(caller, "updateDomain", key, &[&id.0, input.as_bytes()])?;
@@ -126,7 +126,7 @@ impl App {
         id: DomainId,
         alias: &str,
     ) -> Result<Domain, Fault> {
-        require_whole(caller, Scope::DomainsUpdate)?;
+        caller.require_whole(Scope::DomainsUpdate, "domain")?;
         let mut all = self.domain_to_change(caller, id).await?.aliases;
         if !all.iter().any(|known| known.eq_ignore_ascii_case(alias)) {
             all.push(alias.to_owned());
@@ -153,7 +153,7 @@ impl App {
         dry_run: bool,
         key: Option<&str>,
     ) -> Result<Outcome<DomainId>, Fault> {
-        require_whole(caller, Scope::DomainsDelete)?;
+        caller.require_whole(Scope::DomainsDelete, "domain")?;
         if cascade {
             caller.require(Scope::EndpointsDelete)?;
         }
@@ -211,7 +211,7 @@ impl App {
     /// # Errors
     /// `Forbidden`, `NotFound`.
     pub async fn domain(&self, caller: &Caller, id: DomainId) -> Result<Domain, Error> {
-        require_whole(caller, Scope::DomainsRead)?;
+        caller.require_whole(Scope::DomainsRead, "domain")?;
         self.store
             .domains_by_ids(caller.account, vec![id])
             .await?
@@ -225,7 +225,7 @@ impl App {
     /// # Errors
     /// `Forbidden`, `NotFound`.
     pub async fn domain_by_name(&self, caller: &Caller, name: &str) -> Result<Domain, Error> {
-        require_whole(caller, Scope::DomainsRead)?;
+        caller.require_whole(Scope::DomainsRead, "domain")?;
         let name = sip_validate::domain(name).map_err(|_| Error::not_found("domain"))?;
         self.store
             .domain_by_name(caller.account, name.into_owned())
@@ -255,7 +255,7 @@ impl App {
         caller: &Caller,
         request: &PageRequest,
     ) -> Result<Page<(String, Domain)>, Error> {
-        require_whole(caller, Scope::DomainsRead)?;
+        caller.require_whole(Scope::DomainsRead, "domain")?;
         let cursors =
             PageCursors::new(&self.keys, caller.account, ListKind::Domains, String::new());
         let page = self
@@ -276,16 +276,7 @@ impl App {
     /// # Errors
     /// `Forbidden`.
     pub async fn domains_count(&self, caller: &Caller) -> Result<i64, Error> {
-        require_whole(caller, Scope::DomainsRead)?;
+        caller.require_whole(Scope::DomainsRead, "domain")?;
         self.store.domains_count(caller.account).await
     }
-}
-
-/// Domains are the account's: a token bound to endpoints sees them only through its endpoints.
-fn require_whole(caller: &Caller, scope: Scope) -> Result<(), Error> {
-    caller.require(scope)?;
-    if caller.endpoints.is_some() {
-        return Err(Error::not_found("domain"));
-    }
-    Ok(())
 }

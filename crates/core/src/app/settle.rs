@@ -98,6 +98,27 @@ impl App {
         Err(contended().into())
     }
 
+    /// Decides and commits until the commit applies, at most four times, for the operator, who has no key. Without a commit
+    /// there is nothing to store.
+    ///
+    /// # Errors
+    /// Those of `decide`; `Overloaded` when others came first each time.
+    pub(super) async fn operate<T, D>(&self, decide: impl Fn() -> D) -> Result<T, Fault>
+    where
+        D: Future<Output = Result<(Option<Commit>, T), Fault>>,
+    {
+        for _ in 0..ATTEMPTS {
+            let (commit, value) = decide().await?;
+            let Some(commit) = commit else {
+                return Ok(value);
+            };
+            if matches!(self.commit(commit).await?, Answer::Applied(_)) {
+                return Ok(value);
+            }
+        }
+        Err(contended().into())
+    }
+
     /// Says what a call's key already did: the ids of that call, or nothing.
     pub(super) async fn replayed(
         &self,

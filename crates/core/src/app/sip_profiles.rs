@@ -17,7 +17,7 @@ impl App {
     /// # Errors
     /// `Forbidden`, `NotFound`.
     pub async fn sip_profile(&self, caller: &Caller) -> Result<SipProfile, Error> {
-        require_whole(caller, Scope::ProfileRead)?;
+        caller.require_whole(Scope::ProfileRead, "SIP profile")?;
         self.store.sip_profile(caller.account).await
     }
 
@@ -43,7 +43,7 @@ impl App {
         dry_run: bool,
         key: Option<&str>,
     ) -> Result<Outcome<UpdatedSipProfile>, Fault> {
-        require_whole(caller, Scope::ProfileUpdate)?;
+        caller.require_whole(Scope::ProfileUpdate, "SIP profile")?;
         let input = format!("{patch:?}");
         let idempotency = self.idempotency(caller, "updateSipProfile", key, &[input.as_bytes()])?;
         let settled = self.settle(
@@ -94,13 +94,4 @@ impl App {
         .await?;
         Ok(true)
     }
-}
-
-/// The profile is the account's: a token bound to endpoints sees of it what its endpoints have.
-fn require_whole(caller: &Caller, scope: Scope) -> Result<(), Error> {
-    caller.require(scope)?;
-    if caller.endpoints.is_some() {
-        return Err(Error::not_found("SIP profile"));
-    }
-    Ok(())
 }

@@ -389,6 +389,20 @@ pub(super) fn chat_updated(mint: &Mint<'_>, endpoint: &Endpoint, chat: ChatId) -
 #[must_use]
 pub fn delete(mint: &Mint<'_>, message: &Message, endpoint: &Endpoint) -> Commit {
     let subjects = message_subjects(endpoint, message.chat, message.id);
+    let mut commit = unchanged(mint, message);
+    commit.writes.push(Write::MessageDelete {
+        id: message.id,
+        chat: message.chat,
+    });
+    commit.events = vec![
+        mint.event(subjects, EventBody::MessageDeleted),
+        chat_updated(mint, endpoint, message.chat),
+    ];
+    commit
+}
+
+/// Makes a commit that changes nothing yet of a message and applies only while that is as it was read.
+fn unchanged(mint: &Mint<'_>, message: &Message) -> Commit {
     Commit {
         account: message.account,
         at: mint.now,
@@ -398,14 +412,8 @@ pub fn delete(mint: &Mint<'_>, message: &Message, endpoint: &Endpoint) -> Commit
             message.status,
             message.read,
         )],
-        writes: vec![Write::MessageDelete {
-            id: message.id,
-            chat: message.chat,
-        }],
-        events: vec![
-            mint.event(subjects, EventBody::MessageDeleted),
-            chat_updated(mint, endpoint, message.chat),
-        ],
+        writes: Vec::new(),
+        events: Vec::new(),
     }
 }
 
@@ -425,21 +433,15 @@ pub fn receipt(
         return None;
     }
     let subjects = message_subjects(sender, message.chat, message.id);
-    Some(Commit {
-        account: message.account,
-        at: mint.now,
-        idempotency: None,
-        preconditions: vec![Precondition::MessageAt(
-            message.id,
-            message.status,
-            message.read,
-        )],
-        writes: vec![Write::MessageReceiptSet {
-            id: message.id,
-            disposition,
-        }],
-        events: vec![mint.event(subjects, EventBody::MessageUpdated)],
-    })
+    let mut commit = unchanged(mint, message);
+    commit.writes.push(Write::MessageReceiptSet {
+        id: message.id,
+        disposition,
+    });
+    commit
+        .events
+        .push(mint.event(subjects, EventBody::MessageUpdated));
+    Some(commit)
 }
 
 /// Decides on marking a message; nothing is written when it has the mark already. An OUT message is always read.
@@ -458,18 +460,7 @@ pub fn mark(
             "A sent message is always read.",
         ));
     }
-    let mut commit = Commit {
-        account: message.account,
-        at: mint.now,
-        idempotency: None,
-        preconditions: vec![Precondition::MessageAt(
-            message.id,
-            message.status,
-            message.read,
-        )],
-        writes: Vec::new(),
-        events: Vec::new(),
-    };
+    let mut commit = unchanged(mint, message);
     if message.read != read {
         commit.writes.push(Write::MessageReadSet {
             id: message.id,

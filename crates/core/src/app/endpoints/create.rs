@@ -3,8 +3,7 @@
 use crate::access::{Caller, Scope};
 use crate::account::Account;
 use crate::app::settle::{Decision, Settled};
-use crate::app::{ATTEMPTS, App, Outcome, contended};
-use crate::commit::Answer;
+use crate::app::{App, Outcome};
 use crate::decide::endpoints::{
     CreatedEndpoint, EndpointSettings, EndpointsSnapshot, NewEndpoint, create, create_all, name,
 };
@@ -159,19 +158,18 @@ impl App {
             kind: EndpointType::SystemGateway,
             settings: EndpointSettings::default(),
         };
-        for _ in 0..ATTEMPTS {
+        let new = &new;
+        self.operate(move || async move {
             let mut snapshot = self
-                .endpoints_snapshot(account.id, std::slice::from_ref(&new))
+                .endpoints_snapshot(account.id, std::slice::from_ref(new))
                 .await?;
             snapshot.has_system_gateway = self.store.has_system_gateway(account.id).await?;
             snapshot.by_operator = true;
             let (commit, created) =
-                create(&self.mint(), account.id, &new, &snapshot).map_err(Fault::Refused)?;
-            if matches!(self.commit(commit).await?, Answer::Applied(_)) {
-                return Ok(created.endpoint);
-            }
-        }
-        Err(contended().into())
+                create(&self.mint(), account.id, new, &snapshot).map_err(Fault::Refused)?;
+            Ok((Some(commit), created.endpoint))
+        })
+        .await
     }
 
     async fn endpoints_snapshot(

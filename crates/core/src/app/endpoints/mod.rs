@@ -3,13 +3,14 @@
 mod create;
 mod delete;
 pub mod import;
+mod operator;
 mod update;
 
 pub(super) use delete::WAITING_MAX;
+pub use operator::KnownAddress;
 
 use super::App;
 use crate::access::{Caller, Scope};
-use crate::address::violation;
 use crate::binding::Binding;
 use crate::decide::endpoints::{Numbers, name, name_taken, name_taken_in_account};
 use crate::endpoint::Endpoint;
@@ -17,8 +18,7 @@ use crate::error::Problem;
 use crate::keyring::Secret;
 use crate::patch::Field;
 use crate::ports::store::{EndpointKey, Found};
-use crate::{AccountId, ApplicationId, DomainId, EndpointId, Error, ErrorKind, Fault};
-use sip_validate::SipUri;
+use crate::{AccountId, ApplicationId, DomainId, EndpointId, Error, ErrorKind};
 use std::collections::BTreeSet;
 
 /// What `createEndpoint` would say to a name.
@@ -30,49 +30,7 @@ pub struct NameCheck {
     pub problems: Vec<Problem>,
 }
 
-/// An address-of-record in a domain of the instance, whoever owns that.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownAddress {
-    /// The canonical user part.
-    pub user: String,
-    /// The name of the domain and its aliases, in lower case; the name comes first.
-    pub domains: Vec<String>,
-    /// Whether there is an endpoint with this address.
-    pub is_endpoint: bool,
-}
-
 impl App {
-    /// Finds what an address such as `alice@example.com` or `sip:alice@example.com` means here; for the operator, so there
-    /// is no caller.
-    ///
-    /// # Errors
-    /// `Validation` for what is no address with a user, `NotFound` for a domain that nobody has.
-    pub async fn address_find(&self, address: &str) -> Result<KnownAddress, Fault> {
-        let with_scheme = format!("sip:{address}");
-        let uri = SipUri::parse(address).or_else(|_| SipUri::parse(&with_scheme));
-        let uri = uri.map_err(|v| Fault::from(violation("address", address, &v)))?;
-        let aor = uri.aor();
-        let Some(user) = aor.user else {
-            let problem = Problem::validation("address", "Name a user: alice@example.com.");
-            return Err(problem.into());
-        };
-        let unknown = || Fault::from(Problem::not_found("address", "domain"));
-        let realm = self.store.realm(aor.domain.into_owned()).await?;
-        let realm = realm.ok_or_else(unknown)?;
-        let domain = self.store.domain_by_name(realm.account, realm.name.clone());
-        let domain = domain.await?.ok_or_else(unknown)?;
-        let key = EndpointKey::Name {
-            domain: Some(domain.name.clone()),
-            canonical: user.clone().into_owned(),
-        };
-        let found = self.store.endpoint(realm.account, key).await?;
-        Ok(KnownAddress {
-            user: user.into_owned(),
-            is_endpoint: matches!(found, Found::One(_)),
-            domains: std::iter::once(domain.name).chain(domain.aliases).collect(),
-        })
-    }
-
     /// Says what [`App::endpoint_create`] would say to a name; with a domain also whether it is taken there. Scope:
     /// `endpoints.read`.
     ///

@@ -5,8 +5,8 @@ use super::numbers::numbers;
 use crate::address::violation;
 use crate::binding::Transport;
 use crate::commit::EndpointSecret;
-use crate::decide::Mint;
 use crate::decide::domains::text_limit;
+use crate::decide::{Mint, http_url};
 use crate::digest::{DigestAlgorithm, Ha1, ha1_values};
 use crate::domain::Domain;
 use crate::endpoint::{
@@ -712,7 +712,8 @@ fn property_problems(kind: EndpointType, given: &Field<JsonObject>) -> Vec<Probl
                 ("callback_method", Json::String(method)) => (!["GET", "POST"]
                     .contains(&method.as_str()))
                 .then(|| Problem::validation("properties", "The method is GET or POST.")),
-                ("callback_url", Json::String(url)) => http_url("properties", url),
+                ("callback_url", Json::String(url)) => text_limit("properties", url, URL_MAX)
+                    .or_else(|| http_url("properties", url).err()),
                 (_, Json::String(_)) => None,
                 _ => Some(Problem::validation("properties", "The value is a string.")),
             }
@@ -724,38 +725,6 @@ fn property_problems(kind: EndpointType, given: &Field<JsonObject>) -> Vec<Probl
         }));
     }
     problems
-}
-
-/// Checks that a text is an absolute URL of HTTP.
-fn http_url(field: &str, text: &str) -> Option<Problem> {
-    let wrong = || {
-        Problem::validation(
-            field,
-            "Give an absolute URL that starts with http:// or https:// and names a host.",
-        )
-    };
-    if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Some(wrong());
-    }
-    if let Some(problem) = text_limit(field, text, URL_MAX) {
-        return Some(problem);
-    }
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return Some(wrong());
-    };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host_port = authority
-        .rsplit_once('@')
-        .map_or(authority, |(_, host)| host);
-    let (host, port) = match host_port.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => (host, Some(port)),
-        _ => (host_port, None),
-    };
-    let is_http = ["http", "https"]
-        .iter()
-        .any(|s| scheme.eq_ignore_ascii_case(s));
-    let is_port = port.is_none_or(|port| sip_validate::port(port).is_ok());
-    (!is_http || !is_port || Host::parse(host).is_err()).then(wrong)
 }
 
 fn addresses(
