@@ -33,7 +33,7 @@ both_backends! {
         let event = feed.next("TEXT_MESSAGE_RECEIVED").await;
         let expected = json!({
             "__typename": "TextMessageReceived", "type": "TEXT_MESSAGE_RECEIVED", "sender": world.alice.id, "from": world.alice.uri(),
-            "to": world.bob.uri(), "body": "Grüße\r\n👋", "id": event["id"], "at": event["at"],
+            "to": world.bob.uri(), "body": "Grüße\r\n👋", "variables": {}, "id": event["id"], "at": event["at"],
         });
         assert_eq!(event, expected);
         assert!(!event.to_string().contains("Digest"), "{event}");
@@ -41,6 +41,45 @@ both_backends! {
         let mut socket = crate::harness::Socket::open(&world.server, &world.server.token).await;
         socket.subscribe("x", query, json!({})).await;
         assert_eq!(socket.message().await["payload"]["data"]["events"]["node"]["endpoint"]["name"], "alice");
+    }
+
+    /// The other header fields of a device's MESSAGE are its variables: told to its account, passed on to no device, and gone with
+    /// the text.
+    async fn e113_other_header_fields_are_variables(database: Database) {
+        let world = World::start(&database).await;
+        let World { server, api, alice, bob, .. } = &world;
+        let start = api.event_cursor().await;
+        let mut feed = Feed::open(server, &start).await;
+        let (mut phone, mut other) = (Phone::tcp(server, alice).await, Phone::tcp(server, bob).await);
+        other.come_online().await;
+        let request = phone
+            .message_request(&bob.uri(), "with more")
+            .with("X-Foo", "bar")
+            .with("s", "Grüße")
+            .with("x-foo", "baz")
+            .with("P-Asserted-Identity", "<sip:mallory@example.test>")
+            .with("Proxy-Authorization", "Digest username=\"alice\", response=\"0123456789abcdef\"")
+            .with("Reply-To", "<sip:mallory@example.test>");
+        let (answer, signed) = phone.ask_signed(request).await;
+        assert_eq!(answer.status(), 202, "{answer:?}");
+        assert!(signed.get("Authorization").is_some(), "{signed:?}");
+        let variables = json!({ "X-Foo": "bar, baz", "Subject": "Grüße" });
+        assert_eq!(feed.next("TEXT_MESSAGE_RECEIVED").await["variables"], variables);
+        let got = other.take_message().await;
+        assert_eq!((got.body.as_str(), got.get("X-Foo"), got.get("Subject")), ("with more", None, None));
+        let query = "{ messages(first: 9) { nodes { id direction variables } } }";
+        let messages = api.data(query, json!({})).await["messages"]["nodes"].take();
+        let messages = messages.as_array().unwrap();
+        assert_eq!(messages.len(), 2, "both sides keep it");
+        assert!(messages.iter().all(|message| message["variables"] == variables), "{messages:?}");
+        for message in messages {
+            let payload = api.mutate("deleteMessage", "", json!({ "id": message["id"] })).await;
+            assert_eq!(payload["userErrors"], json!([]));
+        }
+        let mut replay = Feed::open(server, &start).await;
+        let event = replay.next("TEXT_MESSAGE_RECEIVED").await;
+        assert_eq!((&event["body"], &event["variables"]), (&json!(null), &json!({})));
+        assert!(!server.log().contains("0123456789abcdef"), "credentials are in no log");
     }
 
     /// What is carried, and how the rest is refused.

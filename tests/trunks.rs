@@ -3,7 +3,9 @@
 use crate::harness::graphql::{list, text};
 use crate::harness::phone::Reply;
 use crate::harness::sipp::free_port;
-use crate::harness::{Account, Phone, Server, Sipp, Value, World, both_backends, eventually, json};
+use crate::harness::{
+    Account, Feed, Phone, Server, Sipp, Value, World, both_backends, eventually, json,
+};
 use sipgraph_testkit::certificates::Authority;
 use std::time::{Duration, Instant};
 
@@ -303,6 +305,26 @@ both_backends! {
             (carrier.ask(&request).await.status() == 403).then_some(())
         })
         .await;
+    }
+
+    /// The other header fields of what a carrier sends are its variables, which no phone is sent.
+    async fn e113_a_carriers_header_fields_are_variables(database: Database) {
+        let world = stage(&database).await;
+        let mut feed = Feed::open(&world.server, &world.api.event_cursor().await).await;
+        let (mut carrier, _) = carrier(&world).await;
+        let addresses = json!([{ "ip": "127.0.0.1", "dstPort": world.server.udp.port(), "direction": "INBOUND" }]);
+        let id = trunk(&world, addresses, json!({ "authRequired": false })).await;
+        let mut phone = Phone::udp(&world.server, &world.alice).await;
+        phone.come_online().await;
+        let request = from_outside(&mut carrier, &world.server, OURS, "from outside")
+            .with("X-Carrier", "acme")
+            .with("P-Asserted-Identity", "<tel:+4930123456>");
+        assert_eq!(carrier.ask(&request).await.status(), 202);
+        let event = feed.next("TEXT_MESSAGE_RECEIVED").await;
+        assert_eq!((&event["sender"], &event["body"], &event["variables"]), (&json!(id), &json!("from outside"), &json!({ "X-Carrier": "acme" })));
+        assert_eq!(phone.take_message().await.get("X-Carrier"), None);
+        let data = world.api.data("{ messages { nodes { direction variables } } }", json!({})).await;
+        assert_eq!(data["messages"]["nodes"], json!([{ "direction": "IN", "variables": { "X-Carrier": "acme" } }]));
     }
 
     /// Nobody is a trunk by writing its name: another port of ours, another source, or two that fit are refused.

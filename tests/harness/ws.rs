@@ -16,7 +16,7 @@ pub(crate) const EVENTS: &str = "subscription($after: Cursor, $filter: EventFilt
     ... on MessageIn { endpointId messageId chatId endpointName ownNumber srcNumber text }
     ... on MessageOut { endpointId messageId chatId endpointName srcNumber dstNumber text }
     ... on MessageOutStatus { endpointId messageId chatId endpointName srcNumber dstNumber text status }
-    ... on TextMessageReceived { sender: endpointId from to body }
+    ... on TextMessageReceived { sender: endpointId from to body variables }
     ... on EndpointStateChanged { endpointId state }
     ... on ContactStatusChanged { endpointId uri contactStatus aor roundTripMs }
     ... on PeerStatusChanged { endpointId peerStatus cause address port }

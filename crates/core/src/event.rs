@@ -2,7 +2,7 @@
 
 use crate::access::Scope;
 use crate::endpoint::{Endpoint, EndpointState};
-use crate::message::MessageStatus;
+use crate::message::{MessageStatus, Variables};
 use crate::registration_failure::FailureReason;
 use crate::{AccountId, ChatId, DomainId, EndpointId, EventId, ExchangeId, MessageId, Timestamp};
 use std::time::Duration;
@@ -169,6 +169,8 @@ pub enum EventBody {
         to: String,
         /// The text; `None` once it was deleted.
         body: Option<String>,
+        /// Its header fields; empty once the text was deleted.
+        variables: Variables,
         /// The message on its way, whose trace can be read also when no chat keeps it.
         exchange: Option<ExchangeId>,
     },

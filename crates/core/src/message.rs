@@ -197,7 +197,7 @@ pub struct Message {
     pub body: String,
     /// The media type of the body.
     pub content_type: String,
-    /// What goes with it as header fields.
+    /// What goes with it as header fields, or went with it when it came in by SIP.
     pub variables: Variables,
     /// Where it is on its way.
     pub status: MessageStatus,

@@ -6,6 +6,7 @@ use async_graphql::{
 use sipgraph_core::{
     Timestamp,
     json::{Json, JsonObject},
+    message::Variables,
 };
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
@@ -51,6 +52,14 @@ fn rfc3339(at: Timestamp) -> String {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct JSONObject(pub(crate) JsonObject);
+
+impl JSONObject {
+    /// Makes it of the variables of a message.
+    pub(crate) fn of_variables(variables: &Variables) -> Self {
+        let text = |(name, text): (&String, &String)| (name.clone(), Json::String(text.clone()));
+        Self(variables.iter().map(text).collect())
+    }
+}
 
 /// A map from strings to any JSON values. Numbers come back as they were given.
 #[Scalar(name = "JSONObject")]

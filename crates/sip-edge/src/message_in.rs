@@ -15,8 +15,9 @@ use sip_validate::{SipUri, aor_user};
 use sipgraph_core::app::composing::DeviceNotice;
 use sipgraph_core::app::received::{DeviceMessage, Received, TrunkMessage, is_about_sender};
 use sipgraph_core::decide::trunks::{CameBy, came_by, inward_names};
+use sipgraph_core::decide::variables::received;
 use sipgraph_core::endpoint::{Endpoint, EndpointType};
-use sipgraph_core::message::{BODY_BYTES_MAX, Receipt};
+use sipgraph_core::message::{BODY_BYTES_MAX, Receipt, Variables};
 use sipgraph_core::ports::store::Realm;
 use sipgraph_core::{Fault, Problem, ProblemCode};
 
@@ -193,6 +194,15 @@ async fn take(
         Err(Fault::Refused(problems)) => Err(refused(&problems)),
         Err(Fault::Error(error)) => Err(error.into()),
     }
+}
+
+/// What else a MESSAGE tells, by the full names of its header fields.
+fn variables(request: &Message) -> Variables {
+    received(request.fields().filter_map(|(name, octets)| {
+        let full = Name::read(name).text();
+        let name = if full.is_empty() { name } else { full };
+        Some((name, std::str::from_utf8(octets).ok()?))
+    }))
 }
 
 /// The trunk that a request came by, as its source and our port say; 403 when several have them.

@@ -25,6 +25,8 @@ pub struct Received {
     pub body: String,
     /// Its media type.
     pub content_type: String,
+    /// Its other header fields, by [`crate::decide::variables::received`].
+    pub variables: Variables,
     /// Call-ID.
     pub call_id: String,
     /// CSeq number.
@@ -250,7 +252,7 @@ impl App {
             origin,
             body: received.body.clone(),
             content_type: received.content_type.clone(),
-            variables: Variables::new(),
+            variables: received.variables.clone(),
             expires_at: mint.now.plus(self.lifetime(received.expires_s)),
         };
         let (mut commit, ids) = send(mint, parties, &outgoing);

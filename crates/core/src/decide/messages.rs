@@ -22,7 +22,7 @@ pub struct Outgoing {
     pub body: String,
     /// Its media type.
     pub content_type: String,
-    /// What goes with it as header fields.
+    /// What goes with it as header fields, or went with it when it came in.
     pub variables: Variables,
     /// Until when delivery is tried.
     pub expires_at: Timestamp,
@@ -209,6 +209,7 @@ pub fn send(mint: &Mint<'_>, parties: &Parties<'_>, outgoing: &Outgoing) -> (Com
             from: parties.from.uri.clone(),
             to: parties.to.uri.clone(),
             body: Some(outgoing.body.clone()),
+            variables: outgoing.variables.clone(),
             exchange: Some(exchange),
         };
         commit.events.push(mint.event(Subjects::of(sender), body));
@@ -238,7 +239,11 @@ pub fn send(mint: &Mint<'_>, parties: &Parties<'_>, outgoing: &Outgoing) -> (Com
         to: parties.to.uri.clone(),
         body: outgoing.body.clone(),
         content_type: outgoing.content_type.clone(),
-        variables: outgoing.variables.clone(),
+        variables: match outgoing.origin {
+            MessageOrigin::Api => outgoing.variables.clone(),
+            // What a phone or carrier says of itself is told to its account, and passed on to nobody.
+            MessageOrigin::Sip | MessageOrigin::Trunk => Variables::new(),
+        },
         taken: false,
         rounds: 0,
         created_at: mint.now,

@@ -67,6 +67,46 @@ pub fn is_reserved(name: &str) -> bool {
             .any(|prefix| name.starts_with(prefix))
 }
 
+/// Takes the variables of a MESSAGE that came in from its header fields: those that a caller may set too, so neither who sent
+/// it nor what proves that. Fields of one name are one variable (RFC 3261 section 7.3.1). What is no text, and what goes
+/// beyond the bounds of a message's variables, is left out.
+#[must_use]
+pub fn received<'f>(fields: impl IntoIterator<Item = (&'f str, &'f str)>) -> Variables {
+    let mut variables = Variables::new();
+    let mut room = VARIABLES_BYTES_MAX;
+    for (name, text) in fields {
+        if !is_token(name) || is_reserved(name) || !is_printable(text) {
+            continue;
+        }
+        let is_known = |known: &&String| known.eq_ignore_ascii_case(name);
+        let known = variables.keys().find(is_known).cloned();
+        let added = match &known {
+            Some(_) => ", ".len() + text.len(),
+            None if variables.len() < VARIABLES_MAX => name.len() + text.len(),
+            None => continue,
+        };
+        let Some(left) = room.checked_sub(added) else {
+            continue;
+        };
+        room = left;
+        variables
+            .entry(known.unwrap_or_else(|| name.to_owned()))
+            .and_modify(|texts| *texts = format!("{texts}, {text}"))
+            .or_insert_with(|| text.to_owned());
+    }
+    variables
+}
+
+/// Whether a text is a token of RFC 3261 section 25.1.
+fn is_token(name: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-.!%*_+`'~".contains(c);
+    !name.is_empty() && name.chars().all(is_part)
+}
+
+fn is_printable(text: &str) -> bool {
+    !text.contains(|c: char| c.is_control() && c != '\t')
+}
+
 /// Reads the variables of a message.
 ///
 /// # Errors
@@ -94,8 +134,7 @@ pub fn variables(given: &JsonObject) -> Result<Variables, Vec<Problem>> {
             problem.field.push(name.clone());
             problem
         };
-        let is_token = |c: char| c.is_ascii_alphanumeric() || "-.!%*_+`'~".contains(c);
-        if name.is_empty() || !name.chars().all(is_token) {
+        if !is_token(name) {
             problems.push(at(
                 "The name of a variable is a token of RFC 3261 section 25.1.",
             ));
@@ -106,7 +145,7 @@ pub fn variables(given: &JsonObject) -> Result<Variables, Vec<Problem>> {
             problems.push(at("The value of a variable is a string."));
             continue;
         };
-        if text.contains(|c: char| c.is_control() && c != '\t') {
+        if !is_printable(text) {
             problems.push(at(
                 "The value of a variable has no line break, no NUL and no other control character.",
             ));
@@ -217,6 +256,37 @@ mod tests {
         ] {
             assert_eq!(of("X-Foo", value).unwrap_err().len(), 1);
         }
+    }
+
+    #[test]
+    fn e113_what_says_or_proves_who_sent_it_is_no_variable() {
+        let taken = received([
+            ("From", "<sip:a@b>"),
+            ("Authorization", "Digest response=\"00\""),
+            ("Proxy-Authorization", "x"),
+            ("P-Asserted-Identity", "<sip:a@b>"),
+            ("Content-Type", "text/plain"),
+            ("X-Foo", "bar"),
+            ("Subject", "lunch"),
+            ("x-foo", "baz"),
+            ("X-Bell", "\u{7}"),
+            ("No Token", "x"),
+        ]);
+        let expected = [("Subject", "lunch"), ("X-Foo", "bar, baz")];
+        let expected = expected.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        assert_eq!(taken, Variables::from(expected));
+    }
+
+    #[test]
+    fn e113_variables_that_came_in_are_bounded() {
+        let names: Vec<String> = (0..40).map(|n| format!("X-{n:02}")).collect();
+        let many = received(names.iter().map(|name| (name.as_str(), "x")));
+        assert_eq!(many.len(), VARIABLES_MAX);
+        let long = "x".repeat(VARIABLES_BYTES_MAX);
+        assert_eq!(received([("X-Long", &*long), ("X-Foo", "bar")]).len(), 1);
+        let half = &long[..VARIABLES_BYTES_MAX / 2];
+        let twice = received([("X-Half", half), ("x-half", half)]);
+        assert_eq!(twice.get("X-Half").map(String::len), Some(half.len()));
     }
 
     #[test]

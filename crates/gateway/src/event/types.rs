@@ -22,7 +22,7 @@ use crate::{
     id::NodeId,
     message::{Delivery, Message, MessageStatus},
     registration::RegistrationFailureReason,
-    scalars::{Cursor, DateTime, SipUri, int},
+    scalars::{Cursor, DateTime, JSONObject, SipUri, int},
     view::View,
 };
 
@@ -375,6 +375,9 @@ pub(crate) struct TextMessageReceived {
     /// The text; null once it was deleted, and for a message that no chat keeps once the time is up that the instance is
     /// configured with.
     body: Option<String>,
+    /// Header fields that came with it, strings by their names, at most 32 with 4 KiB together: not those that every MESSAGE has,
+    /// nor who sent it, nor credentials. They are passed on to nobody. Empty when there are none, and once the text is null.
+    variables: JSONObject,
     #[graphql(skip)]
     exchange: Option<ExchangeId>,
     #[graphql(skip)]
@@ -794,6 +797,7 @@ impl Event {
                 from,
                 to,
                 body,
+                variables,
                 exchange,
             } => Self::TextMessageReceived(TextMessageReceived {
                 id,
@@ -803,6 +807,7 @@ impl Event {
                 from,
                 to,
                 body,
+                variables: JSONObject::of_variables(&variables),
                 exchange,
                 links,
             }),

@@ -5,9 +5,7 @@ use sipgraph_core::{
     Fault, ProblemCode,
     access::Scope,
     app::{Outcome, messages},
-    delivery,
-    json::Json,
-    message,
+    delivery, message,
 };
 
 use crate::{
@@ -197,9 +195,7 @@ impl Message {
 
     /// Header fields that go with it, strings by their names; empty when there are none.
     async fn variables(&self) -> JSONObject {
-        let variables = self.row.variables.iter();
-        let text = |(name, text): (&String, &String)| (name.clone(), Json::String(text.clone()));
-        JSONObject(variables.map(text).collect())
+        JSONObject::of_variables(&self.row.variables)
     }
 
     /// Where it is on its way.

@@ -10,6 +10,7 @@ use sipgraph_core::{
     AccountId, Timestamp,
     commit::NewEvent,
     event::{BindingEnd, ContactStatus, Event, EventBody, EventType, PeerStatus, Subjects},
+    message::Variables,
 };
 
 use super::{
@@ -105,6 +106,16 @@ struct TextMessageReceivedV1 {
     to: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     exchange: Option<String>,
+    /// Whether the text is a [`TextWithVariables`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    has_variables: bool,
+}
+
+/// A text with the header fields that came with it, which go with it when it is deleted.
+#[derive(Serialize, Deserialize)]
+struct TextWithVariables {
+    text: String,
+    variables: Variables,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -247,15 +258,25 @@ fn split(body: EventBody) -> Result<(String, Option<String>), serde_json::Error>
             from,
             to,
             body,
+            variables,
             exchange,
-        } => (
-            write(TextMessageReceivedV1 {
+        } => {
+            let has_variables = body.is_some() && !variables.is_empty();
+            let values = TextMessageReceivedV1 {
                 from,
                 to,
                 exchange: exchange.map(|id| uuid::Uuid::from_bytes(id.0).to_string()),
-            })?,
-            body,
-        ),
+                has_variables,
+            };
+            let text = match body {
+                Some(text) if has_variables => Some(serde_json::to_string(&TextWithVariables {
+                    text,
+                    variables,
+                })?),
+                text => text,
+            };
+            (write(values)?, text)
+        }
         EventBody::EndpointStateChanged { state } => (
             write(EndpointStateChangedV1 {
                 state: endpoint::state_number(state),
@@ -366,15 +387,29 @@ fn join(kind: EventType, body: &str, text: Option<String>) -> Result<EventBody, 
             }
         }
         EventType::TextMessageReceived => {
-            let TextMessageReceivedV1 { from, to, exchange } = read(body)?;
+            let TextMessageReceivedV1 {
+                from,
+                to,
+                exchange,
+                has_variables,
+            } = read(body)?;
             let exchange = exchange
                 .map(|id| uuid::Uuid::try_parse(&id))
                 .transpose()
                 .map_err(|_| Corrupt::new("exchange id in an event"))?;
+            let (text, variables) = match text {
+                Some(text) if has_variables => {
+                    let TextWithVariables { text, variables } = serde_json::from_str(&text)
+                        .map_err(|error| Corrupt::new(format!("event text: {error}")))?;
+                    (Some(text), variables)
+                }
+                text => (text, Variables::new()),
+            };
             EventBody::TextMessageReceived {
                 from,
                 to,
                 body: text,
+                variables,
                 exchange: exchange.map(|id| Id(id.into_bytes()).into()),
             }
         }
@@ -519,7 +554,15 @@ mod tests {
                 from: a.clone(),
                 to: b.clone(),
                 body: Some(c.clone()),
+                variables: Variables::from([("X-Foo".to_owned(), c.clone())]),
                 exchange: Some(ExchangeId([8; 16])),
+            },
+            EventBody::TextMessageReceived {
+                from: a.clone(),
+                to: b.clone(),
+                body: Some(c.clone()),
+                variables: Variables::new(),
+                exchange: None,
             },
             EventBody::EndpointStateChanged {
                 state: EndpointState::Online,
@@ -568,6 +611,27 @@ mod tests {
             let (json, text) = split(body.clone()).unwrap();
             assert_eq!(join(kind(number).unwrap(), &json, text).unwrap(), body);
         }
+    }
+
+    #[test]
+    fn f122_variables_go_with_the_text() {
+        let told = EventBody::TextMessageReceived {
+            from: "a".to_owned(),
+            to: "b".to_owned(),
+            body: Some("c".to_owned()),
+            variables: Variables::from([("Subject".to_owned(), "lunch".to_owned())]),
+            exchange: None,
+        };
+        let kind = told.event_type();
+        let (json, _) = split(told).unwrap();
+        assert!(!json.contains("lunch"), "{json}");
+        let EventBody::TextMessageReceived {
+            body, variables, ..
+        } = join(kind, &json, None).unwrap()
+        else {
+            panic!("another kind");
+        };
+        assert_eq!((body, variables), (None, Variables::new()));
     }
 
     #[test]
