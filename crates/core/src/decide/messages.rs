@@ -1,6 +1,7 @@
 //! Messages between endpoints: one message is two copies, OUT at the sender and IN at the recipient.
 
 use super::Mint;
+use crate::address::violation;
 use crate::chat::ChatKey;
 use crate::commit::{Commit, NewEvent, NewMessage, Precondition, Write};
 use crate::delivery::{Dispatch, Way};
@@ -12,6 +13,10 @@ use crate::message::{
 };
 use crate::ports::store::Found;
 use crate::{ChatId, ExchangeId, MessageId, Timestamp};
+use sip_validate::MediaType;
+
+/// The longest media type, in bytes: more than any that is registered, with room for parameters.
+const CONTENT_TYPE_BYTES_MAX: usize = 255;
 
 /// A message to send, whose parties are found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,14 +182,34 @@ pub fn body_problems(body: Option<&str>, content_type: &str) -> Vec<Problem> {
         ),
         _ => {}
     }
-    let essence = content_type.split(';').next().unwrap_or("").trim();
-    if !essence.eq_ignore_ascii_case("text/plain") || content_type.contains(['\r', '\n', '\0']) {
-        problems.push(Problem::validation(
-            "contentType",
-            "Only text/plain is carried.",
-        ));
-    }
+    problems.extend(content_type_problem(content_type, body.unwrap_or_default()));
     problems
+}
+
+/// Checks the media type of a text, which goes out in UTF-8 and on one line.
+fn content_type_problem(content_type: &str, body: &str) -> Option<Problem> {
+    const FIELD: &str = "contentType";
+    if content_type.len() > CONTENT_TYPE_BYTES_MAX {
+        let text = format!("A media type has at most {CONTENT_TYPE_BYTES_MAX} bytes.");
+        return Some(Problem::validation(FIELD, text).with_detail(ProblemDetail {
+            limit: i64::try_from(CONTENT_TYPE_BYTES_MAX).ok(),
+            actual: i64::try_from(content_type.len()).ok(),
+            ..ProblemDetail::default()
+        }));
+    }
+    if content_type.contains(char::is_control) {
+        let text = "A media type has no line break and no other control character.";
+        return Some(Problem::validation(FIELD, text));
+    }
+    let media_type = match MediaType::parse(content_type) {
+        Ok(media_type) => media_type,
+        Err(found) => return Some(violation(FIELD, content_type, &found)),
+    };
+    let charset = media_type.parameter("charset")?;
+    let is_fitting = charset.eq_ignore_ascii_case("utf-8")
+        || charset.eq_ignore_ascii_case("us-ascii") && body.is_ascii();
+    let text = "The text goes out in UTF-8: leave the charset out, or give utf-8.";
+    (!is_fitting).then(|| Problem::validation(FIELD, text))
 }
 
 /// Decides on a message between two endpoints of one account, of which one may be a trunk.

@@ -127,7 +127,8 @@ pub(crate) struct SendMessageInput {
     to: MessageTarget,
     /// The text, at most 60 KiB. Absent or null sends an empty MESSAGE; "" is refused.
     body: Option<String>,
-    /// The media type of the text.
+    /// The media type of the text: any, with parameters, at most 255 bytes. The text goes out in UTF-8, so that a charset can only
+    /// be that. A phone that does not take the type refuses the message with 415.
     #[graphql(default = "text/plain")]
     content_type: String,
     /// Header fields that go with it, at most 32 with 4 KiB together: names that are tokens, values that are strings. Those that

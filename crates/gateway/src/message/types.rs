@@ -188,7 +188,7 @@ impl Message {
         &self.row.body
     }
 
-    /// The media type of the text.
+    /// The media type of the text; of one that came by SIP always text/plain.
     async fn content_type(&self) -> &str {
         &self.row.content_type
     }
