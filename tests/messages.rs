@@ -157,6 +157,100 @@ both_backends! {
         assert_eq!(world.api.messages(json!({ "direction": "OUT" })).await.len(), 2);
     }
 
+    /// A text of any media type arrives with its type; what is none, or is not in UTF-8, is refused.
+    async fn e103_a_text_of_any_media_type_arrives(database: Database) {
+        let world = World::start(&database).await;
+        let World { server, api, alice, bob, .. } = &world;
+        let mut phone = Phone::tcp(server, bob).await;
+        phone.come_online().await;
+        let (from, to) = (json!({ "endpointId": alice.id }), json!({ "endpointId": bob.id }));
+        for (kind, body) in [
+            ("text/html; charset=UTF-8", "<b>Grüße</b>"),
+            ("application/vnd.acme.card+json", "{\"a\": \"\u{1f44b}\"}"),
+            ("text/plain;charset=us-ascii", "plain"),
+            ("multipart/mixed; boundary=\"a;b\"", "--a;b\r\n\r\nx\r\n--a;b--\r\n"),
+        ] {
+            let sent = api.send_input(json!({ "from": from, "to": to, "body": body, "contentType": kind })).await;
+            assert_eq!((&sent["contentType"], &sent["body"]), (&json!(kind), &json!(body)));
+            let got = phone.take_message().await;
+            assert_eq!((got.header("Content-Type"), got.body.as_str()), (kind, body));
+            let received = api.messages(json!({ "endpointId": bob.id, "direction": "IN" })).await;
+            assert_eq!(received[0]["contentType"], json!(kind));
+        }
+        let long = format!("text/{}", "x".repeat(251));
+        for kind in ["", "text", "text/", "text/plain;", "text/pl ain", "text/plain; charset=iso-8859-1", "text/html;a=\"", long.as_str()] {
+            let input = json!({ "from": from, "to": to, "body": "x", "contentType": kind });
+            api.refused_at("sendMessage", input, "VALIDATION", "contentType").await;
+        }
+        let umlaut = json!({ "from": from, "to": to, "body": "ä", "contentType": "text/plain;charset=us-ascii" });
+        api.refused_at("sendMessage", umlaut, "VALIDATION", "contentType").await;
+        // A phone that does not take the type says so.
+        phone.reply = Reply::Status(415, "Unsupported Media Type");
+        let sent = api.send_input(json!({ "from": from, "to": to, "body": "{}", "contentType": "application/json" })).await;
+        phone.take_message().await;
+        let failed = api.message_is(&text(&sent["id"]), "FAILED").await;
+        assert_eq!((&failed["failure"]["code"], &failed["failure"]["sipStatus"]), (&json!("REFUSED"), &json!(415)), "{failed}");
+    }
+
+    /// Technology and resource lead where the URI of both leads; a resource of the greatest length is not cut.
+    async fn e111_technology_and_resource_are_an_address(database: Database) {
+        let world = World::start(&database).await;
+        let name = "n".repeat(128);
+        let long = world.api.endpoint_create(&world.domain, &name).await;
+        let mut phone = Phone::tcp(&world.server, &long).await;
+        phone.come_online().await;
+        let from = json!({ "resource": { "technology": "PJSIP", "resource": "alice" } });
+        let mut chats = Vec::new();
+        for (i, to) in [
+            json!({ "resource": { "technology": "PJSIP", "resource": name } }),
+            json!({ "resource": { "technology": "sip", "resource": name } }),
+            json!({ "uri": format!("pjsip:{name}") }),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let body = format!("number {i}");
+            let sent = world.api.send_input(json!({ "from": from, "to": to, "body": body })).await;
+            assert_eq!((&sent["to"], &sent["endpointId"]), (&json!(format!("sip:{name}@example.test")), &json!(world.alice.id)));
+            assert_eq!(phone.take_message().await.body, body);
+            chats.push(sent["chatId"].clone());
+        }
+        assert!(chats.iter().all(|chat| *chat == chats[0]), "{chats:?}");
+        let cut = json!({ "from": from, "to": { "resource": { "technology": "PJSIP", "resource": "n".repeat(127) } }, "body": "x" });
+        world.api.refused_at("sendMessage", cut, "NOT_FOUND", "to").await;
+    }
+
+    /// The key of a send is told to the token that sent it, and to no other.
+    async fn h145_the_key_of_a_send_is_told_to_its_token(database: Database) {
+        let world = World::start(&database).await;
+        let input = json!({ "from": { "endpointId": world.alice.id }, "to": { "endpointId": world.bob.id }, "body": "x", "idempotencyKey": "order-17" });
+        for replayed in [false, true] {
+            let payload = world.api.mutate("sendMessage", "replayed message { id idempotencyKey }", input.clone()).await;
+            assert_eq!((&payload["replayed"], &payload["message"]["idempotencyKey"]), (&json!(replayed), &json!("order-17")), "{payload}");
+        }
+        world.api.send(&world.alice, &world.bob, "without").await;
+        let query = "{ messages { nodes { direction body idempotencyKey } } }";
+        let keys = |data: Value| -> BTreeMap<String, Value> {
+            let nodes = list(&data["messages"]["nodes"]);
+            nodes.iter().map(|m| (format!("{} {}", text(&m["direction"]), text(&m["body"])), m["idempotencyKey"].clone())).collect()
+        };
+        let own = keys(world.api.data(query, json!({})).await);
+        let expected = [("IN without", json!(null)), ("IN x", json!(null)), ("OUT without", json!(null)), ("OUT x", json!("order-17"))];
+        assert_eq!(own, expected.map(|(message, key)| (message.to_owned(), key)).into());
+        let other = world.server.token_create("acme", "messages.manage", &[]).await;
+        let other = world.api.as_token(Some(&other));
+        let seen = keys(other.data(query, json!({})).await);
+        assert_eq!(seen.len(), 4);
+        assert!(seen.values().all(Value::is_null), "{seen:?}");
+        // Another token's equal key is another key, and a refused call uses up none.
+        let mut input = input;
+        input["body"] = json!("");
+        other.refused_at("sendMessage", input.clone(), "VALIDATION", "body").await;
+        input["body"] = json!("y");
+        let payload = other.mutate("sendMessage", "replayed message { body idempotencyKey }", input).await;
+        assert_eq!((&payload["replayed"], &payload["message"]), (&json!(false), &json!({ "body": "y", "idempotencyKey": "order-17" })), "{payload}");
+    }
+
     /// A refused send is never also accepted.
     async fn e112_a_refused_send_is_not_accepted(database: Database) {
         let world = World::start(&database).await;
@@ -537,8 +631,6 @@ both_backends! {
             (&errors[0]["detail"]["limit"], &errors[0]["detail"]["actual"]),
             (&json!(BODY_BYTES_MAX), &json!(BODY_BYTES_MAX + 1))
         );
-        let html = json!({ "from": from, "to": to, "body": "<b>x</b>", "contentType": "text/html" });
-        api.refused_at("sendMessage", html, "VALIDATION", "contentType").await;
         let split = json!({ "from": from, "to": to, "body": "x", "contentType": "text/plain\r\nX: y" });
         api.refused_at("sendMessage", split, "VALIDATION", "contentType").await;
     }

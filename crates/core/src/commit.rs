@@ -30,7 +30,7 @@ use crate::endpoint_token::EndpointToken;
 use crate::event::{ContactStatus, EventBody, Subjects};
 use crate::keyring::Secret;
 use crate::message::{
-    Disposition, Failure, MessageDirection, MessageOrigin, MessageStatus, Variables,
+    CallKey, Disposition, Failure, MessageDirection, MessageOrigin, MessageStatus, Variables,
 };
 use crate::registration_failure::RegistrationFailure;
 use crate::sip_profile::SipProfile;
@@ -406,6 +406,8 @@ pub struct NewMessage {
     pub read: bool,
     /// Until when delivery is tried.
     pub expires_at: Option<Timestamp>,
+    /// The key of the call that sends it.
+    pub call_key: Option<CallKey>,
     /// The index, in the commit's `events`, of its first event, whose number becomes `log_seq`.
     pub first_event: usize,
     /// The index, in the commit's `events`, of the event whose number becomes the chat's `activity_seq`.

@@ -1,6 +1,7 @@
 //! Messages as an endpoint keeps them.
 
-use crate::{AccountId, ChatId, EndpointId, ExchangeId, MessageId, Timestamp};
+use crate::access::Caller;
+use crate::{AccountId, ChatId, EndpointId, ExchangeId, MessageId, Timestamp, TokenId};
 use std::collections::BTreeMap;
 
 /// What goes with a message as header fields of its MESSAGE: names and texts, checked by
@@ -215,4 +216,25 @@ pub struct Message {
     pub delivered_at: Option<Timestamp>,
     /// When the recipient's device first reported that it was seen; only OUT.
     pub displayed_at: Option<Timestamp>,
+    /// The key of the call that sent it; only OUT.
+    pub call_key: Option<CallKey>,
+}
+
+impl Message {
+    /// Returns the idempotency key that it was sent with; only the token that gave it learns it.
+    #[must_use]
+    pub fn idempotency_key(&self, caller: &Caller) -> Option<&str> {
+        let given = self.call_key.as_ref();
+        let own = given.filter(|given| given.token == caller.token);
+        own.map(|given| given.key.as_str())
+    }
+}
+
+/// The idempotency key of a call, and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallKey {
+    /// The token that the call was made with.
+    pub token: TokenId,
+    /// The key.
+    pub key: String,
 }

@@ -252,6 +252,8 @@ tables! {
         status_seq -> Nullable<BigInt>,
         delivered_at -> Nullable<DbTime>,
         displayed_at -> Nullable<DbTime>,
+        token_id -> Nullable<DbId>,
+        idempotency_key -> Nullable<Text>,
     }
     dispatches (account_id, id) {
         account_id -> DbId,

@@ -22,10 +22,7 @@ use crate::delivery::{Dispatch, Trace, Way, exchange_of_call};
 use crate::endpoint::Endpoint;
 use crate::error::{Problem, ProblemCode, ProblemDetail};
 use crate::json::JsonObject;
-use crate::keyring::KeyUse;
-use crate::message::{
-    BODY_BYTES_MAX, Message, MessageDirection, MessageOrigin, Receipt, Variables,
-};
+use crate::message::{CallKey, Message, MessageDirection, MessageOrigin, Receipt, Variables};
 use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest, Slice};
 use crate::ports::store::{ChatFilter, EndpointKey, Found, MessageFilter, SendSnapshot};
 use crate::{AccountId, ChatId, EndpointId, Error, ExchangeId, Fault, MessageId, Timestamp};
@@ -162,7 +159,7 @@ impl App {
                 )
                 .into());
             }
-            let outgoing = self.outgoing(mint.now, new);
+            let outgoing = self.outgoing(mint.now, caller, new, key);
             let own = chat_key.and_then(|key| own_number(key, &gathered.snapshot.sender));
             let planned = self.message_plan(&mint, &gathered, given.or(own)).await?;
             let decided = match (planned, outgoing) {
@@ -434,7 +431,13 @@ impl App {
         Ok(latest.map(|chat| chat.key.own_number))
     }
 
-    fn outgoing(&self, now: Timestamp, new: &NewMessage) -> Result<Outgoing, Vec<Problem>> {
+    fn outgoing(
+        &self,
+        now: Timestamp,
+        caller: &Caller,
+        new: &NewMessage,
+        key: Option<&str>,
+    ) -> Result<Outgoing, Vec<Problem>> {
         let mut problems = body_problems(new.body.as_deref(), &new.content_type);
         let variables = variables(&new.variables).unwrap_or_else(|found| {
             problems.extend(found);
@@ -472,6 +475,10 @@ impl App {
             content_type: new.content_type.clone(),
             variables,
             expires_at: now.plus(lifetime),
+            call_key: key.map(|key| CallKey {
+                token: caller.token,
+                key: key.to_owned(),
+            }),
         })
     }
 
@@ -519,6 +526,7 @@ impl App {
                 content_type: dispatch.content_type.clone(),
                 variables: Variables::new(),
                 expires_at: mint.now.plus(self.policy.message_expiry),
+                call_key: None,
             };
             let (mut commit, SentIds { exchange, .. }) = send(&mint, &parties, &outgoing);
             commit.idempotency = Some(Idempotency {
@@ -951,5 +959,6 @@ fn stored_message(commit: &Commit) -> Option<Message> {
         expires_at: new.expires_at,
         delivered_at: None,
         displayed_at: None,
+        call_key: new.call_key.clone(),
     })
 }

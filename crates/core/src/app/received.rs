@@ -254,6 +254,7 @@ impl App {
             content_type: received.content_type.clone(),
             variables: received.variables.clone(),
             expires_at: mint.now.plus(self.lifetime(received.expires_s)),
+            call_key: None,
         };
         let (mut commit, ids) = send(mint, parties, &outgoing);
         commit.idempotency = Some(key.clone().giving(vec![ids.exchange.0]));

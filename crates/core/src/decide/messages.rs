@@ -9,7 +9,8 @@ use crate::endpoint::Endpoint;
 use crate::error::{Problem, ProblemCode, ProblemDetail};
 use crate::event::{EventBody, Subjects};
 use crate::message::{
-    BODY_BYTES_MAX, Disposition, Message, MessageDirection, MessageOrigin, MessageStatus, Variables,
+    BODY_BYTES_MAX, CallKey, Disposition, Message, MessageDirection, MessageOrigin, MessageStatus,
+    Variables,
 };
 use crate::ports::store::Found;
 use crate::{ChatId, ExchangeId, MessageId, Timestamp};
@@ -31,6 +32,8 @@ pub struct Outgoing {
     pub variables: Variables,
     /// Until when delivery is tried.
     pub expires_at: Timestamp,
+    /// The key of the call that sends it.
+    pub call_key: Option<CallKey>,
 }
 
 /// One side of a message, as chats and MESSAGE requests name it.
@@ -363,6 +366,10 @@ fn record(
         },
         read: direction == MessageDirection::Out,
         expires_at: (direction == MessageDirection::Out).then_some(outgoing.expires_at),
+        call_key: match direction {
+            MessageDirection::Out => outgoing.call_key.clone(),
+            MessageDirection::In => None,
+        },
         first_event,
         activity_event,
     };

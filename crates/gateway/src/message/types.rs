@@ -193,7 +193,8 @@ impl Message {
         &self.row.content_type
     }
 
-    /// Header fields that go with it, strings by their names; empty when there are none.
+    /// Header fields that go with it, strings by their names; of one that came by SIP those that came with it, without who sent it
+    /// and what proves that. Empty when there are none.
     async fn variables(&self) -> JSONObject {
         JSONObject::of_variables(&self.row.variables)
     }
@@ -224,6 +225,11 @@ impl Message {
     /// Its place in the chat: rises, with gaps where messages were deleted.
     async fn seq(&self) -> Option<i32> {
         Some(int(self.row.seq))
+    }
+
+    /// The idempotency key that it was sent with, told to the token that sent it alone; null otherwise.
+    async fn idempotency_key(&self) -> Option<&str> {
+        self.row.idempotency_key(self.view.caller())
     }
 
     /// When it was stored.

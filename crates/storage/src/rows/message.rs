@@ -8,7 +8,9 @@ use diesel::{
 use sipgraph_core::{
     Timestamp,
     commit::NewMessage,
-    message::{Failure, FailureCode, Message, MessageDirection, MessageOrigin, MessageStatus},
+    message::{
+        CallKey, Failure, FailureCode, Message, MessageDirection, MessageOrigin, MessageStatus,
+    },
 };
 
 use super::{Corrupt, numbers, sip_status, variables_text};
@@ -60,6 +62,8 @@ columns! {
         variables: Nullable<Text> => Option<String>,
         delivered_at: Nullable<DbTime> => Option<Time>,
         displayed_at: Nullable<DbTime> => Option<Time>,
+        token_id: Nullable<DbId> => Option<Id>,
+        idempotency_key: Nullable<Text> => Option<String>,
     }
 
     /// What a device reported.
@@ -128,9 +132,13 @@ impl MessageRow {
             status,
             read,
             expires_at,
+            call_key,
             first_event: _,
             activity_event: _,
         } = message;
+        let (token_id, idempotency_key) = call_key
+            .map(|given| (given.token.into(), given.key))
+            .unzip();
         Ok(Self {
             account_id: account,
             id: id.into(),
@@ -159,6 +167,8 @@ impl MessageRow {
             variables: variables_text(&variables)?,
             delivered_at: None,
             displayed_at: None,
+            token_id,
+            idempotency_key,
         })
     }
 }
@@ -230,6 +240,8 @@ impl TryFrom<MessageRow> for Message {
             variables,
             delivered_at,
             displayed_at,
+            token_id,
+            idempotency_key,
         } = row;
         let failure = match code {
             Some(code) => Some(Failure {
@@ -264,6 +276,10 @@ impl TryFrom<MessageRow> for Message {
             expires_at: expires_at.map(Into::into),
             delivered_at: delivered_at.map(Into::into),
             displayed_at: displayed_at.map(Into::into),
+            call_key: token_id.zip(idempotency_key).map(|(token, key)| CallKey {
+                token: token.into(),
+                key,
+            }),
         })
     }
 }

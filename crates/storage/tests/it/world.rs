@@ -286,6 +286,7 @@ impl World {
             status: MessageStatus::Received,
             read: false,
             expires_at: None,
+            call_key: None,
             first_event: 0,
             activity_event: 1,
         })]);
