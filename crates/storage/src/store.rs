@@ -24,7 +24,7 @@ use sipgraph_core::{
         store::{
             AccountSettings, ChatFilter, Credentials, DispatchPlace, DomainDeletion,
             EncryptionBegun, EndpointFilter, EndpointKey, EndpointSecrets, Found, MessageFilter,
-            Realm, RegistrationFailureFilter, SendSnapshot, StoreFuture, Totals,
+            Realm, RegistrationFailureFilter, SendSnapshot, StoreFuture, Totals, Tried,
         },
     },
     registration_failure::RegistrationFailure,
@@ -797,12 +797,12 @@ impl Store for Storage {
         })
     }
 
-    fn deliveries_before(
+    fn deliveries_tried(
         &self,
-        dispatch: DispatchPlace,
+        dispatches: Vec<DispatchPlace>,
         limit: u32,
-    ) -> StoreFuture<'_, Vec<Delivery>> {
-        snapshot!(self, deliveries::deliveries_before(dispatch, limit))
+    ) -> StoreFuture<'_, Vec<Tried>> {
+        snapshot!(self, deliveries::deliveries_tried(&dispatches, limit))
     }
 
     fn dispatches_due(

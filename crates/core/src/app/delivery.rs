@@ -14,7 +14,7 @@ use crate::decide::delivery::{
 use crate::delivery::{Delivery, DeliveryOutcome, Dispatch, Way};
 use crate::endpoint::Simulation;
 use crate::message::{Failure, FailureCode};
-use crate::ports::store::DispatchPlace;
+use crate::ports::store::{DispatchPlace, Tried};
 use crate::ports::{Attempt, AttemptResult, AttemptTarget, PortFuture, Technology};
 use crate::{Error, Fault, Timestamp};
 use futures_util::future::join_all;
@@ -69,12 +69,11 @@ impl App {
         if claimed.is_empty() {
             return Ok(None);
         }
-        let begun = join_all(
-            claimed
-                .into_iter()
-                .map(|dispatch| self.round_begin(dispatch)),
-        )
-        .await;
+        let places = claimed.iter().map(place).collect();
+        let tried = self.store.deliveries_tried(places, EARLIER).await?;
+        let begun = claimed.into_iter().zip(tried);
+        let begun =
+            join_all(begun.map(|(dispatch, tried)| self.round_begin(dispatch, tried))).await;
         let mut rounds: Vec<Round> = Vec::new();
         for round in begun {
             match round {
@@ -109,7 +108,7 @@ impl App {
     }
 
     /// Plans a dispatch and stores its attempts.
-    async fn round_begin(&self, dispatch: Dispatch) -> Result<Option<Begun>, Error> {
+    async fn round_begin(&self, dispatch: Dispatch, tried: Tried) -> Result<Option<Begun>, Error> {
         let Some((recipient, bindings)) = self
             .store
             .endpoint_bindings(dispatch.account, dispatch.recipient)
@@ -124,22 +123,17 @@ impl App {
             return Ok(None);
         };
         if dispatch.way != Way::Contacts {
-            let round = self.trunk_begin(dispatch, &recipient).await?;
+            let round = self.trunk_begin(dispatch, &recipient, tried.own).await?;
             return Ok(round.map(|round| Begun::Trunk(Box::new(round))));
         }
         let bindings = match recipient.simulation {
             Some(simulation) => simulated(&recipient, simulation, self.node),
             None => bindings,
         };
-        let earlier = self.earlier(&dispatch).await?;
-        let trace = self
-            .store
-            .deliveries(dispatch.account, vec![dispatch.id])
-            .await?;
         let mint = self.mint();
         let around = Around {
             node: self.node,
-            earlier: &earlier,
+            earlier: &tried.earlier,
             store_and_forward: self.policy.store_and_forward,
         };
         let held = bindings.iter().any(|binding| around.is_held(binding.id));
@@ -155,7 +149,7 @@ impl App {
             &dispatch,
             &recipient,
             &seen.bindings,
-            &trace,
+            &tried.own,
         ) {
             Plan::Attempt {
                 attempts: planned,
@@ -190,25 +184,15 @@ impl App {
         }
     }
 
-    /// Returns the attempts of earlier messages that may hold up this one.
-    async fn earlier(&self, dispatch: &Dispatch) -> Result<Vec<Delivery>, Error> {
-        let place = DispatchPlace {
-            account: dispatch.account,
-            recipient: dispatch.recipient,
-            created_at: dispatch.created_at,
-            id: dispatch.id,
-        };
-        self.store.deliveries_before(place, EARLIER).await
-    }
-
     /// A contact that was bound, or an earlier message that has gone, between the look and the release would otherwise let
     /// this one wait for its expiry.
     async fn hurry_if_changed(&self, dispatch: &Dispatch, seen: &Seen) -> Result<(), Error> {
         let is_free = seen.held && {
-            let earlier = self.earlier(dispatch).await?;
+            let places = vec![place(dispatch)];
+            let tried = self.store.deliveries_tried(places, EARLIER).await?;
             let around = Around {
                 node: self.node,
-                earlier: &earlier,
+                earlier: tried.first().map_or(&[], |tried| &tried.earlier),
                 store_and_forward: true,
             };
             !seen.bindings.iter().any(|b| around.is_held(b.id))
@@ -355,6 +339,16 @@ impl App {
             }
         }
         Ok(outcome)
+    }
+}
+
+/// Returns the place of a dispatch among those to its recipient.
+fn place(dispatch: &Dispatch) -> DispatchPlace {
+    DispatchPlace {
+        account: dispatch.account,
+        recipient: dispatch.recipient,
+        created_at: dispatch.created_at,
+        id: dispatch.id,
     }
 }
 

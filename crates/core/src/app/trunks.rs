@@ -95,9 +95,8 @@ impl App {
         &self,
         dispatch: Dispatch,
         trunk: &Endpoint,
+        trace: Vec<Delivery>,
     ) -> Result<Option<TrunkRound>, Error> {
-        let exchanges = vec![dispatch.id];
-        let trace = self.store.deliveries(dispatch.account, exchanges).await?;
         let mint = self.mint();
         let attempt = match plan(&mint, &dispatch, trunk, &trace) {
             TrunkPlan::Attempt(attempt) => attempt,

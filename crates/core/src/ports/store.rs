@@ -260,6 +260,16 @@ pub struct DispatchPlace {
     pub id: ExchangeId,
 }
 
+/// What was tried so far for a dispatch, and before it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tried {
+    /// Its own attempts, oldest first.
+    pub own: Vec<Delivery>,
+    /// Those of the messages that were accepted for the same endpoint before it and are still on their way; oldest first within
+    /// each message.
+    pub earlier: Vec<Delivery>,
+}
+
 /// How much there is, for metrics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -704,13 +714,13 @@ pub trait Store: Send + Sync {
         limit: u32,
     ) -> StoreFuture<'_, Vec<Dispatch>>;
 
-    /// Returns the attempts of the messages that were accepted for the same endpoint before a dispatch and are still on
-    /// their way, of the `limit` oldest of them; oldest first within each.
-    fn deliveries_before(
+    /// Returns what was tried for each of these dispatches, in their order; of the messages before one the `limit` oldest to its
+    /// endpoint are looked at.
+    fn deliveries_tried(
         &self,
-        dispatch: DispatchPlace,
+        dispatches: Vec<DispatchPlace>,
         limit: u32,
-    ) -> StoreFuture<'_, Vec<Delivery>>;
+    ) -> StoreFuture<'_, Vec<Tried>>;
 
     /// Returns when those of these exchanges are due that are still on their way.
     fn dispatches_due(

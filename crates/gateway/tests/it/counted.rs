@@ -28,7 +28,7 @@ use sipgraph_core::{
         store::{
             AccountSettings, ChatFilter, Credentials, DispatchPlace, DomainDeletion,
             EncryptionBegun, EndpointFilter, EndpointKey, EndpointSecrets, Found, MessageFilter,
-            Realm, RegistrationFailureFilter, SendSnapshot, StoreFuture, Totals,
+            Realm, RegistrationFailureFilter, SendSnapshot, StoreFuture, Totals, Tried,
         },
     },
     registration_failure::RegistrationFailure,
@@ -150,7 +150,7 @@ forward! {
     dispatches_unlease() -> ();
     dispatches_hurry(account: AccountId, recipient: EndpointId, now: Timestamp) -> ();
     dispatches_to(account: AccountId, recipient: EndpointId, limit: u32) -> Vec<Dispatch>;
-    deliveries_before(dispatch: DispatchPlace, limit: u32) -> Vec<Delivery>;
+    deliveries_tried(dispatches: Vec<DispatchPlace>, limit: u32) -> Vec<Tried>;
     dispatches_due(account: AccountId, exchanges: Vec<ExchangeId>) -> Vec<(ExchangeId, Timestamp)>;
     deliveries_trim(before: Timestamp, limit: u32) -> u64;
     unrecorded_blank(before: Timestamp, limit: u32) -> u64;

@@ -130,6 +130,11 @@ where
     diesel_async::RunQueryDsl::load(query, c).await
 }
 
+/// The text of a query over rows that gives the first of what it finds for each row: `rest` names the row `k` and has the limit.
+pub(crate) fn first_of_each(columns: &str, table: &str, rest: &str) -> String {
+    format!("SELECT f.* FROM {{rows}} CROSS JOIN LATERAL (SELECT {columns} FROM {table} {rest}) f")
+}
+
 /// The text of an insert of rows.
 pub(crate) fn insert_text<K: Columns>(table: &str) -> String {
     let names = K::NAMES.join(", ");

@@ -174,6 +174,12 @@ where
     .await
 }
 
+/// The text of a query over rows that gives the first of what it finds for each row: `rest` names the row `k` and has the limit.
+pub(crate) fn first_of_each(columns: &str, table: &str, rest: &str) -> String {
+    // It is run for each row.
+    format!("SELECT {columns} FROM {{rows}} CROSS JOIN {table} {rest}")
+}
+
 /// The text of an insert of rows.
 pub(crate) fn insert_text<K: Columns>(table: &str) -> String {
     let names = K::NAMES.join(", ");

@@ -1,16 +1,19 @@
 //! Messages on their way and their attempts.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use diesel::{QueryResult, prelude::*};
 use diesel_async::RunQueryDsl;
 use sipgraph_core::{
     AccountId, DeliveryId, EndpointId, ExchangeId, Timestamp,
     delivery::{Delivery, Dispatch},
-    ports::store::DispatchPlace,
+    ports::store::{DispatchPlace, Tried},
 };
 
-use super::{Conn, Db, FOR_UPDATE_SKIP_LOCKED, claim_time, load_over, run_over};
+use super::{Conn, Db, FOR_UPDATE_SKIP_LOCKED, claim_time, first_of_each, load_over, run_over};
 use crate::{
     rows::{DeliveryRow, DispatchRow, ObjectKey, convert},
     schema::{deliveries, dispatches},
@@ -23,6 +26,13 @@ columns! {
     #[derive(Debug)]
     struct Claim {
         moment: DbTime => Time,
+    }
+
+    /// The messages on their way to an endpoint.
+    #[derive(Debug)]
+    struct Queue {
+        account_id: DbId => Id,
+        recipient_id: DbId => Id,
     }
 
     /// A claimed dispatch.
@@ -122,28 +132,81 @@ pub(crate) async fn dispatches_to(
     convert(rows)
 }
 
-/// The attempts of messages that were accepted for the same endpoint before a dispatch; one read transaction.
-pub(crate) async fn deliveries_before(
+/// What was tried for dispatches, and for those that were accepted for the same endpoint before them; one read transaction.
+pub(crate) async fn deliveries_tried(
     c: &mut Conn,
-    place: DispatchPlace,
+    places: &[DispatchPlace],
     limit: u32,
-) -> QueryResult<Vec<Delivery>> {
-    let (at, id) = (Time::from(place.created_at), Id::from(place.id));
-    let earlier: Vec<Id> = dispatches::table
-        .filter(dispatches::account_id.eq(Id::from(place.account)))
-        .filter(dispatches::recipient_id.eq(Id::from(place.recipient)))
-        .filter(dispatches::created_at.le(at))
-        .filter(dispatches::created_at.lt(at).or(dispatches::id.lt(id)))
-        .order((dispatches::created_at, dispatches::id))
-        .limit(limit.into())
-        .select(dispatches::id)
+) -> QueryResult<Vec<Tried>> {
+    let queues: BTreeSet<(AccountId, EndpointId)> = places
+        .iter()
+        .map(|place| (place.account, place.recipient))
+        .collect();
+    let queues = queues.into_iter().map(|(account, recipient)| Queue {
+        account_id: account.into(),
+        recipient_id: recipient.into(),
+    });
+    let text = first_of_each(
+        "t.account_id, t.recipient_id, t.created_at, t.id",
+        "dispatches t",
+        &format!(
+            "WHERE t.account_id = k.account_id AND t.recipient_id = k.recipient_id \
+             ORDER BY t.created_at, t.id LIMIT {limit}"
+        ),
+    );
+    let oldest: Vec<(Id, Id, Time, Id)> =
+        load_over::<_, (DbId, DbId, DbTime, DbId), _>(c, &text, queues.collect()).await?;
+    let oldest: Vec<DispatchPlace> = oldest
+        .into_iter()
+        .map(|(account, recipient, created_at, id)| DispatchPlace {
+            account: account.into(),
+            recipient: recipient.into(),
+            created_at: created_at.into(),
+            id: id.into(),
+        })
+        .collect();
+    let looked_at = places.iter().chain(&oldest);
+    let looked_at: BTreeSet<(AccountId, ExchangeId)> =
+        looked_at.map(|place| (place.account, place.id)).collect();
+    let keys = looked_at.into_iter().map(|(account, id)| ObjectKey {
+        account_id: account.into(),
+        id: id.into(),
+    });
+    // Mostly there are none.
+    let text = "SELECT DISTINCT t.account_id, t.exchange_id FROM {rows} \
+                JOIN deliveries t ON t.account_id = k.account_id AND t.exchange_id = k.id";
+    let attempted: Vec<(Id, Id)> = load_over::<_, (DbId, DbId), _>(c, text, keys.collect()).await?;
+    if attempted.is_empty() {
+        return Ok(vec![Tried::default(); places.len()]);
+    }
+    let (accounts, exchanges): (BTreeSet<Id>, Vec<Id>) = attempted.into_iter().unzip();
+    let rows = deliveries::table
+        .filter(deliveries::account_id.eq_any(accounts))
+        .filter(deliveries::exchange_id.eq_any(exchanges))
+        .order((deliveries::started_at, deliveries::id))
+        .select(DeliveryRow::as_select())
         .load(c)
         .await?;
-    if earlier.is_empty() {
-        return Ok(Vec::new());
+    let mut tried: BTreeMap<(AccountId, ExchangeId), Vec<Delivery>> = BTreeMap::new();
+    for delivery in convert::<_, Delivery>(rows)? {
+        let key = (delivery.account, delivery.exchange);
+        tried.entry(key).or_default().push(delivery);
     }
-    let earlier: Vec<ExchangeId> = earlier.into_iter().map(Into::into).collect();
-    deliveries(c, place.account, &earlier).await
+    let of = |place: &DispatchPlace| {
+        let attempts = tried.get(&(place.account, place.id));
+        attempts.into_iter().flatten().cloned()
+    };
+    let order = |place: &DispatchPlace| (place.created_at, place.id);
+    let each = places.iter().map(|place| Tried {
+        own: of(place).collect(),
+        earlier: oldest
+            .iter()
+            .filter(|other| other.account == place.account && other.recipient == place.recipient)
+            .filter(|other| order(other) < order(place))
+            .flat_map(of)
+            .collect(),
+    });
+    Ok(each.collect())
 }
 
 pub(crate) async fn dispatches_due(
