@@ -70,6 +70,22 @@ pub(crate) struct Search<'s> {
     pub(crate) limit: i64,
 }
 
+/// A look for messages in SQLite's full-text index.
+pub(crate) struct MessageSearch<'s> {
+    pub(crate) account: Id,
+    /// The chat whose numbers the positions are; those of the log without one.
+    pub(crate) chat: Option<Id>,
+    /// What the index is asked for.
+    pub(crate) terms: &'s str,
+    /// Only before this position.
+    pub(crate) older_than: Option<i64>,
+    /// Only after this position.
+    pub(crate) newer_than: Option<i64>,
+    /// From the oldest rather than from the newest.
+    pub(crate) backward: bool,
+    pub(crate) limit: i64,
+}
+
 /// Whether a trigram index of either database helps to find a text: Postgres's takes letters and digits alone.
 pub(crate) fn is_indexed(text: &str) -> bool {
     text.split(|c: char| !c.is_ascii_alphanumeric())

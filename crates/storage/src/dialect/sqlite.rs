@@ -12,7 +12,7 @@ use sipgraph_core::search::Words;
 
 use crate::{
     rows::MessageWords,
-    search::{Search, account_word, ascii_word},
+    search::{MessageSearch, Search, account_word, ascii_word},
     sql::{Columns, Limited, Sql, bind},
     types::{DbId, Id, Time},
 };
@@ -76,6 +76,79 @@ pub(crate) async fn candidates(
 /// Which messages have the words of a search in their texts.
 pub(crate) const MESSAGE_FOUND: &str = "messages.id IN (SELECT r.message_id FROM _message_search \
     CROSS JOIN _message_search_places r ON r.place = _message_search.rowid WHERE _message_search MATCH ?)";
+
+/// Reads messages with the words of a search from the full-text index, in the order of the log, which that of the index is for
+/// one account: as many as are asked for, so that a common word costs no sorting of all that have it.
+pub(crate) async fn found_first(
+    c: &mut Conn,
+    search: &MessageSearch<'_>,
+) -> QueryResult<Option<Vec<Id>>> {
+    let MessageSearch {
+        account,
+        chat,
+        terms,
+        older_than,
+        newer_than,
+        backward,
+        limit,
+    } = search;
+    let mut to = i64::MAX;
+    if let Some(position) = older_than {
+        let Some(place) = place_beside(c, *account, *chat, *position, ("<", "DESC")).await? else {
+            return Ok(Some(Vec::new()));
+        };
+        to = place;
+    }
+    let mut from = i64::MIN;
+    if let Some(position) = newer_than {
+        let Some(place) = place_beside(c, *account, *chat, *position, (">", "ASC")).await? else {
+            return Ok(Some(Vec::new()));
+        };
+        from = place;
+    }
+    let order = if *backward { "ASC" } else { "DESC" };
+    let text = format!(
+        "SELECT r.message_id FROM _message_search CROSS JOIN _message_search_places r \
+         ON r.place = _message_search.rowid WHERE _message_search MATCH ? \
+         AND _message_search.rowid BETWEEN ? AND ? ORDER BY _message_search.rowid {order} LIMIT {limit}"
+    );
+    let query: Sql<'_, Db, DbId> = Sql::new(
+        &text,
+        vec![
+            bind::<Db, Text, _>(*terms),
+            bind::<Db, BigInt, _>(from),
+            bind::<Db, BigInt, _>(to),
+        ],
+    );
+    diesel_async::RunQueryDsl::load(query, c).await.map(Some)
+}
+
+/// The place in the index of the message next to a position, of a chat or of the account's log, that has one.
+async fn place_beside(
+    c: &mut Conn,
+    account: Id,
+    chat: Option<Id>,
+    position: i64,
+    (side, order): (&str, &str),
+) -> QueryResult<Option<i64>> {
+    let mut values = vec![bind::<Db, DbId, _>(account)];
+    let column = match chat {
+        Some(chat) => {
+            values.push(bind::<Db, DbId, _>(chat));
+            "m.chat_id = ? AND m.seq"
+        }
+        None => "m.log_seq",
+    };
+    values.push(bind::<Db, BigInt, _>(position));
+    let by = if chat.is_some() { "m.seq" } else { "m.log_seq" };
+    let text = format!(
+        "SELECT p.place FROM messages m CROSS JOIN _message_search_places p ON p.message_id = m.id \
+         WHERE m.account_id = ? AND {column} {side} ? ORDER BY {by} {order} LIMIT 1"
+    );
+    let query: Sql<'_, Db, BigInt> = Sql::new(&text, values);
+    let places: Vec<i64> = diesel_async::RunQueryDsl::load(query, c).await?;
+    Ok(places.into_iter().next())
+}
 
 /// What the index is asked for to find words.
 pub(crate) fn search_terms(account: Id, words: &Words) -> String {

@@ -11,13 +11,14 @@ use sipgraph_core::{
 };
 
 use super::{
-    Conn, Db, MESSAGE_FOUND, deletions::message_there, index_words, insert_text, load, load_up_to,
-    run_over, search_terms,
+    Conn, Db, MESSAGE_FOUND, deletions::message_there, found_first, index_words, insert_text, load,
+    load_up_to, run_over, search_terms,
 };
 use crate::{
     page::{by_position, page, rows_to_read},
     rows::{MessageRow, SearchPosition, convert, direction_number, status_number},
     schema::{accounts, messages},
+    search::MessageSearch,
     sql::{Condition, Sql},
     types::{DbId, Id, Time},
 };
@@ -215,7 +216,21 @@ pub(crate) async fn messages(
     filter: &MessageFilter,
     slice: &Slice,
 ) -> QueryResult<Page<Message>> {
-    let query = filtered(account, filter);
+    if let Some(words) = &filter.text
+        && let Some(page) = found_page(c, account, filter, words, slice).await?
+    {
+        return Ok(page);
+    }
+    let rows = listed(c, filtered(account, filter), filter, slice).await?;
+    Ok(page(slice, rows))
+}
+
+async fn listed(
+    c: &mut Conn,
+    query: messages::BoxedQuery<'static, Db>,
+    filter: &MessageFilter,
+    slice: &Slice,
+) -> QueryResult<Vec<Message>> {
     let query = if filter.chat.is_some() {
         by_position!(query, messages::seq, slice)
     } else {
@@ -227,7 +242,42 @@ pub(crate) async fn messages(
         rows_to_read(slice),
     )
     .await?;
-    Ok(page(slice, convert(rows)?))
+    convert(rows)
+}
+
+/// A page of those messages with these words that stand first in the list; `None` where the other fields of the filter leave
+/// too few of them, or where the index does not know which stand first.
+async fn found_page(
+    c: &mut Conn,
+    account: AccountId,
+    filter: &MessageFilter,
+    words: &Words,
+    slice: &Slice,
+) -> QueryResult<Option<Page<Message>>> {
+    /// So many times the page are looked at: some are hidden, or do not match the other fields.
+    const LOOKED_AT: i64 = 4;
+    let wanted = rows_to_read(slice);
+    let search = MessageSearch {
+        account: account.into(),
+        chat: filter.chat.map(Into::into),
+        terms: &search_terms(account.into(), words),
+        older_than: slice.after.map(|key| key.position),
+        newer_than: slice.before.map(|key| key.position),
+        backward: slice.backward,
+        limit: LOOKED_AT * wanted,
+    };
+    let Some(first) = found_first(c, &search).await? else {
+        return Ok(None);
+    };
+    let is_all = i64::try_from(first.len()).is_ok_and(|count| count < search.limit);
+    let others = MessageFilter {
+        text: None,
+        ..filter.clone()
+    };
+    let query = filtered(account, &others).filter(messages::id.eq_any(first));
+    let rows = listed(c, query, filter, slice).await?;
+    let is_full = i64::try_from(rows.len()).is_ok_and(|count| count >= wanted);
+    Ok((is_all || is_full).then(|| page(slice, rows)))
 }
 
 pub(crate) async fn messages_count(

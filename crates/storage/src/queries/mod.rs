@@ -18,7 +18,7 @@ pub(crate) mod tokens;
 
 use super::{
     CALLER_SEARCHED, Conn, Db, FOR_UPDATE, FOR_UPDATE_SKIP_LOCKED, MESSAGE_FOUND, NAME_ORDER,
-    NAME_SEARCHED, candidates, claim_time, first_of_each, index_words, insert_text,
+    NAME_SEARCHED, candidates, claim_time, first_of_each, found_first, index_words, insert_text,
     load, load_over, load_up_to, run_over, search_terms,
 };
 
