@@ -395,6 +395,7 @@ fn sip_config(config: &Config, tls: Option<Tls>) -> sipgraph_sip_edge::Config {
         qualify: sip.qualify,
         websocket_ping: sip.websocket_ping,
         trunk_networks: sip.trunk_networks.clone(),
+        trunk_timeout: sipgraph_sip_edge::TRUNK_TIMEOUT,
         tls_client: Some(crate::tls::client()),
         strict_domain: sip.strict_domain,
     }

@@ -5,6 +5,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Timer F (RFC 3261 section 17.1.2.2) and a little: core's lease outlasts it and the waits before it.
+pub const TRUNK_TIMEOUT: Duration = Duration::from_secs(33);
+
 /// The configuration of the SIP edge.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -32,6 +35,9 @@ pub struct Config {
     pub websocket_ping: Duration,
     /// Networks of this machine or its neighbours in which addresses of trunks may lie; none by default.
     pub trunk_networks: Vec<Network>,
+    /// How long an attempt at an address of a trunk may take, from the resolution of the name to the answer to the request that
+    /// answers a challenge.
+    pub trunk_timeout: Duration,
     /// The client's side of TLS towards trunks; without it none is reached over TLS.
     pub tls_client: Option<Arc<rustls::ClientConfig>>,
     /// Whether requests for a domain that is not here get no answer, rather than 404.
@@ -112,6 +118,7 @@ impl Default for Config {
             qualify: None,
             websocket_ping: Duration::from_secs(30),
             trunk_networks: Vec::new(),
+            trunk_timeout: TRUNK_TIMEOUT,
             tls_client: None,
             strict_domain: false,
         }

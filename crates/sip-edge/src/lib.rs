@@ -44,7 +44,7 @@ use sipgraph_core::App;
 use sipgraph_core::ports::Technology;
 use tokio_util::sync::CancellationToken;
 
-pub use config::{Config, Network, Tls};
+pub use config::{Config, Network, TRUNK_TIMEOUT, Tls};
 pub use sipgraph_core::binding::Transport;
 pub use trace::{Trace, Traced, Watched};
 pub use transport::HttpPeer;

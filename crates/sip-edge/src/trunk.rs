@@ -23,10 +23,6 @@ use crate::transport::Flow;
 
 /// How long the resolution of a name may take; resolvers ask again after some seconds.
 const RESOLVE: Duration = Duration::from_secs(10);
-
-/// How long an attempt may take, from the resolution of the name to the answer to the second request: timer F and a little, so
-/// that core's lease outlasts it and the waits before it.
-const WITHIN: Duration = Duration::from_secs(33);
 /// How long a name's addresses are used to know who sends.
 const NAME_AGE_MAX: Duration = Duration::from_secs(60);
 /// The most names whose addresses are kept.
@@ -69,7 +65,8 @@ impl Edge {
         address: &TrunkAddress,
     ) -> AttemptResult {
         sleep(address.wait).await;
-        match timeout(WITHIN, self.send_and_answer(attempt, address)).await {
+        let sending = self.send_and_answer(attempt, address);
+        match timeout(self.config.trunk_timeout, sending).await {
             Ok(result) => result,
             Err(_) => AttemptResult::Timeout,
         }

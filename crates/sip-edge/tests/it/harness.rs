@@ -29,6 +29,9 @@ use crate::phone::Phone;
 
 pub(crate) const PASSWORD: &str = "Secret1";
 
+/// How long an attempt at a trunk may take here: far less than timer F, so that a test tells which of the two ended it.
+const TRUNK_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How long a test waits for what must come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -63,6 +66,7 @@ pub(crate) struct Harness {
     pub(crate) app: Arc<App>,
     pub(crate) udp: SocketAddr,
     pub(crate) tcp: SocketAddr,
+    pub(crate) technology: Arc<dyn Technology>,
     caller: Caller,
     domain: DomainId,
     stop: CancellationToken,
@@ -129,6 +133,8 @@ impl Harness {
         let config = Config {
             udp_listen: vec![any],
             tcp_listen: vec![any],
+            trunk_networks: vec!["127.0.0.0/8".parse().unwrap()],
+            trunk_timeout: TRUNK_TIMEOUT,
             ..Config::default()
         };
         let edge = SipEdge::bind(config, Arc::clone(&app)).await.unwrap();
@@ -136,12 +142,18 @@ impl Harness {
         let listener = |transport| addresses.iter().find(|(t, _)| *t == transport).unwrap().1;
         let (udp, tcp) = (listener(Transport::Udp), listener(Transport::Tcp));
         let stop = CancellationToken::new();
-        tokio::spawn(deliver(Arc::clone(&app), edge.technology(), stop.clone()));
+        let technology = edge.technology();
+        tokio::spawn(deliver(
+            Arc::clone(&app),
+            Arc::clone(&technology),
+            stop.clone(),
+        ));
         let served = tokio::spawn(edge.serve(stop.clone()));
         let harness = Self {
             app,
             udp,
             tcp,
+            technology,
             caller,
             domain,
             stop,

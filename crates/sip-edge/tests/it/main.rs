@@ -7,3 +7,4 @@ mod messages;
 mod methods;
 mod phone;
 mod registrar;
+mod trunks;
