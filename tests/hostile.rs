@@ -391,11 +391,17 @@ async fn two_thousand_idle_connections_harm_nobody() {
         if at % 4 < 2 {
             stream.write_all(b"OPTIONS sip:").await.unwrap();
         }
+        // What has been answered was accepted, and all before it. Of more than a listener's backlog the kernel drops some, which
+        // come later, behind those that are to be refused.
+        if at % 100 == 99 {
+            stream.write_all(b"\r\n\r\n").await.unwrap();
+            let mut pong = [0; 2];
+            let answered = timeout(STEP, stream.read_exact(&mut pong)).await;
+            answered.expect("a pong in time").unwrap();
+            assert_eq!(&pong, b"\r\n");
+        }
         idle.push(stream);
     }
-    // The last one is served when all are.
-    let last = idle.last_mut().unwrap();
-    last.write_all(b"\r\n\r\n\r\n\r\n").await.unwrap();
     let mut phone = Phone::tcp(&world.server, &world.alice).await;
     phone.come_online().await;
     assert_eq!(
