@@ -191,6 +191,37 @@ both_backends! {
         assert_eq!(bob.take_message().await.body, "dialled");
     }
 
+    /// A number that is taken from an endpoint leaves its chats there to be read; they are not continued from it, and who has the
+    /// number then has chats of its own.
+    async fn f124_a_number_that_is_taken_away_leaves_its_chats(database: Database) {
+        let world = stage(&database).await;
+        let carol = world.api.endpoint_create(&world.domain, "carol").await;
+        patch(&world.api, &world.alice, json!({ "numbers": [TWO], "allowOutside": true })).await;
+        trunk(&world).await;
+        let inner = world.api.send_input(json!({ "from": { "number": TWO }, "to": { "number": ONE }, "body": "inner" })).await;
+        let outer = world.api.send_input(json!({ "from": { "endpointId": world.alice.id }, "to": { "number": OUTSIDE }, "body": "outer" })).await;
+        patch(&world.api, &world.alice, json!({ "numbers": [] })).await;
+        patch(&world.api, &carol, json!({ "numbers": [TWO] })).await;
+        let chats = world.api.chats(json!({ "endpointId": world.alice.id, "ownNumber": TWO })).await;
+        assert_eq!(chats.len(), 2, "{chats:?}");
+        assert_eq!(world.api.bodies(json!({ "chatId": inner["chatId"] })).await, ["inner"]);
+        // To an endpoint it goes on under her own address, in another chat; to the outside she has no number left.
+        let more = world.api.send_input(json!({ "to": { "chatId": inner["chatId"] }, "body": "more" })).await;
+        assert_ne!(more["chatId"], inner["chatId"]);
+        assert_eq!(more["from"], json!(world.alice.uri()));
+        let input = json!({ "to": { "chatId": outer["chatId"] }, "body": "x" });
+        world.api.refused_at("sendMessage", input, "NO_SENDER_NUMBER", "from").await;
+        let input = json!({ "from": { "number": TWO }, "to": { "chatId": inner["chatId"] }, "body": "x" });
+        world.api.refused_at("sendMessage", input, "VALIDATION", "from").await;
+        // The answer to the number goes to who has it now.
+        let bobs = world.api.chats(json!({ "endpointId": world.bob.id, "peer": TWO })).await;
+        let reply = world.api.send_input(json!({ "to": { "chatId": bobs[0]["id"] }, "body": "reply" })).await;
+        assert_eq!(world.api.bodies(json!({ "endpointId": carol.id, "direction": "IN" })).await, ["reply"], "{reply}");
+        let carols = world.api.chats(json!({ "endpointId": carol.id })).await;
+        assert_eq!((carols.len(), &carols[0]["ownNumber"], &carols[0]["peer"]), (1, &json!(TWO), &json!(ONE)));
+        assert_eq!(world.api.bodies(json!({ "chatId": inner["chatId"] })).await, ["inner"]);
+    }
+
     /// The caller speaks only as its own endpoints and numbers.
     async fn h152_a_number_speaks_for_its_endpoint_alone(database: Database) {
         let world = stage(&database).await;

@@ -163,6 +163,26 @@ both_backends! {
         assert_eq!((&failed["failure"]["code"], &failed["failure"]["sipStatus"]), (&json!("REFUSED"), &json!(404)), "{failed}");
     }
 
+    /// The trace tells of a carrier that wants a password, and of a trunk that lost its way out meanwhile.
+    async fn h159_a_trunk_without_a_password_or_a_way_out(database: Database) {
+        let world = stage(&database).await;
+        let (mut carrier, port) = carrier(&world).await;
+        let id = trunk(&world, json!([{ "ip": "127.0.0.1", "port": port }]), json!({})).await;
+        carrier.reply = Reply::Status(407, "Proxy Authentication Required");
+        let unsigned = send(&world, "unsigned").await;
+        let unsigned = answering(&world, &mut carrier, &unsigned, "FAILED").await;
+        assert_eq!((&unsigned["failure"]["code"], &unsigned["failure"]["sipStatus"]), (&json!("AUTH_FAILED"), &json!(407)), "{unsigned}");
+        carrier.reply = Reply::Status(503, "Service Unavailable");
+        let stranded = send(&world, "stranded").await;
+        carrier.take_message().await;
+        let patch = json!({ "addresses": [{ "ip": "127.0.0.1", "port": port, "direction": "INBOUND" }] });
+        let input = json!({ "id": id, "patch": patch, "nestedObjects": "REPLACE" });
+        assert_eq!(world.api.mutate("updateEndpoint", "", input).await["userErrors"], json!([]));
+        let stranded = answering(&world, &mut carrier, &stranded, "FAILED").await;
+        assert_eq!((&stranded["failure"]["code"], &stranded["failure"]["sipStatus"]), (&json!("NO_ROUTE"), &json!(503)), "{stranded}");
+        assert_eq!(list(&stranded["deliveries"]).len(), 1, "{stranded}");
+    }
+
     /// The operator's limit is held: six messages at two a second take more than two seconds.
     async fn h163_the_limit_of_a_trunk_is_held(database: Database) {
         let world = stage(&database).await;
@@ -399,7 +419,7 @@ both_backends! {
         let input = json!({ "id": there.bob.id, "patch": { "numbers": [OUTSIDE] } });
         assert_eq!(there.api.mutate("updateEndpoint", "", input).await["userErrors"], json!([]));
         let peer = json!([{ "ip": "127.0.0.1", "dstPort": port, "transport": "TLS" }]);
-        trunk(&there, peer, json!({ "credentials": { "password": "between-us" } })).await;
+        let gateway = trunk(&there, peer, json!({ "credentials": { "password": "between-us" } })).await;
 
         let networks = ("SIPGRAPH_SIP_TRUNK_NETWORKS", "127.0.0.0/8, ::1");
         let ca = there.server.folder().join("ca.pem").display().to_string();
@@ -418,6 +438,32 @@ both_backends! {
         // The open connection is used again.
         let id = send(&world, "and again").await;
         world.api.message_is(&id, "SENT").await;
+        // From a source that is no address of the trunk a message is for a domain, which must be one of ours; the digest alone says
+        // by which trunk it came.
+        let input = json!({ "id": gateway, "patch": { "addresses": [{ "ip": "192.0.2.77" }] }, "nestedObjects": "REPLACE" });
+        assert_eq!(there.api.mutate("updateEndpoint", "", input).await["userErrors"], json!([]));
+        eventually("the source being forgotten", || async {
+            let id = send(&world, "to another domain").await;
+            let ended = eventually("its end", || async {
+                let message = world.api.message(&id).await;
+                (message["status"] != "ACCEPTED").then_some(message)
+            })
+            .await;
+            (ended["status"] == "FAILED").then_some(())
+        })
+        .await;
+        let input = json!({ "id": there.domain, "patch": { "aliases": ["localhost"] } });
+        assert_eq!(there.api.mutate("updateDomain", "", input).await["userErrors"], json!([]));
+        let id = send(&world, "by digest").await;
+        world.api.message_is(&id, "SENT").await;
+        let received = there.api.messages(json!({ "endpointId": there.bob.id })).await;
+        assert_eq!((&received[0]["body"], &received[0]["origin"]), (&json!("by digest"), &json!("TRUNK")));
+        let input = json!({ "id": gateway, "patch": { "credentials": { "password": "another" } } });
+        assert_eq!(there.api.mutate("updateEndpoint", "", input).await["userErrors"], json!([]));
+        let id = send(&world, "with the old password").await;
+        let refused = world.api.message_is(&id, "FAILED").await;
+        assert!([json!(401), json!(403)].contains(&refused["failure"]["sipStatus"]), "{refused}");
+        assert_eq!(there.api.messages(json!({})).await.len(), received.len());
         // Who does not trust the authority sends nothing.
         let wary = crate::harness::Database::sqlite();
         let wary = stage_with(Server::start_with(wary.url(), &[networks]).await).await;
@@ -429,6 +475,6 @@ both_backends! {
             reason.filter(|reason| reason.to_lowercase().contains("certificate"))
         })
         .await;
-        assert_eq!(there.api.messages(json!({})).await.len(), 2);
+        assert_eq!(there.api.messages(json!({})).await.len(), received.len());
     }
 }
