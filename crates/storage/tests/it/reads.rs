@@ -5,12 +5,13 @@ use sipgraph_core::{
     chat::ChatKey,
     commit::Write,
     endpoint::EndpointState,
-    message::{MessageDirection, MessageStatus},
+    message::{Message, MessageDirection, MessageStatus},
     page::{Page, PageKey, Slice},
     ports::{
         Store as _,
         store::{ChatFilter, EndpointFilter, EndpointKey, Found, MessageFilter},
     },
+    search::Words,
 };
 use sipgraph_testkit::both_backends;
 
@@ -267,6 +268,61 @@ both_backends! {
         let mut unread = store.unread_by_endpoints(world.account, vec![alice.id, bob.id]).await.unwrap();
         unread.sort();
         assert_eq!(unread, [(alice.id, 5), (bob.id, 3)]);
+    }
+
+    async fn messages_with_words_are_paged_as_the_list_is(database: Database) {
+        let world = World::on(&database).await;
+        let other = world.other("other").await;
+        let store = &world.store;
+        for world in [&other, &world] {
+            let domain = world.domain(&format!("{}.example", world.account.0[15])).await;
+            let (alice, bob) = (world.phone(&domain, "alice").await, world.phone(&domain, "bob").await);
+            let chats = [world.chat(&alice, "x").await, world.chat(&alice, "y").await, world.chat(&bob, "x").await];
+            let mut words = Vec::new();
+            for number in 0..60 {
+                let phone = if number % 3 == 2 { &bob } else { &alice };
+                let text = if number % 20 == 0 { format!("common rare{number}") } else { format!("common {number}") };
+                let receive = world.receive(phone, chats[number % 3], &text);
+                words.push((World::message_of(&receive), Words::to_index(&text)));
+                world.apply(receive).await;
+            }
+            // The last ones wait to be indexed.
+            words.truncate(57);
+            store.messages_index(world.account, i64::MAX, words).await.unwrap();
+        }
+        let listed = async |filter: &MessageFilter, slice| store.messages(world.account, filter.clone(), slice).await.unwrap();
+        let all = listed(&MessageFilter::default(), first(1000)).await.items;
+        assert_eq!(all.len(), 60);
+        let (chat, endpoint) = (all[4].chat, all[0].endpoint);
+        let none = MessageFilter::default;
+        let cases: [(MessageFilter, Box<dyn Fn(&Message) -> bool>); 4] = [
+            (none(), Box::new(|_: &Message| true)),
+            (MessageFilter { chat: Some(chat), ..none() }, Box::new(move |m: &Message| m.chat == chat)),
+            (MessageFilter { endpoint: Some(endpoint), ..none() }, Box::new(move |m: &Message| m.endpoint == endpoint)),
+            (MessageFilter { direction: Some(MessageDirection::Out), ..none() }, Box::new(|_: &Message| false)),
+        ];
+        for (others, matches) in cases {
+            for text in ["com", "rare", "common rare4", "absent", "common 7"] {
+                let filter = MessageFilter { text: Words::to_find(text), ..others.clone() };
+                let is_found = |body: &str| {
+                    let mut words = text.split(' ');
+                    let last = words.next_back().unwrap();
+                    words.all(|word| body.split(' ').any(|w| w == word)) && body.split(' ').any(|w| w.starts_with(last))
+                };
+                let position = |message: &Message| at(if filter.chat.is_some() { message.seq } else { message.log_seq });
+                let expected: Vec<PageKey> = all.iter().skip(3).filter(|m| matches(m) && is_found(&m.body)).map(position).collect();
+                for backward in [false, true] {
+                    let walked = walk(backward, position, async |slice| listed(&filter, slice).await).await;
+                    assert_eq!(walked, expected, "{text} of {others:?}, {backward}");
+                }
+                let between = Slice { after: Some(position(&all[10])), before: Some(position(&all[40])), ..first(1000) };
+                if filter.chat.is_none() {
+                    let page = listed(&filter, between).await;
+                    let inner: Vec<PageKey> = expected.iter().copied().filter(|key| *key < position(&all[10]) && *key > position(&all[40])).collect();
+                    assert_eq!(page.items.iter().map(position).collect::<Vec<_>>(), inner, "{text}");
+                }
+            }
+        }
     }
 
     async fn tokens_and_domains_are_paged(database: Database) {
