@@ -12,11 +12,15 @@ use sipgraph_core::{
     endpoint::{Codec, Encryption, Endpoint, EndpointState, EndpointType},
     event::{ContactStatus, EventBody},
     keyring::Secret,
-    message::{Failure, FailureCode, MessageStatus, Variables},
+    message::{CallKey, Disposition, Failure, FailureCode, MessageStatus, Variables},
     ports::{
         Store as _,
-        store::{AccountSettings, ChatFilter, EndpointFilter, EndpointKey, Found},
+        store::{
+            AccountSettings, ChatFilter, DispatchPlace, EndpointFilter, EndpointKey, Found,
+            MessageFilter, Tried,
+        },
     },
+    search::Words,
     sip_profile::SipProfile,
     token::ApiToken,
 };
@@ -56,6 +60,30 @@ fn dispatch_of(world: &World, recipient: EndpointId) -> Dispatch {
         expires_at: Timestamp(now.0 + 1_000_000),
         due_at: now,
         lease: 0,
+    }
+}
+
+/// An attempt at a contact, on the way.
+fn delivery_of(world: &World) -> Delivery {
+    Delivery {
+        id: DeliveryId(world.bytes()),
+        account: world.account,
+        exchange: ExchangeId(world.bytes()),
+        recipient: EndpointId([7; 16]),
+        message: Some(MessageId([8; 16])),
+        target: DeliveryTarget::Contact(BindingId([6; 16])),
+        contact_uri: "sip:a@192.0.2.1".to_owned(),
+        transport: Transport::Udp,
+        call_id: "call".to_owned(),
+        from_tag: "tag".to_owned(),
+        cseq: u32::MAX,
+        branch: "z9hG4bK1".to_owned(),
+        attempt: 1,
+        started_at: world.now(),
+        finished_at: None,
+        sip_status: None,
+        reason: None,
+        outcome: DeliveryOutcome::Pending,
     }
 }
 
@@ -378,6 +406,21 @@ both_backends! {
         assert_eq!((chats[0].unread_count, chats[0].message_count), (1, 2));
     }
 
+    async fn a_message_keeps_the_key_of_its_call(database: Database) {
+        let world = World::on(&database).await;
+        let domain = world.domain("a.example").await;
+        let alice = world.phone(&domain, "alice").await;
+        let chat = world.chat(&alice, "x").await;
+        let mut receive = world.receive(&alice, chat, "one");
+        let id = World::message_of(&receive);
+        let given = CallKey { token: TokenId(world.bytes()), key: "ä".repeat(127) };
+        let [Write::MessageInsert(message)] = receive.writes.as_mut_slice() else { panic!("another write") };
+        message.call_key = Some(given.clone());
+        world.apply(receive).await;
+        let message = world.store.messages_by_ids(world.account, vec![id]).await.unwrap().remove(0);
+        assert_eq!(message.call_key, Some(given));
+    }
+
     async fn a_status_is_kept_with_its_failure(database: Database) {
         let world = World::on(&database).await;
         let domain = world.domain("a.example").await;
@@ -542,27 +585,8 @@ both_backends! {
 
     async fn attempts_are_traced(database: Database) {
         let world = World::on(&database).await;
-        let (exchange, binding) = (ExchangeId(world.bytes()), BindingId(world.bytes()));
-        let attempt = |number| Delivery {
-            id: DeliveryId(world.bytes()),
-            account: world.account,
-            exchange,
-            recipient: EndpointId([7; 16]),
-            message: Some(MessageId([8; 16])),
-            target: DeliveryTarget::Contact(binding),
-            contact_uri: "sip:a@192.0.2.1".to_owned(),
-            transport: Transport::Udp,
-            call_id: "call".to_owned(),
-            from_tag: "tag".to_owned(),
-            cseq: u32::MAX,
-            branch: format!("z9hG4bK{number}"),
-            attempt: number,
-            started_at: world.now(),
-            finished_at: None,
-            sip_status: None,
-            reason: None,
-            outcome: DeliveryOutcome::Pending,
-        };
+        let exchange = ExchangeId(world.bytes());
+        let attempt = |number| Delivery { exchange, attempt: number, ..delivery_of(&world) };
         let (one, mut two) = (attempt(1), attempt(2));
         world.apply(world.commit(vec![Write::DeliveryInsert(one.clone()), Write::DeliveryInsert(two.clone())])).await;
         let finish = world.commit(vec![Write::DeliveryFinish {
@@ -578,6 +602,200 @@ both_backends! {
         world.apply(finish).await;
         assert_eq!(world.store.deliveries(world.account, vec![exchange]).await.unwrap(), [one, two.clone()]);
         assert_eq!(world.store.deliveries(world.account, vec![exchange]).await.unwrap().last(), Some(&two));
+    }
+
+    async fn a_deleted_message_takes_its_text_along(database: Database) {
+        let world = World::on(&database).await;
+        let other = world.other("other").await;
+        let domain = world.domain("a.example").await;
+        let alice = world.phone(&domain, "alice").await;
+        let chat = world.chat(&alice, "x").await;
+        let receives: Vec<_> = ["one", "two", "three"].iter().map(|body| world.receive(&alice, chat, body)).collect();
+        let ids: Vec<MessageId> = receives.iter().map(World::message_of).collect();
+        for receive in receives {
+            world.apply(receive).await;
+        }
+        let find = |text: &str| MessageFilter { text: Words::to_find(text), ..MessageFilter::default() };
+        let texts = [(ids[0], Words::to_index("one")), (ids[2], Words::to_index("three"))];
+        world.store.messages_index(world.account, i64::MAX, texts.into()).await.unwrap();
+        assert_eq!(world.store.messages_count(world.account, find("three")).await.unwrap(), 1);
+        let delete = |id| {
+            let mut commit = world.commit(vec![Write::MessageDelete { id, chat }]);
+            commit.preconditions = vec![Precondition::MessageAt(id, MessageStatus::Received, false)];
+            commit.events = vec![world.told(alice.id, EventBody::MessageDeleted)];
+            commit
+        };
+        world.apply(delete(ids[2])).await;
+        assert_eq!(world.store.commit(delete(ids[2])).await.unwrap(), Answer::Failed(0), "it is gone");
+        assert_eq!(world.store.messages_by_ids(world.account, vec![ids[2]]).await.unwrap(), []);
+        assert_eq!(world.store.messages_count(world.account, find("three")).await.unwrap(), 0);
+        assert_eq!(world.store.messages_count(world.account, find("one")).await.unwrap(), 1);
+        let found = world.store.chats_by_ids(world.account, vec![chat]).await.unwrap().remove(0);
+        assert_eq!((found.message_count, found.unread_count, found.last_message, found.last_seq), (2, 2, Some(ids[1]), 3));
+        let texts: Vec<Option<String>> = world.store.events_after(world.account, 0, 100).await.unwrap().into_iter()
+            .filter_map(|event| match event.body { EventBody::MessageIn { text, .. } => Some(text), _ => None })
+            .collect();
+        assert_eq!(texts, [Some("one".to_owned()), Some("two".to_owned()), None]);
+        // Numbers are not used again, and an empty chat has no last message.
+        world.apply(delete(ids[0])).await;
+        world.apply(delete(ids[1])).await;
+        let found = world.store.chats_by_ids(world.account, vec![chat]).await.unwrap().remove(0);
+        assert_eq!((found.message_count, found.unread_count, found.last_message), (0, 0, None));
+        let again = world.apply(world.receive(&alice, chat, "four")).await;
+        assert_eq!(again.message_seqs[0].0, 4);
+        assert_eq!(other.store.messages_count(other.account, MessageFilter::default()).await.unwrap(), 0);
+    }
+
+    async fn chats_are_marked_cleared_and_deleted(database: Database) {
+        let world = World::on(&database).await;
+        let domain = world.domain("a.example").await;
+        let alice = world.phone(&domain, "alice").await;
+        let (chat, kept) = (world.chat(&alice, "x").await, world.chat(&alice, "y").await);
+        for body in ["one", "two", "three"] {
+            world.apply(world.receive(&alice, chat, body)).await;
+        }
+        world.apply(world.receive(&alice, kept, "kept")).await;
+        let look = async |id: ChatId| {
+            let found = world.store.chats_by_ids(world.account, vec![id]).await.unwrap();
+            found.into_iter().next().map(|chat| (chat.unread_count, chat.message_count))
+        };
+        let change = async |write: Write| {
+            let mut commit = world.commit(vec![write]);
+            commit.preconditions = vec![Precondition::ChatThere(chat)];
+            world.apply(commit).await.counts
+        };
+        let mark = |read, up_to_seq| Write::ChatMark { id: chat, read, up_to_seq };
+        assert_eq!(change(mark(true, 2)).await, [2]);
+        assert_eq!(look(chat).await, Some((1, 3)));
+        assert_eq!(change(mark(true, i64::MAX)).await, [1], "those that have the mark are not counted");
+        assert_eq!(look(chat).await, Some((0, 3)));
+        assert_eq!(change(mark(false, 1)).await, [1]);
+        assert_eq!((look(chat).await, look(kept).await), (Some((1, 3)), Some((1, 1))));
+
+        assert_eq!(change(Write::ChatClear(chat)).await, [3]);
+        assert_eq!(look(chat).await, Some((0, 0)));
+        let of_chat = MessageFilter { chat: Some(chat), ..MessageFilter::default() };
+        assert_eq!(world.store.messages_count(world.account, of_chat.clone()).await.unwrap(), 0);
+        let four = world.receive(&alice, chat, "four");
+        let id = World::message_of(&four);
+        assert_eq!(world.apply(four).await.message_seqs[0].0, 4);
+        assert_eq!(look(chat).await, Some((1, 1)));
+        assert_eq!(change(Write::ChatDelete(chat)).await, [1]);
+        assert_eq!(look(chat).await, None);
+        assert!(!holds(&world, Precondition::ChatThere(chat)).await);
+        assert!(!holds(&world, Precondition::MessageAt(id, MessageStatus::Received, false)).await);
+        let new = world.chat(&alice, "x").await;
+        world.apply(world.receive(&alice, new, "five")).await;
+
+        // No reader sees the texts, and the rows go in steps; what is kept stays.
+        let texts = async || -> Vec<String> {
+            let events = world.store.events_after(world.account, 0, 100).await.unwrap();
+            events.into_iter().filter_map(|event| match event.body { EventBody::MessageIn { text, .. } => text, _ => None }).collect()
+        };
+        assert_eq!(texts().await, ["kept", "five"]);
+        let mut rows = 0;
+        loop {
+            match world.store.deleted_purge(2).await.unwrap() {
+                0 => break,
+                gone => {
+                    assert!(gone <= 2, "{gone}");
+                    rows += gone;
+                }
+            }
+        }
+        assert!(rows >= 4, "four messages at least: {rows}");
+        assert_eq!(texts().await, ["kept", "five"]);
+        assert_eq!((look(kept).await, look(new).await), (Some((1, 1)), Some((1, 1))));
+        assert_eq!(world.store.messages_count(world.account, MessageFilter::default()).await.unwrap(), 2);
+    }
+
+    async fn the_first_receipt_of_each_kind_stays(database: Database) {
+        let world = World::on(&database).await;
+        let domain = world.domain("a.example").await;
+        let alice = world.phone(&domain, "alice").await;
+        let chat = world.chat(&alice, "x").await;
+        let receive = world.receive(&alice, chat, "one");
+        let id = World::message_of(&receive);
+        world.apply(receive).await;
+        let mut times = Vec::new();
+        for disposition in [Disposition::Delivered, Disposition::Delivered, Disposition::Displayed, Disposition::Displayed] {
+            let commit = world.commit(vec![Write::MessageReceiptSet { id, disposition }]);
+            times.push(commit.at);
+            world.apply(commit).await;
+        }
+        let message = world.store.messages_by_ids(world.account, vec![id]).await.unwrap().remove(0);
+        assert_eq!((message.delivered_at, message.displayed_at), (Some(times[0]), Some(times[2])));
+    }
+
+    async fn what_waits_for_another_message_is_woken(database: Database) {
+        let world = World::on(&database).await;
+        let (recipient, another) = (EndpointId(world.bytes()), EndpointId(world.bytes()));
+        let later = Timestamp(world.now().0 + 3_600_000_000);
+        for endpoint in [recipient, another] {
+            let waiting = Dispatch { due_at: later, expires_at: later, ..dispatch_of(&world, endpoint) };
+            world.apply(world.commit(vec![Write::DispatchInsert(waiting)])).await;
+        }
+        let wake = world.commit(vec![Write::DispatchesWake(recipient)]);
+        let at = wake.at;
+        world.apply(wake).await;
+        let due = async |endpoint| world.store.dispatches_to(world.account, endpoint, 9).await.unwrap()[0].due_at;
+        assert!(due(recipient).await <= at);
+        assert_eq!(due(another).await, later);
+    }
+
+    async fn what_was_tried_is_told_for_a_whole_claim(database: Database) {
+        let world = World::on(&database).await;
+        let other = world.other("other").await;
+        let (recipient, another) = (EndpointId(world.bytes()), EndpointId(world.bytes()));
+        let dispatches: Vec<Dispatch> = [recipient, recipient, recipient, another].iter().map(|to| dispatch_of(&world, *to)).collect();
+        let foreign = dispatch_of(&other, recipient);
+        for (world, dispatch) in dispatches.iter().map(|d| (&world, d)).chain([(&other, &foreign)]) {
+            world.apply(world.commit(vec![Write::DispatchInsert(dispatch.clone())])).await;
+        }
+        let place = |dispatch: &Dispatch| DispatchPlace {
+            account: dispatch.account, recipient: dispatch.recipient, created_at: dispatch.created_at, id: dispatch.id,
+        };
+        let places: Vec<DispatchPlace> = dispatches.iter().chain([&foreign]).map(place).collect();
+        let nothing = world.store.deliveries_tried(places.clone(), 9).await.unwrap();
+        assert_eq!(nothing, vec![Tried::default(); 5]);
+        assert_eq!(world.store.deliveries_tried(Vec::new(), 9).await.unwrap(), []);
+        let attempt = |dispatch: &Dispatch, number| Delivery { exchange: dispatch.id, recipient: dispatch.recipient, account: dispatch.account, attempt: number, ..delivery_of(&world) };
+        let (one, again, two) = (attempt(&dispatches[0], 1), attempt(&dispatches[0], 2), attempt(&dispatches[1], 1));
+        let (last, theirs) = (attempt(&dispatches[3], 1), attempt(&foreign, 1));
+        world.apply(world.commit([&one, &again, &two, &last].map(|d| Write::DeliveryInsert(d.clone())).into())).await;
+        other.apply(other.commit(vec![Write::DeliveryInsert(theirs.clone())])).await;
+        let tried = |own: &[&Delivery], earlier: &[&Delivery]| Tried {
+            own: own.iter().map(|d| (*d).clone()).collect(), earlier: earlier.iter().map(|d| (*d).clone()).collect(),
+        };
+        let expected = [
+            tried(&[&one, &again], &[]),
+            tried(&[&two], &[&one, &again]),
+            tried(&[], &[&one, &again, &two]),
+            tried(&[&last], &[]),
+            tried(&[&theirs], &[]),
+        ];
+        assert_eq!(world.store.deliveries_tried(places.clone(), 9).await.unwrap(), expected);
+        // Of many that wait the oldest are looked at.
+        let fewer = world.store.deliveries_tried(places, 1).await.unwrap();
+        assert_eq!(fewer[2], tried(&[], &[&one, &again]));
+    }
+
+    async fn old_traces_are_trimmed_but_not_of_what_is_on_its_way(database: Database) {
+        let world = World::on(&database).await;
+        let dispatch = dispatch_of(&world, EndpointId(world.bytes()));
+        world.apply(world.commit(vec![Write::DispatchInsert(dispatch.clone())])).await;
+        let old: Vec<Delivery> = (0..3).map(|_| delivery_of(&world)).collect();
+        let waiting = Delivery { exchange: dispatch.id, ..delivery_of(&world) };
+        let young = Delivery { id: DeliveryId::new(Timestamp(START.0 + 60_000_000), [1; 10]), ..delivery_of(&world) };
+        let all = old.iter().chain([&waiting, &young]);
+        world.apply(world.commit(all.map(|d| Write::DeliveryInsert(d.clone())).collect())).await;
+        let before = Timestamp(START.0 + 30_000_000);
+        assert_eq!(world.store.deliveries_trim(before, 2).await.unwrap(), 2);
+        assert_eq!(world.store.deliveries_trim(before, 2).await.unwrap(), 1);
+        assert_eq!(world.store.deliveries_trim(before, 2).await.unwrap(), 0);
+        let exchanges = old.iter().chain([&waiting, &young]).map(|d| d.exchange).collect();
+        let left = world.store.deliveries(world.account, exchanges).await.unwrap();
+        assert_eq!(left, [waiting, young]);
     }
 
     async fn tokens_are_found_by_their_hash_and_revoked(database: Database) {
