@@ -19,6 +19,8 @@
 #[cfg(feature = "product")]
 mod chat_list;
 #[cfg(feature = "product")]
+mod dead_contact;
+#[cfg(feature = "product")]
 mod delete_domain;
 #[cfg(feature = "product")]
 mod graphql;
@@ -43,6 +45,8 @@ mod read_page;
 mod report;
 #[cfg(feature = "product")]
 mod search;
+#[cfg(feature = "product")]
+mod send_http;
 #[cfg(feature = "product")]
 mod send_postgres;
 #[cfg(feature = "product")]
@@ -133,6 +137,12 @@ enum Program {
     /// GraphQL requests: the CPU of the real binary against that of a stock server, which is built by itself.
     #[cfg(feature = "product")]
     Graphql(graphql::Arguments),
+    /// Durable sends over HTTP: the CPU over the bare commits, one account against many, and the physical limit.
+    #[cfg(feature = "product")]
+    SendHttp(send_http::Arguments),
+    /// Deliveries to two thousand phones: what the others notice of one that never answers.
+    #[cfg(feature = "product")]
+    DeadContact,
     /// The resident memory of an idle server.
     #[cfg(feature = "product")]
     IdleMemory,
@@ -149,7 +159,7 @@ enum Program {
     ParseMessage,
     /// SIP URIs: sip-validate against rsip and ezk-sip-types, and the time over their length.
     ValidateUri,
-    /// All of them but `graphql`, one after another.
+    /// All of them but `graphql`, `send-http` and `sip-kamailio`, one after another.
     All,
 }
 
@@ -169,6 +179,8 @@ impl Program {
         Self::DeleteDomain,
         #[cfg(feature = "product")]
         Self::Import,
+        #[cfg(feature = "product")]
+        Self::DeadContact,
         #[cfg(feature = "product")]
         Self::IdleMemory,
         #[cfg(feature = "product")]
@@ -200,6 +212,10 @@ impl Program {
             Self::Import => import::run(size, &folder, report).await,
             #[cfg(feature = "product")]
             Self::Graphql(asked) => graphql::run(asked, size, &folder, report).await,
+            #[cfg(feature = "product")]
+            Self::SendHttp(asked) => send_http::run(asked, size, &folder, report).await,
+            #[cfg(feature = "product")]
+            Self::DeadContact => dead_contact::run(size, &folder, report).await,
             #[cfg(feature = "product")]
             Self::IdleMemory => idle_memory::run(&folder, report).await,
             #[cfg(feature = "product")]

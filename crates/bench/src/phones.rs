@@ -13,6 +13,7 @@ use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket as StdSocket};
 use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout_at};
 
 /// The domain of all phones, and so their realm.
@@ -24,6 +25,9 @@ const EXPIRES_S: u32 = 3600;
 /// How many addresses are used by the phones of one worker: a source that asks too often is slowed down, and here many
 /// phones must share a few sockets.
 const SOCKETS_PER_WORKER: usize = 4;
+
+/// Messages that phones got and nobody has looked at; beyond it a phone waits.
+const GOT_MAX: usize = 10_000;
 
 /// T1, T2 and timer F of RFC 3261 section 17.1.2.2.
 const T1: Duration = Duration::from_millis(500);
@@ -82,6 +86,15 @@ impl Tally {
 /// Phones of one server.
 pub(crate) struct Fleet {
     workers: Vec<Worker>,
+}
+
+/// The text of a MESSAGE that a phone got, and when.
+#[derive(Debug)]
+pub(crate) struct Got {
+    /// The text.
+    pub(crate) text: String,
+    /// When it came, again or for the first time.
+    pub(crate) at: Instant,
 }
 
 struct Worker {
@@ -149,6 +162,31 @@ impl Fleet {
         phones.map(|phone| phone.registered_cseq.into()).collect()
     }
 
+    /// Has the phones answer each MESSAGE with 200, on a thread of their own, except the one that never answers. Gives what
+    /// they got, until the receiver is dropped.
+    ///
+    /// # Errors
+    /// The thread can't be started.
+    pub(crate) fn answer(self, silent: Option<usize>) -> Result<mpsc::Receiver<Got>, Failure> {
+        let (got, receiver) = mpsc::channel(GOT_MAX);
+        let silent = silent.map(|number| format!("MESSAGE sip:{}@", user(number)));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        std::thread::Builder::new()
+            .name("phones".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    let sockets = self.workers.into_iter().flat_map(|worker| worker.sockets);
+                    let answering =
+                        sockets.map(|socket| answer_all(socket, silent.as_deref(), &got));
+                    // A socket that fails gets nothing more, which is seen as a message that does not come.
+                    drop(try_join_all(answering).await);
+                });
+            })?;
+        Ok(receiver)
+    }
+
     /// Has the workers make so many calls in all, each of its phones one after another and round again. With a `spread`,
     /// the workers begin one after another over that time.
     ///
@@ -187,6 +225,52 @@ impl Fleet {
         })
         .await?
     }
+}
+
+/// Answers what comes to a socket until nobody wants to know.
+async fn answer_all(
+    socket: StdSocket,
+    silent: Option<&str>,
+    got: &mpsc::Sender<Got>,
+) -> Result<(), Failure> {
+    let socket = UdpSocket::from_std(socket)?;
+    let mut buffer = [0; ANSWER_MAX];
+    loop {
+        let Some(length) = lost(socket.recv(&mut buffer).await)? else {
+            continue;
+        };
+        let at = Instant::now();
+        let request = std::str::from_utf8(&buffer[..length])?;
+        let is_silent = silent.is_some_and(|silent| request.starts_with(silent));
+        if is_silent || !request.starts_with("MESSAGE ") {
+            continue;
+        }
+        let (head, text) = request
+            .split_once("\r\n\r\n")
+            .ok_or("a MESSAGE without an end")?;
+        lost(socket.send(accepted(head).as_bytes()).await)?;
+        let text = text.to_owned();
+        got.send(Got { text, at }).await?;
+    }
+}
+
+/// The 200 to a request with this head (RFC 3261 section 8.2.6).
+fn accepted(head: &str) -> String {
+    let mut answer = "SIP/2.0 200 OK\r\n".to_owned();
+    for line in head.lines() {
+        if ["Via:", "From:", "To:", "Call-ID:", "CSeq:"]
+            .iter()
+            .any(|name| line.starts_with(name))
+        {
+            answer.push_str(line);
+            if line.starts_with("To:") && !line.contains(";tag=") {
+                answer.push_str(";tag=phone");
+            }
+            answer.push_str("\r\n");
+        }
+    }
+    answer.push_str("Content-Length: 0\r\n\r\n");
+    answer
 }
 
 /// A socket with an address of its own: all of 127.0.0.0/8 is this machine.
@@ -392,6 +476,17 @@ mod tests {
             "{field}"
         );
         assert_eq!(phone.authorization("SIP/2.0 200 OK\r\n\r\n"), None);
+    }
+
+    #[test]
+    fn a_message_is_accepted() {
+        let head = "MESSAGE sip:u000007@127.1.1.1:5060 SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=z9hG4bKb\r\nMax-Forwards: 70\r\n\
+                    From: <sip:a@b>;tag=c\r\nTo: <sip:d@b>\r\nCall-ID: e\r\nCSeq: 1 MESSAGE\r\nContent-Length: 2";
+        assert_eq!(
+            accepted(head),
+            "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP a;branch=z9hG4bKb\r\nFrom: <sip:a@b>;tag=c\r\n\
+             To: <sip:d@b>;tag=phone\r\nCall-ID: e\r\nCSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n"
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// The account that owns all of it.
-const ACCOUNT: &str = "bench";
+pub(crate) const ACCOUNT: &str = "bench";
 /// How many endpoints are made at once: a full group of the writer.
 const AT_ONCE: usize = 128;
 

@@ -120,6 +120,14 @@ impl World {
 /// # Errors
 /// The store failed.
 pub(crate) async fn caller_make(app: &App, account: AccountId) -> Result<Caller, Failure> {
+    Ok(app.token_check(&secret_make(app, account).await?).await?)
+}
+
+/// Makes a token of an account with every scope, and gives its secret.
+///
+/// # Errors
+/// The store failed.
+pub(crate) async fn secret_make(app: &App, account: AccountId) -> Result<String, Failure> {
     let scopes = Scope::ALL.iter().map(|scope| scope.as_str().to_owned());
     let token = NewToken {
         name: "bench".to_owned(),
@@ -129,7 +137,7 @@ pub(crate) async fn caller_make(app: &App, account: AccountId) -> Result<Caller,
     };
     let token = app.token_issue(account, &token).await.map_err(refused)?;
     let secret = token.secret.ok_or("a new token has no secret")?;
-    Ok(app.token_check(secret.expose()).await?)
+    Ok(secret.expose().to_owned())
 }
 
 /// Makes a domain that keeps its messages.
