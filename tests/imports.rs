@@ -141,7 +141,8 @@ both_backends! {
             5001 => row.replace("desk4999,", "caf\u{e9}@,").replace("secret-4999,", "p\u{20ac}ssword,"),
             _ => row.to_owned(),
         }).collect();
-        put(&world.server, "bad.csv", &(bad.join("\n") + "\n"));
+        // As spreadsheets end their lines.
+        put(&world.server, "bad.csv", &(bad.join("\r\n") + "\r\n"));
         for more in [&[][..], &["--apply"]] {
             let output = import(&world.server, "bad.csv", more).await;
             assert_eq!(output.status.code(), Some(1), "{output:?}");

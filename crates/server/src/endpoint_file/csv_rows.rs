@@ -73,6 +73,9 @@ fn names(header: &str, delimiter: u8) -> Vec<String> {
 
 /// The rows of a file behind its header.
 pub(super) struct CsvRows<'t> {
+    text: &'t str,
+    /// Up to where lines were counted, in bytes, and which line begins there.
+    counted: (usize, u64),
     reader: csv::Reader<&'t [u8]>,
     names: Vec<String>,
     origin: Option<Origin>,
@@ -93,11 +96,28 @@ impl<'t> CsvRows<'t> {
             Ok(false) | Err(_) => Vec::new(),
         };
         Self {
+            text,
+            counted: (0, 1),
             reader,
             names,
             origin,
             domain,
         }
+    }
+
+    /// The line on which a record begins. The reader counts the end of a line to the record behind it, so that it is a line short
+    /// where lines end with CR and LF.
+    fn line(&mut self, record: Option<&csv::Position>) -> u64 {
+        let (from, line) = self.counted;
+        let start = record.map_or(0, csv::Position::byte);
+        let start = usize::try_from(start).unwrap_or(usize::MAX);
+        let rest = self.text.get(start..).unwrap_or_default();
+        let ends = rest.len() - rest.trim_start_matches(['\r', '\n']).len();
+        let between = self.text.get(from..start + ends).unwrap_or_default();
+        let lines = between.bytes().filter(|octet| *octet == b'\n').count();
+        let line = line.saturating_add(u64::try_from(lines).unwrap_or(u64::MAX));
+        self.counted = (from.max(start + ends), line);
+        line
     }
 }
 
@@ -106,17 +126,15 @@ impl Iterator for CsvRows<'_> {
 
     fn next(&mut self) -> Option<Read> {
         let mut record = csv::StringRecord::new();
-        let line = self.reader.position().line();
         let is_there = self.reader.read_record(&mut record);
         let byte = self.reader.position().byte();
+        let line = self.line(record.position());
         match is_there {
             Ok(true) => {}
             Ok(false) => return None,
             // The file is text in memory: what remains to fail is a record larger than the memory.
             Err(error) => return Some(unreadable(line, byte, None, &format!("{error}."))),
         }
-        // The reader passes over empty lines before the record.
-        let line = record.position().map_or(line, csv::Position::line);
         if record.len() != self.names.len() {
             let why = format!(
                 "The row has {} cells, but the header has {}; text with separators or quotes stands in quotes.",
@@ -180,5 +198,20 @@ fn value(name: &str, cell: &str, origin: Option<Origin>) -> Result<Json, Problem
         }
         Form::Json => json::read(cell)
             .map_err(|(at, why)| wrong(&format!("This is no JSON, at byte {at}: {why}."), at)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_counted_whatever_they_end_with() {
+        for end in ["\n", "\r\n"] {
+            let lines = ["name,domain", "a,d", "\"b", "c\",d", "", "e,d", "f"].join(end);
+            let rows = CsvRows::new(&lines, b',', None, None);
+            let lines: Vec<u64> = rows.map(|row| row.line).collect();
+            assert_eq!(lines, [2, 3, 6, 7], "{end:?}");
+        }
     }
 }
