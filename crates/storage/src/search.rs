@@ -2,8 +2,9 @@
 //! And searching messages for words: how SQLite's index is told them.
 //!
 //! SQLite's full-text index gives its rows in the order of their numbers. The number of an endpoint is its creation time in
-//! microseconds with 11 bits below it for endpoints of the same microsecond, so that the newest of any text are found
-//! without looking at the others. Postgres's planner chooses between its trigram index and the newest first by how common a
+//! microseconds with 11 bits below it for endpoints of the same microsecond, so that the newest of any text are found without
+//! a look at the others' rows. For a common text that still costs far more than a look at the newest endpoints, which comes
+//! first. Postgres's planner chooses between its trigram index and the newest first by how common a
 //! text is. This module knows no connection.
 
 use sipgraph_core::ports::store::EndpointFilter;
@@ -15,7 +16,7 @@ const SLOT_BITS: u32 = 11;
 /// The fewest letters and digits in a row with which a trigram index helps.
 const TRIGRAM: usize = 3;
 /// How many of the newest endpoints are looked at for a text that no index helps with, in two steps: mostly the first is
-/// enough, and both together take milliseconds.
+/// enough, and both together take milliseconds. SQLite's index is asked after the first.
 pub(crate) const SCANS: [i64; 2] = [1_000, 20_000];
 
 /// What a database has to find a part of a text by.
@@ -25,7 +26,7 @@ pub(crate) enum TextIndex {
     Missing,
     /// One that the planner chooses when it is the cheaper way: Postgres.
     Planned,
-    /// One that is asked first: SQLite.
+    /// One that is asked by statements of its own: SQLite.
     Asked,
 }
 
@@ -34,7 +35,7 @@ pub(crate) enum TextIndex {
 pub(crate) enum Plan {
     /// By one statement: nothing is searched for, or the database plans the search.
     One,
-    /// From the candidates of a full-text index.
+    /// From the newest, and where these do not fill the page, from the candidates of a full-text index.
     Candidates,
     /// From the newest, up to a number of rows.
     Scan,

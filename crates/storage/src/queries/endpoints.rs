@@ -221,11 +221,16 @@ pub(crate) async fn endpoints(
 ) -> QueryResult<Option<Page<Endpoint>>> {
     let rows = match plan {
         Plan::One => newest(c, filtered(account, filter), slice, rows_to_read(slice)).await?,
-        Plan::Candidates => match of_candidates(c, account, filter, slice).await? {
+        // A common text fills the page from the newest, for less than a millisecond; asking the index first cost 217 ms for one that
+        // half of 100,000 endpoints have.
+        Plan::Candidates => match scanned(c, account, filter, slice, &SCANS[..1]).await? {
             Some(rows) => rows,
-            None => newest(c, filtered(account, filter), slice, rows_to_read(slice)).await?,
+            None => match of_candidates(c, account, filter, slice).await? {
+                Some(rows) => rows,
+                None => newest(c, filtered(account, filter), slice, rows_to_read(slice)).await?,
+            },
         },
-        Plan::Scan => match scanned(c, account, filter, slice).await? {
+        Plan::Scan => match scanned(c, account, filter, slice, &SCANS).await? {
             Some(rows) => rows,
             None => return Ok(None),
         },
@@ -312,16 +317,17 @@ async fn of_candidates(
     }
 }
 
-/// Reads the rows of a page from the newest; none when too many would have to be looked at.
+/// Reads the rows of a page from the newest, of which it looks at so many in each step; none when the last does not fill it.
 async fn scanned(
     c: &mut Conn,
     account: AccountId,
     filter: &EndpointFilter,
     slice: &Slice,
+    steps: &[i64],
 ) -> QueryResult<Option<Vec<EndpointRow>>> {
     let wanted = rows_to_read(slice);
     let enough = usize::try_from(wanted).unwrap_or(usize::MAX);
-    for most in SCANS {
+    for &most in steps {
         let all = by_creation!(
             of_account(account),
             endpoints::created_at,
