@@ -36,11 +36,15 @@ use sipgraph_core::{
 use crate::{
     PostgresConnector, StartError,
     dialect::{
-        postgres::queries as on_postgres,
+        postgres::{
+            queries as on_postgres,
+            together::{self, SendAsked},
+        },
         sqlite::{copy_into, queries as on_sqlite},
     },
     exec::{
         Load,
+        gather::Gather,
         postgres::Postgres,
         sqlite::{Sqlite, once},
     },
@@ -58,7 +62,16 @@ pub struct Storage {
 
 enum Backend {
     Sqlite(Sqlite),
-    Postgres(Box<Postgres>),
+    Postgres(Box<Shared>),
+}
+
+/// Postgres, with the look-ups that requests have in common.
+struct Shared {
+    postgres: Arc<Postgres>,
+    tokens: Gather<[u8; 32], Option<ApiToken>>,
+    endpoints: Gather<(AccountId, EndpointId), Found<Endpoint>>,
+    chats: Gather<(AccountId, ChatId), Option<Chat>>,
+    sends: Gather<SendAsked, SendSnapshot>,
 }
 
 /// Calls a function of `queries` on whichever backend is open: `run!(self, read(false), chats::chats(account, &filter))`.
@@ -73,8 +86,9 @@ macro_rules! run {
                         })
                         .await
                 }
-                Backend::Postgres(postgres) => {
-                    postgres
+                Backend::Postgres(shared) => {
+                    shared
+                        .postgres
                         .$how($($mode,)? move |c| {
                             Box::pin(async move { on_postgres::$module::$name(c, $($arg),*).await })
                         })
@@ -98,6 +112,21 @@ macro_rules! snapshot {
 /// A write that is no commit, in a transaction of its own. One that changes what a REGISTER reads has to tell [`Recent`].
 macro_rules! write {
     ($self:ident, $($call:tt)+) => { run!($self, write(), $($call)+) };
+}
+
+/// Looks something up with what others ask for at the same time: `together!(shared.tokens, hash, tokens_by_hashes)`.
+macro_rules! together {
+    ($shared:ident.$gather:ident, $key:expr, $name:ident) => {{
+        let postgres = Arc::clone(&$shared.postgres);
+        Box::pin($shared.$gather.get($key, move |keys| {
+            let postgres = Arc::clone(&postgres);
+            async move {
+                postgres
+                    .read(false, move |c| Box::pin(together::$name(c, keys)))
+                    .await
+            }
+        }))
+    }};
 }
 
 /// The answer to what needs no read; none of its state is made then.
@@ -132,7 +161,13 @@ impl Storage {
         text_index: TextIndex,
     ) -> Self {
         Self {
-            backend: Backend::Postgres(Box::new(connections)),
+            backend: Backend::Postgres(Box::new(Shared {
+                postgres: Arc::new(connections),
+                tokens: Gather::default(),
+                endpoints: Gather::default(),
+                chats: Gather::default(),
+                sends: Gather::default(),
+            })),
             sealing,
             text_index,
         }
@@ -143,7 +178,7 @@ impl Storage {
     pub fn load(&self) -> Load {
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.load(),
-            Backend::Postgres(postgres) => postgres.load(),
+            Backend::Postgres(shared) => shared.postgres.load(),
         }
     }
 
@@ -158,7 +193,7 @@ impl Storage {
     pub fn postgres_connector(&self) -> Option<PostgresConnector> {
         match &self.backend {
             Backend::Sqlite(_) => None,
-            Backend::Postgres(postgres) => Some(postgres.connector().clone()),
+            Backend::Postgres(shared) => Some(shared.postgres.connector().clone()),
         }
     }
 
@@ -195,7 +230,7 @@ impl Storage {
     pub async fn close(&self) {
         match &self.backend {
             Backend::Sqlite(sqlite) => sqlite.close().await,
-            Backend::Postgres(postgres) => postgres.close().await,
+            Backend::Postgres(shared) => shared.postgres.close().await,
         }
     }
 
@@ -246,7 +281,7 @@ impl Store for Storage {
         Box::pin(async move {
             match &self.backend {
                 Backend::Sqlite(sqlite) => sqlite.commit(commit).await,
-                Backend::Postgres(postgres) => postgres.commit(commit).await,
+                Backend::Postgres(shared) => shared.postgres.commit(commit).await,
             }
         })
     }
@@ -313,6 +348,9 @@ impl Store for Storage {
     }
 
     fn token_by_hash(&self, hash: [u8; 32]) -> StoreFuture<'_, Option<ApiToken>> {
+        if let Backend::Postgres(shared) = &self.backend {
+            return together!(shared.tokens, hash, tokens_by_hashes);
+        }
         read!(self, tokens::token_by_hash(hash))
     }
 
@@ -401,6 +439,9 @@ impl Store for Storage {
     }
 
     fn endpoint(&self, account: AccountId, key: EndpointKey) -> StoreFuture<'_, Found<Endpoint>> {
+        if let (Backend::Postgres(shared), EndpointKey::Id(id)) = (&self.backend, &key) {
+            return together!(shared.endpoints, (account, *id), endpoints_by_places);
+        }
         // By its id it is one statement.
         let several = !matches!(key, EndpointKey::Id(_));
         run!(self, read(several), endpoints::endpoint(account, &key))
@@ -649,6 +690,11 @@ impl Store for Storage {
         sender: EndpointKey,
         recipient: Option<EndpointKey>,
     ) -> StoreFuture<'_, SendSnapshot> {
+        if let Backend::Postgres(shared) = &self.backend
+            && let Some(asked) = SendAsked::new(account, &sender, recipient.as_ref())
+        {
+            return together!(shared.sends, asked, send_snapshots);
+        }
         snapshot!(
             self,
             chats::send_snapshot(account, &sender, recipient.as_ref())
@@ -723,6 +769,11 @@ impl Store for Storage {
     }
 
     fn chats_by_ids(&self, account: AccountId, ids: Vec<ChatId>) -> StoreFuture<'_, Vec<Chat>> {
+        if let (Backend::Postgres(shared), [id]) = (&self.backend, ids.as_slice()) {
+            let found: StoreFuture<'_, Option<Chat>> =
+                together!(shared.chats, (account, *id), chats_by_places);
+            return Box::pin(async move { Ok(found.await?.into_iter().collect()) });
+        }
         read!(self, chats::chats_by_ids(account, &ids))
     }
 

@@ -21,6 +21,8 @@ pub(crate) mod apply;
 pub(crate) mod doubt;
 #[path = "../queries/mod.rs"]
 pub(crate) mod queries;
+#[path = "together.rs"]
+pub(crate) mod together;
 
 pub(crate) type Conn = diesel_async::AsyncPgConnection;
 pub(crate) type Db = diesel::pg::Pg;

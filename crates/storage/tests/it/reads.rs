@@ -1,5 +1,6 @@
 //! Look-ups, filters and pages.
 
+use futures_util::future::join_all;
 use sipgraph_core::{
     AccountId,
     chat::ChatKey,
@@ -15,7 +16,7 @@ use sipgraph_core::{
 };
 use sipgraph_testkit::both_backends;
 
-use crate::world::{World, first};
+use crate::world::{Phone, World, first};
 
 fn at(position: i64) -> PageKey {
     PageKey {
@@ -138,6 +139,59 @@ both_backends! {
             .unwrap();
         assert_eq!((snapshot.sender, snapshot.recipient), (Found::None, Found::None));
         assert!(!snapshot.record_internal && !snapshot.is_own_domain);
+    }
+
+    async fn look_ups_at_one_time_are_each_answered(database: Database) {
+        let world = World::on(&database).await;
+        let other = world.other("other").await;
+        let (one, two) = (world.domain("one.example").await, other.domain("two.example").await);
+        let (alice, bob) = (world.phone(&one, "alice").await, world.phone(&one, "bob").await);
+        let carol = other.phone(&two, "carol").await;
+        let chat = world.chat(&alice, &bob.address()).await;
+        // Each account asks for the endpoints of both.
+        let endpoints = [&world, &other].into_iter().flat_map(|asking| {
+            let key = |phone: &Phone| EndpointKey::Id(phone.id);
+            [&alice, &bob, &carol].map(|phone| asking.store.endpoint(asking.account, key(phone)))
+        });
+        let found: Result<Vec<_>, _> = join_all(endpoints).await.into_iter().collect();
+        let known = |phone: &Phone| Found::One(phone.clone());
+        assert_eq!(
+            found.unwrap(),
+            [known(&alice), known(&bob), Found::None, Found::None, Found::None, known(&carol)]
+        );
+        let chats = [&world, &other].map(|asking| asking.store.chats_by_ids(asking.account, vec![chat]));
+        let counts = join_all(chats).await.into_iter().map(|found| found.unwrap().len());
+        assert_eq!(counts.collect::<Vec<_>>(), [1, 0]);
+        let id = |phone: &Phone| Some(EndpointKey::Id(phone.id));
+        let name = |domain: &str, name: &str| {
+            Some(EndpointKey::Name { domain: Some(domain.to_owned()), canonical: name.to_owned() })
+        };
+        let sends = [
+            (&world, &alice, id(&bob)),
+            (&world, &bob, name("one.example", "alice")),
+            (&world, &alice, name("one.example", "nobody")),
+            (&world, &alice, name("two.example", "carol")),
+            (&world, &alice, id(&alice)),
+            (&other, &carol, id(&alice)),
+        ];
+        let snapshots = sends.map(|(asking, from, to)| {
+            asking.store.send_snapshot(asking.account, EndpointKey::Id(from.id), to)
+        });
+        let told = join_all(snapshots).await.into_iter().map(|snapshot| {
+            let snapshot = snapshot.unwrap();
+            (snapshot.recipient, snapshot.sender_chat, snapshot.recipient_chat, snapshot.is_own_domain)
+        });
+        assert_eq!(
+            told.collect::<Vec<_>>(),
+            [
+                (known(&bob), Some(chat), None, false),
+                (known(&alice), None, Some(chat), true),
+                (Found::None, None, None, true),
+                (Found::None, None, None, false),
+                (known(&alice), None, None, false),
+                (Found::None, None, None, false),
+            ]
+        );
     }
 
     async fn endpoints_are_paged_by_creation(database: Database) {
