@@ -349,13 +349,18 @@ both_backends! {
         assert_eq!(all.len(), 60);
         let (chat, endpoint) = (all[4].chat, all[0].endpoint);
         let none = MessageFilter::default;
-        let cases: [(MessageFilter, Box<dyn Fn(&Message) -> bool>); 4] = [
-            (none(), Box::new(|_: &Message| true)),
-            (MessageFilter { chat: Some(chat), ..none() }, Box::new(move |m: &Message| m.chat == chat)),
-            (MessageFilter { endpoint: Some(endpoint), ..none() }, Box::new(move |m: &Message| m.endpoint == endpoint)),
-            (MessageFilter { direction: Some(MessageDirection::Out), ..none() }, Box::new(|_: &Message| false)),
+        let cases = [
+            none(),
+            MessageFilter { chat: Some(chat), ..none() },
+            MessageFilter { endpoint: Some(endpoint), ..none() },
+            MessageFilter { direction: Some(MessageDirection::Out), ..none() },
         ];
-        for (others, matches) in cases {
+        for others in cases {
+            let matches = |message: &Message| {
+                others.chat.is_none_or(|chat| message.chat == chat)
+                    && others.endpoint.is_none_or(|endpoint| message.endpoint == endpoint)
+                    && others.direction.is_none_or(|direction| message.direction == direction)
+            };
             for text in ["com", "rare", "common rare4", "absent", "common 7"] {
                 let filter = MessageFilter { text: Words::to_find(text), ..others.clone() };
                 let is_found = |body: &str| {
