@@ -135,7 +135,8 @@ both_backends! {
         let mut endpoints = numbered(&world.domain, 2);
         endpoints[1]["idempotencyKey"] = json!("x");
         world.api.refused_at("createEndpoints", json!({ "endpoints": endpoints }), "VALIDATION", "endpoints.1.idempotencyKey").await;
-        endpoints[1] = json!({ "domainId": world.domain, "name": "x", "dryRun": true });
+        endpoints = numbered(&world.domain, 2);
+        endpoints[1]["dryRun"] = json!(true);
         world.api.refused_at("createEndpoints", json!({ "endpoints": endpoints }), "VALIDATION", "endpoints.1.dryRun").await;
     }
 }
