@@ -476,24 +476,28 @@ pub(crate) async fn endpoint_credentials(
     })))
 }
 
+/// The endpoints that have one of the names that [`keys_of`] gives.
+const WITH_NAMES: &str = "FROM {rows} JOIN endpoints t ON t.account_id = k.account_id \
+                          AND t.canonical_name = k.name AND t.domain_id = k.id";
+
+fn keys_of(account: AccountId, names: Vec<(DomainId, String)>) -> Vec<NameRow> {
+    let key = |(domain, name): (DomainId, String)| NameRow {
+        account_id: account.into(),
+        id: domain.into(),
+        name,
+    };
+    names.into_iter().map(key).collect()
+}
+
 /// Which of these canonical names are taken in their domains.
 pub(crate) async fn endpoint_names_taken(
     c: &mut Conn,
     account: AccountId,
     names: Vec<(DomainId, String)>,
 ) -> QueryResult<Vec<(DomainId, String)>> {
-    let keys: Vec<NameRow> = names
-        .into_iter()
-        .map(|(domain, name)| NameRow {
-            account_id: account.into(),
-            id: domain.into(),
-            name,
-        })
-        .collect();
-    let text = "SELECT t.domain_id, t.canonical_name FROM {rows} \
-                JOIN endpoints t ON t.account_id = k.account_id \
-                AND t.canonical_name = k.name AND t.domain_id = k.id";
-    let taken = load_over::<_, (DbId, Text), (Id, String)>(c, text, keys).await?;
+    let text = format!("SELECT t.domain_id, t.canonical_name {WITH_NAMES}");
+    let keys = keys_of(account, names);
+    let taken = load_over::<_, (DbId, Text), (Id, String)>(c, &text, keys).await?;
     Ok(taken
         .into_iter()
         .map(|(domain, name)| (domain.into(), name))
@@ -506,17 +510,8 @@ pub(crate) async fn endpoints_by_names(
     account: AccountId,
     names: Vec<(DomainId, String)>,
 ) -> QueryResult<Vec<Endpoint>> {
-    let keys: Vec<NameRow> = names
-        .into_iter()
-        .map(|(domain, name)| NameRow {
-            account_id: account.into(),
-            id: domain.into(),
-            name,
-        })
-        .collect();
-    let text = "SELECT t.id FROM {rows} JOIN endpoints t ON t.account_id = k.account_id \
-                AND t.canonical_name = k.name AND t.domain_id = k.id";
-    let ids = load_over::<_, DbId, Id>(c, text, keys).await?;
+    let text = format!("SELECT t.id {WITH_NAMES}");
+    let ids = load_over::<_, DbId, Id>(c, &text, keys_of(account, names)).await?;
     let ids: Vec<EndpointId> = ids.into_iter().map(Into::into).collect();
     endpoints_by_ids(c, account, &ids).await
 }

@@ -1,8 +1,7 @@
 //! Importing and exporting the endpoints of an account, which the operator does from the command line: there is no caller.
 
-use crate::app::{ATTEMPTS, App, contended};
+use crate::app::App;
 use crate::application::{APPLICATIONS_MAX, Application};
-use crate::commit::Answer;
 use crate::decide::endpoints::{
     EndpointsSnapshot, ImportRow, ImportSnapshot, Imported, Met, StoredEndpoint, import_rows, name,
 };
@@ -11,7 +10,7 @@ use crate::endpoint::{Endpoint, EndpointType};
 use crate::error::Problem;
 use crate::page::{PageKey, Slice};
 use crate::ports::store::{EndpointFilter, EndpointSecrets};
-use crate::{AccountId, DomainId, EndpointId, Error};
+use crate::{AccountId, DomainId, EndpointId, Error, Fault};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The most rows of one commit: some 100 ms of a disk's and a writer's time, for which other sends of the account wait.
@@ -61,20 +60,18 @@ impl App {
         import: &mut EndpointImport,
         rows: &[ImportRow],
         dry_run: bool,
-    ) -> Result<Vec<Result<Imported, Vec<Problem>>>, Error> {
-        for _ in 0..ATTEMPTS {
-            let snapshot = self.import_snapshot(import, rows).await?;
+    ) -> Result<Vec<Result<Imported, Vec<Problem>>>, Fault> {
+        let begun = &*import;
+        let decide = move || async move {
+            let snapshot = self.import_snapshot(begun, rows).await?;
             let (commit, results, met) =
-                import_rows(&self.mint(), import.account, rows, &snapshot, &import.met);
-            let is_done = dry_run
-                || commit.writes.is_empty()
-                || matches!(self.commit(commit).await?, Answer::Applied(_));
-            if is_done {
-                import.met.extend(met);
-                return Ok(results);
-            }
-        }
-        Err(contended())
+                import_rows(&self.mint(), begun.account, rows, &snapshot, &begun.met);
+            let is_stored = !dry_run && !commit.writes.is_empty();
+            Ok((is_stored.then_some(commit), (results, met)))
+        };
+        let (results, met) = self.operate(decide).await?;
+        import.met.extend(met);
+        Ok(results)
     }
 
     async fn import_snapshot(
