@@ -248,19 +248,19 @@ async fn on_sqlite(size: Size, folder: &Path, report: &mut Report) -> Result<(),
     let reads = reads(size);
     let (mut store, mut driver) = (Costs::default(), Costs::default());
     for _ in 0..rounds(size) {
-        let (start, before) = (Instant::now(), own_cpu()?);
+        let (start, before) = (Instant::now(), own_cpu());
         through_store(&instance, &million, reads).await?;
         let cost = Cost {
             wall: start.elapsed(),
-            cpu: own_cpu()? - before,
+            cpu: own_cpu() - before,
             ..Cost::default()
         };
         store.add(cost, reads);
-        let (start, before) = (Instant::now(), own_cpu()?);
+        let (start, before) = (Instant::now(), own_cpu());
         tokio::task::block_in_place(|| through_driver(reads))?;
         let cost = Cost {
             wall: start.elapsed(),
-            cpu: own_cpu()? - before,
+            cpu: own_cpu() - before,
             ..Cost::default()
         };
         driver.add(cost, reads);
@@ -305,19 +305,19 @@ async fn on_postgres(size: Size, report: &mut Report) -> Result<(), Failure> {
     let reads = reads(size);
     let (mut store, mut driver) = (Costs::default(), Costs::default());
     for _ in 0..rounds(size) {
-        let (start, before, server) = (Instant::now(), own_cpu()?, sum(&servers)?);
+        let (start, before, server) = (Instant::now(), own_cpu(), sum(&servers)?);
         through_store(&instance, &million, reads).await?;
         let cost = Cost {
             wall: start.elapsed(),
-            cpu: own_cpu()? - before,
+            cpu: own_cpu() - before,
             server: sum(&servers)? - server,
         };
         store.add(cost, reads);
-        let (start, before, server) = (Instant::now(), own_cpu()?, sum(&servers)?);
+        let (start, before, server) = (Instant::now(), own_cpu(), sum(&servers)?);
         through_driver(reads).await?;
         let cost = Cost {
             wall: start.elapsed(),
-            cpu: own_cpu()? - before,
+            cpu: own_cpu() - before,
             server: sum(&servers)? - server,
         };
         driver.add(cost, reads);

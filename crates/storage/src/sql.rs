@@ -187,6 +187,19 @@ impl<ST> QueryId for Fixed<ST> {
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
+/// By what lists are ordered, in SQL text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Orders {
+    /// Endpoints by their names.
+    pub(crate) name: &'static str,
+    /// Endpoints by their creation.
+    pub(crate) created_at: &'static str,
+    /// Messages by their place in a chat.
+    pub(crate) seq: &'static str,
+    /// Messages by their place in the account's log.
+    pub(crate) log_seq: &'static str,
+}
+
 /// A condition of the DSL in SQL text with texts for its `?`, in their order.
 #[derive(Clone)]
 pub(crate) struct Condition {

@@ -24,7 +24,7 @@ use std::io::Write as _;
 pub struct DbId;
 
 /// `timestamptz` on Postgres, INTEGER microseconds since 1970 on SQLite.
-#[derive(Debug, SqlType, QueryId)]
+#[derive(Debug, Clone, Copy, SqlType, QueryId)]
 #[diesel(postgres_type(oid = 1184, array_oid = 1185))]
 #[diesel(sqlite_type(name = "Long"))]
 pub struct DbTime;

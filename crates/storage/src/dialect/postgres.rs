@@ -11,7 +11,7 @@ use sipgraph_core::search::Words;
 use crate::{
     rows::MessageWords,
     search::{MessageSearch, Search, account_word},
-    sql::{Columns, Limited, Sql},
+    sql::{Columns, Limited, Orders, Sql},
     types::{DbTime, Id, Time},
 };
 
@@ -34,8 +34,15 @@ pub(crate) const FOR_UPDATE: &str = " FOR UPDATE OF t";
 /// What claimed rows are kept with: those that another node claims at this moment are passed over.
 pub(crate) const FOR_UPDATE_SKIP_LOCKED: &str = " FOR UPDATE OF t SKIP LOCKED";
 
-/// How names are ordered: byte by byte, whatever the database's collation.
-pub(crate) const NAME_ORDER: &str = "endpoints.name COLLATE \"C\"";
+/// How lists are ordered; names byte by byte, whatever the database's collation.
+pub(crate) const ORDERS: Orders = Orders {
+    name: "endpoints.name COLLATE \"C\"",
+    created_at: "endpoints.created_at",
+    seq: "messages.seq",
+    log_seq: "messages.log_seq",
+};
+/// How lists are ordered of rows that are found by their ids: the planner knows that these are few.
+pub(crate) const FOUND_ORDERS: Orders = ORDERS;
 /// What a text is searched in, with small ASCII letters and all others as they are; an index of trigrams has the same.
 pub(crate) const NAME_SEARCHED: &str = "lower(endpoints.name COLLATE \"C\")";
 /// What a text is searched in for caller ids, as for names.

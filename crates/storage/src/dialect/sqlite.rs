@@ -13,7 +13,7 @@ use sipgraph_core::search::Words;
 use crate::{
     rows::MessageWords,
     search::{MessageSearch, Search, account_word, ascii_word},
-    sql::{Columns, Limited, Sql, bind},
+    sql::{Columns, Limited, Orders, Sql, bind},
     types::{DbId, Id, Time},
 };
 
@@ -34,8 +34,21 @@ pub(crate) const FOR_UPDATE: &str = "";
 /// There is one writer: no row is claimed by another at this moment.
 pub(crate) const FOR_UPDATE_SKIP_LOCKED: &str = "";
 
-/// How names are ordered: byte by byte.
-pub(crate) const NAME_ORDER: &str = "endpoints.name";
+/// How lists are ordered; names byte by byte.
+pub(crate) const ORDERS: Orders = Orders {
+    name: "endpoints.name",
+    created_at: "endpoints.created_at",
+    seq: "messages.seq",
+    log_seq: "messages.log_seq",
+};
+/// How lists are ordered of rows that are found by their ids. Without the sign SQLite walks through the account's rows in the order
+/// of an index and looks at each whether it is wanted, because it expects to fill the page soon.
+pub(crate) const FOUND_ORDERS: Orders = Orders {
+    name: "+endpoints.name",
+    created_at: "+endpoints.created_at",
+    seq: "+messages.seq",
+    log_seq: "+messages.log_seq",
+};
 /// What a text is searched in; SQLite's LIKE takes ASCII letters of either case for the same, and no others.
 pub(crate) const NAME_SEARCHED: &str = "endpoints.name";
 /// What a text is searched in for caller ids, as for names.

@@ -24,8 +24,8 @@ use sipgraph_core::{
 use std::collections::BTreeMap;
 
 use super::{
-    CALLER_SEARCHED, Conn, Db, NAME_ORDER, NAME_SEARCHED, candidates, domains, load, load_over,
-    load_up_to,
+    CALLER_SEARCHED, Conn, Db, FOUND_ORDERS, NAME_SEARCHED, ORDERS, candidates, domains, load,
+    load_over, load_up_to,
 };
 use crate::{
     page::{by_creation, page, rows_to_read},
@@ -39,8 +39,8 @@ use crate::{
     },
     seal::Sealing,
     search::{Plan, SCANS, Search, is_indexed, pattern, places_of, term, time_of},
-    sql::{Fixed, NAMES_IN_ACCOUNTS, NAMES_TWICE},
-    types::{DbId, Id, Time},
+    sql::{Fixed, NAMES_IN_ACCOUNTS, NAMES_TWICE, Orders},
+    types::{DbId, DbTime, Id, Time},
 };
 
 fn of_account(account: AccountId) -> endpoints::BoxedQuery<'static, Db> {
@@ -210,6 +210,15 @@ pub(crate) async fn endpoints_by_ids(
     convert(rows)
 }
 
+/// By what a list is ordered with this filter.
+fn orders(filter: &EndpointFilter) -> Orders {
+    if filter.ids.is_some() || filter.visible.is_some() {
+        FOUND_ORDERS
+    } else {
+        ORDERS
+    }
+}
+
 /// Lists endpoints, newest first; none when a search would look at too many. One read transaction, unless the plan is
 /// [`Plan::One`].
 pub(crate) async fn endpoints(
@@ -219,15 +228,19 @@ pub(crate) async fn endpoints(
     slice: &Slice,
     plan: Plan,
 ) -> QueryResult<Option<Page<Endpoint>>> {
+    let all = async |c: &mut Conn| {
+        let query = filtered(account, filter);
+        newest(c, query, orders(filter), slice, rows_to_read(slice)).await
+    };
     let rows = match plan {
-        Plan::One => newest(c, filtered(account, filter), slice, rows_to_read(slice)).await?,
+        Plan::One => all(c).await?,
         // A common text fills the page from the newest, for less than a millisecond; asking the index first cost 217 ms for one that
         // half of 100,000 endpoints have.
         Plan::Candidates => match scanned(c, account, filter, slice, &SCANS[..1]).await? {
             Some(rows) => rows,
             None => match of_candidates(c, account, filter, slice).await? {
                 Some(rows) => rows,
-                None => newest(c, filtered(account, filter), slice, rows_to_read(slice)).await?,
+                None => all(c).await?,
             },
         },
         Plan::Scan => match scanned(c, account, filter, slice, &SCANS).await? {
@@ -241,10 +254,12 @@ pub(crate) async fn endpoints(
 async fn newest(
     c: &mut Conn,
     query: endpoints::BoxedQuery<'static, Db>,
+    orders: Orders,
     slice: &Slice,
     rows: i64,
 ) -> QueryResult<Vec<EndpointRow>> {
-    let query = by_creation!(query, endpoints::created_at, endpoints::id, slice);
+    let created_at = Fixed::<DbTime>::new(orders.created_at);
+    let query = by_creation!(query, created_at, endpoints::id, slice);
     load_up_to(c, query.select(EndpointRow::as_select()), rows).await
 }
 
@@ -300,7 +315,7 @@ async fn of_candidates(
         let ids: Vec<Id> = whole.map(|(_, id)| *id).collect();
         if !ids.is_empty() {
             let query = filtered(account, filter).filter(endpoints::id.eq_any(ids));
-            rows.extend(newest(c, query, slice, wanted).await?);
+            rows.extend(newest(c, query, FOUND_ORDERS, slice, wanted).await?);
         }
         if is_last || rows.len() >= enough {
             rows.truncate(enough);
@@ -356,7 +371,7 @@ async fn scanned(
             },
             None => *slice,
         };
-        let rows = newest(c, filtered(account, filter), &part, wanted).await?;
+        let rows = newest(c, filtered(account, filter), ORDERS, &part, wanted).await?;
         if edge.is_none() || rows.len() >= enough {
             return Ok(Some(rows));
         }
@@ -390,13 +405,14 @@ pub(crate) async fn endpoints_by_name(
         return Ok(None);
     }
     let mut query = filtered(account, filter);
+    let by_name = orders(filter).name;
     for (key, comparison) in [
         (&slice.after, ", endpoints.id) < ("),
         (&slice.before, ", endpoints.id) > ("),
     ] {
         if let Some(key) = key {
             let place = sql::<Bool>("(")
-                .sql(NAME_ORDER)
+                .sql(by_name)
                 .sql(comparison)
                 .bind::<Text, _>(key.name.clone())
                 .sql(", ")
@@ -404,7 +420,7 @@ pub(crate) async fn endpoints_by_name(
             query = query.filter(place.sql(")"));
         }
     }
-    let name = Fixed::<Text>::new(NAME_ORDER);
+    let name = Fixed::<Text>::new(by_name);
     let query = if slice.backward {
         query.order((name.asc(), endpoints::id.asc()))
     } else {

@@ -11,15 +11,15 @@ use sipgraph_core::{
 };
 
 use super::{
-    Conn, Db, MESSAGE_FOUND, deletions::message_there, found_first, index_words, insert_text, load,
-    load_up_to, run_over, search_terms,
+    Conn, Db, FOUND_ORDERS, MESSAGE_FOUND, ORDERS, deletions::message_there, found_first,
+    index_words, insert_text, load, load_up_to, run_over, search_terms,
 };
 use crate::{
     page::{by_position, page, rows_to_read},
     rows::{MessageRow, SearchPosition, convert, direction_number, status_number},
     schema::{accounts, messages},
     search::MessageSearch,
-    sql::{Condition, Sql},
+    sql::{Condition, Fixed, Orders, Sql},
     types::{DbId, Id, Time},
 };
 
@@ -221,21 +221,20 @@ pub(crate) async fn messages(
     {
         return Ok(page);
     }
-    let rows = listed(c, filtered(account, filter), filter, slice).await?;
+    let rows = listed(c, filtered(account, filter), ORDERS, filter, slice).await?;
     Ok(page(slice, rows))
 }
 
 async fn listed(
     c: &mut Conn,
     query: messages::BoxedQuery<'static, Db>,
+    orders: Orders,
     filter: &MessageFilter,
     slice: &Slice,
 ) -> QueryResult<Vec<Message>> {
-    let query = if filter.chat.is_some() {
-        by_position!(query, messages::seq, slice)
-    } else {
-        by_position!(query, messages::log_seq, slice)
-    };
+    let in_chat = filter.chat.is_some();
+    let position = Fixed::<BigInt>::new(if in_chat { orders.seq } else { orders.log_seq });
+    let query = by_position!(query, position, slice);
     let rows = load_up_to(
         c,
         query.select(MessageRow::as_select()),
@@ -275,7 +274,7 @@ async fn found_page(
         ..filter.clone()
     };
     let query = filtered(account, &others).filter(messages::id.eq_any(first));
-    let rows = listed(c, query, filter, slice).await?;
+    let rows = listed(c, query, FOUND_ORDERS, filter, slice).await?;
     let is_full = i64::try_from(rows.len()).is_ok_and(|count| count >= wanted);
     Ok((is_all || is_full).then(|| page(slice, rows)))
 }
