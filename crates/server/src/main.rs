@@ -31,7 +31,8 @@ use failure::Failure;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Small and steady in memory, where the system's allocator keeps what many threads once needed.
+/// Small and steady in memory, where the system's allocator keeps what many threads once needed. It is built without huge pages: an
+/// idle server held 16 MiB of them for 5 MiB of data.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
