@@ -229,6 +229,52 @@ both_backends! {
         assert_eq!((&counts["messageCount"], &counts["unreadCount"], &counts["lastMessage"]["id"]), (&json!(40), &json!(unread.len()), &all[0]["id"]));
     }
 
+    /// The same key and input have one effect and one event, also for fifty at once and after a restart; another input is refused.
+    async fn h145_each_change_of_messages_is_done_once(database: Database) {
+        let mut world = World::start(&database).await;
+        let World { server, api, alice, bob, .. } = &mut world;
+        for body in ["one", "two", "three"] {
+            api.send(bob, alice, body).await;
+        }
+        let sent = api.send(alice, bob, "four").await;
+        let incoming = api.messages(json!({ "endpointId": alice.id, "direction": "IN" })).await;
+        assert_eq!(incoming[0]["chatId"], sent["chatId"]);
+        let chat = &sent["chatId"];
+        let other_chat = api.chats(json!({ "endpointId": bob.id })).await[0]["id"].clone();
+        let (marked, deleted) = (&incoming[0]["id"], &incoming[1]["id"]);
+        let send = json!({ "from": { "endpointId": alice.id }, "to": { "endpointId": bob.id }, "body": "once" });
+        // Each with the object that it answers with, the one event that it makes, and another input.
+        let calls = [
+            ("sendMessage", "message { id }", send, "MESSAGE_OUT", ("body", json!("twice"))),
+            ("markMessage", "message { id }", json!({ "id": marked, "read": true }), "MESSAGE_UPDATED", ("read", json!(false))),
+            ("markChat", "chat { id }", json!({ "id": chat, "read": true }), "CHAT_UPDATED", ("read", json!(false))),
+            ("deleteMessage", "deletedMessageId", json!({ "id": deleted }), "MESSAGE_DELETED", ("id", marked.clone())),
+            ("deleteChatMessages", "chat { id }", json!({ "id": chat }), "CHAT_UPDATED", ("id", other_chat.clone())),
+            ("deleteChat", "deletedChatId", json!({ "id": chat }), "CHAT_DELETED", ("id", other_chat)),
+        ];
+        for (mutation, object, mut input, event, (field, value)) in calls {
+            input["idempotencyKey"] = json!(format!("key of {mutation}"));
+            let select = format!("{object} replayed");
+            let before = api.log(&[event]).await.len();
+            let payloads = join_all((0..50).map(|_| api.mutate(mutation, &select, input.clone()))).await;
+            assert!(payloads.iter().all(|p| p["userErrors"] == json!([])), "{mutation}: {payloads:?}");
+            assert_eq!(payloads.iter().filter(|p| p["replayed"] == false).count(), 1, "{mutation}: {payloads:?}");
+            let answer = |payload: &Value| {
+                let mut payload = payload.clone();
+                payload["replayed"].take();
+                payload
+            };
+            assert!(payloads.iter().all(|p| answer(p) == answer(&payloads[0])), "{mutation}: {payloads:?}");
+            assert_eq!(api.log(&[event]).await.len(), before + 1, "{mutation}");
+            server.kill_and_restart().await;
+            let again = api.mutate(mutation, &select, input.clone()).await;
+            assert_eq!((&again["replayed"], answer(&again)), (&json!(true), answer(&payloads[0])), "{mutation}");
+            input[field] = value;
+            api.refused_at(mutation, input, "IDEMPOTENCY_KEY_REUSED", "idempotencyKey").await;
+            assert_eq!(api.log(&[event]).await.len(), before + 1, "{mutation}");
+        }
+    }
+
     /// Chats that changed in a time.
     async fn f119_chats_are_filtered_by_their_last_change(database: Database) {
         let world = World::start(&database).await;

@@ -58,6 +58,21 @@ pub struct Commit {
     pub events: Vec<NewEvent>,
 }
 
+impl Commit {
+    /// Returns a commit that changes nothing.
+    #[must_use]
+    pub const fn empty(account: AccountId, at: Timestamp) -> Self {
+        Self {
+            account,
+            at,
+            idempotency: None,
+            preconditions: Vec::new(),
+            writes: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+}
+
 /// The record of a call that may be repeated. Kept 24 hours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Idempotency {

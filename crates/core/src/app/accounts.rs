@@ -96,13 +96,14 @@ impl App {
                 };
                 let (commit, updated) = update(&self.mint(), &account, patch, twice.as_deref())
                     .map_err(Fault::Refused)?;
-                Ok(match commit.filter(|_| !dry_run) {
-                    Some(commit) => Decision::Store {
+                Ok(if dry_run {
+                    Decision::DryRun(updated)
+                } else {
+                    Decision::Store {
                         commit,
                         gives: Vec::new(),
                         value: updated,
-                    },
-                    None => Decision::Nothing(updated),
+                    }
                 })
             },
             move |_| async move {

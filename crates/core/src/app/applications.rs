@@ -37,10 +37,10 @@ impl App {
                 let (commit, application) =
                     create(&self.mint(), caller.account, new, count).map_err(Fault::Refused)?;
                 if dry_run {
-                    return Ok(Decision::Nothing(application));
+                    return Ok(Decision::DryRun(application));
                 }
                 Ok(Decision::Store {
-                    commit,
+                    commit: Some(commit),
                     gives: vec![application.id.0],
                     value: application,
                 })
@@ -74,13 +74,14 @@ impl App {
                 let application = self.application_to_change(caller, id).await?;
                 let (commit, updated) =
                     update(&self.mint(), &application, patch).map_err(Fault::Refused)?;
-                Ok(match commit.filter(|_| !dry_run) {
-                    Some(commit) => Decision::Store {
+                Ok(if dry_run {
+                    Decision::DryRun(updated)
+                } else {
+                    Decision::Store {
                         commit,
                         gives: vec![id.0],
                         value: updated,
-                    },
-                    None => Decision::Nothing(updated),
+                    }
                 })
             },
             move |ids| async move {
@@ -116,7 +117,7 @@ impl App {
                 };
                 let is_used = self.has_endpoints(caller.account, filter).await?;
                 Ok(Decision::Store {
-                    commit: delete(&self.mint(), &application, is_used)?,
+                    commit: Some(delete(&self.mint(), &application, is_used)?),
                     gives: Vec::new(),
                     value: id,
                 })

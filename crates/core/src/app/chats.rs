@@ -53,11 +53,9 @@ impl App {
                     up_to_seq: Some(up_to_seq),
                     ..MessageFilter::default()
                 };
-                if self.store.messages_count(caller.account, filter).await? == 0 {
-                    return Ok(Decision::Nothing(ChangedChat::replayed(chat)));
-                }
+                let count = self.store.messages_count(caller.account, filter).await?;
                 Ok(Decision::Store {
-                    commit: mark(&self.mint(), &chat, &owner, read, up_to_seq),
+                    commit: (count > 0).then(|| mark(&self.mint(), &chat, &owner, read, up_to_seq)),
                     gives: vec![id.0],
                     value: ChangedChat::replayed(chat),
                 })
@@ -96,11 +94,8 @@ impl App {
             idempotency,
             move || async move {
                 let (chat, owner) = self.chat_to_change(caller, id).await?;
-                if chat.message_count == 0 {
-                    return Ok(Decision::Nothing(ChangedChat::replayed(chat)));
-                }
                 Ok(Decision::Store {
-                    commit: clear(&self.mint(), &chat, &owner),
+                    commit: (chat.message_count > 0).then(|| clear(&self.mint(), &chat, &owner)),
                     gives: vec![id.0],
                     value: ChangedChat::replayed(chat),
                 })
@@ -140,7 +135,7 @@ impl App {
             move || async move {
                 let (chat, owner) = self.chat_to_change(caller, id).await?;
                 Ok(Decision::Store {
-                    commit: delete(&self.mint(), &chat, &owner),
+                    commit: Some(delete(&self.mint(), &chat, &owner)),
                     gives: Vec::new(),
                     value: id,
                 })

@@ -45,10 +45,10 @@ impl App {
                 let (commit, domain) =
                     create(&self.mint(), caller.account, new, &snapshot).map_err(Fault::Refused)?;
                 if dry_run {
-                    return Ok(Decision::Nothing(domain));
+                    return Ok(Decision::DryRun(domain));
                 }
                 Ok(Decision::Store {
-                    commit,
+                    commit: Some(commit),
                     gives: vec![domain.id.0],
                     value: domain,
                 })
@@ -96,13 +96,14 @@ impl App {
                 };
                 let (commit, updated) =
                     update(&self.mint(), &domain, patch, &taken).map_err(Fault::Refused)?;
-                Ok(match commit.filter(|_| !dry_run) {
-                    Some(commit) => Decision::Store {
+                Ok(if dry_run {
+                    Decision::DryRun(updated)
+                } else {
+                    Decision::Store {
                         commit,
                         gives: vec![id.0],
                         value: updated,
-                    },
-                    None => Decision::Nothing(updated),
+                    }
                 })
             },
             move |ids| async move {
@@ -180,7 +181,7 @@ impl App {
                     return Err(has_gateway().into());
                 }
                 if dry_run {
-                    return Ok(Decision::Nothing(id));
+                    return Ok(Decision::DryRun(id));
                 }
                 let commit = if is_empty {
                     delete(&self.mint(), &domain)
@@ -188,7 +189,7 @@ impl App {
                     delete_begin(&self.mint(), &domain)
                 };
                 Ok(Decision::Store {
-                    commit,
+                    commit: Some(commit),
                     gives: Vec::new(),
                     value: id,
                 })

@@ -111,7 +111,7 @@ impl App {
                 let commit = revoke(&self.mint(), &endpoint, &bindings, &token);
                 let revoked_at = Some(commit.at);
                 Ok(Decision::Store {
-                    commit,
+                    commit: Some(commit),
                     gives: vec![id.0],
                     value: EndpointToken {
                         revoked_at,

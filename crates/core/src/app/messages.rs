@@ -563,52 +563,29 @@ impl App {
         caller.require(Scope::MessagesRead)?;
         let idempotency =
             self.idempotency(caller, "markMessage", key, &[&id.0, &[u8::from(read)]])?;
-        let mut replayed = false;
-        for _ in 0..super::ATTEMPTS {
-            let message = self.message_seen(caller, id).await?;
-            let Some(message) = message else {
-                return Err(Problem::not_found("id", "message").into());
-            };
-            let endpoint = self
-                .store
-                .endpoint(caller.account, EndpointKey::Id(message.endpoint))
-                .await?;
-            let Found::One(endpoint) = endpoint else {
-                return Err(Problem::not_found("id", "message").into());
-            };
-            if let Some(record) = &idempotency {
-                match self
-                    .store
-                    .idempotent_result(caller.account, record.clone())
-                    .await?
-                {
-                    Some(Answer::KeyReused) => return Err(key_reused()),
-                    Some(_) => replayed = true,
-                    None => {}
-                }
-            }
-            let mut commit = mark(&self.mint(), &message, &endpoint, read)?;
-            let unchanged = commit.writes.is_empty() && idempotency.is_none();
-            if replayed || unchanged {
-                return Ok(Outcome {
-                    value: message,
-                    replayed,
-                });
-            }
-            commit.idempotency = idempotency.clone();
-            match self.commit(commit).await? {
-                Answer::Applied(_) => {
-                    return Ok(Outcome {
-                        value: Message { read, ..message },
-                        replayed: false,
-                    });
-                }
-                Answer::Replayed(_) => replayed = true,
-                Answer::KeyReused => return Err(key_reused()),
-                Answer::Failed(_) => {}
-            }
-        }
-        Err(contended().into())
+        let not_found = || Fault::from(Problem::not_found("id", "message"));
+        let settled = self.settle(
+            caller,
+            idempotency,
+            move || async move {
+                let message = self.message_seen(caller, id).await?;
+                let message = message.ok_or_else(not_found)?;
+                let owner = EndpointKey::Id(message.endpoint);
+                let Found::One(endpoint) = self.store.endpoint(caller.account, owner).await? else {
+                    return Err(not_found());
+                };
+                Ok(Decision::Store {
+                    commit: mark(&self.mint(), &message, &endpoint, read)?,
+                    gives: Vec::new(),
+                    value: Message { read, ..message },
+                })
+            },
+            move |_| async move {
+                let message = self.message_seen(caller, id).await?;
+                message.ok_or_else(not_found)
+            },
+        );
+        Ok(settled.await?.into())
     }
 
     /// Deletes a message of one endpoint; the other side keeps its own, and one that is on its way is delivered. Scope:
@@ -633,7 +610,7 @@ impl App {
                 let message = message.ok_or_else(not_found)?;
                 let commit = self.message_removal(&message).await?;
                 Ok(Decision::Store {
-                    commit: commit.ok_or_else(not_found)?,
+                    commit: Some(commit.ok_or_else(not_found)?),
                     gives: vec![message.chat.0],
                     value: Some(message.chat),
                 })

@@ -16,12 +16,12 @@ pub(super) const ATTEMPTS: usize = 4;
     reason = "one lives in each call, for a moment; a box would cost more"
 )]
 pub(super) enum Decision<T> {
-    /// There is nothing to store: a dry run, or a change of nothing.
-    Nothing(T),
+    /// Nothing may be stored: a dry run.
+    DryRun(T),
     /// This is to be stored.
     Store {
-        /// What to commit, without its idempotency record.
-        commit: Commit,
+        /// What to commit, without its idempotency record; `None` for a change of nothing, which only uses the key up.
+        commit: Option<Commit>,
         /// The ids that a call with the same idempotency key is answered from.
         gives: Vec<[u8; 16]>,
         /// The answer once it is stored.
@@ -31,7 +31,7 @@ pub(super) enum Decision<T> {
 
 /// How a call ended.
 pub(super) enum Settled<T> {
-    /// Nothing was stored.
+    /// Nothing was changed.
     Nothing(T),
     /// It was stored, with what the store gave.
     Applied(T, Applied),
@@ -71,8 +71,8 @@ impl App {
             if let Some(ids) = self.replayed(caller, idempotency.as_ref()).await? {
                 return Ok(Settled::Replayed(replay(ids).await?));
             }
-            let (mut commit, gives, value) = match decide().await {
-                Ok(Decision::Nothing(value)) => return Ok(Settled::Nothing(value)),
+            let (commit, gives, value) = match decide().await {
+                Ok(Decision::DryRun(value)) => return Ok(Settled::Nothing(value)),
                 Ok(Decision::Store {
                     commit,
                     gives,
@@ -87,9 +87,16 @@ impl App {
                 }
                 Err(fault) => return Err(fault),
             };
+            let changes = commit.is_some();
+            let mut commit = match commit {
+                Some(commit) => commit,
+                None if idempotency.is_none() => return Ok(Settled::Nothing(value)),
+                None => Commit::empty(caller.account, self.mint().now),
+            };
             commit.idempotency = idempotency.clone().map(|record| record.giving(gives));
             match self.commit(commit).await? {
-                Answer::Applied(applied) => return Ok(Settled::Applied(value, applied)),
+                Answer::Applied(applied) if changes => return Ok(Settled::Applied(value, applied)),
+                Answer::Applied(_) => return Ok(Settled::Nothing(value)),
                 Answer::Replayed(ids) => return Ok(Settled::Replayed(replay(ids).await?)),
                 Answer::KeyReused => return Err(key_reused()),
                 Answer::Failed(_) => {}

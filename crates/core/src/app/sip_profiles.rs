@@ -53,13 +53,14 @@ impl App {
                 let profile = self.store.sip_profile(caller.account).await?;
                 let (commit, updated) =
                     update(&self.mint(), &profile, patch).map_err(Fault::Refused)?;
-                Ok(match commit.filter(|_| !dry_run) {
-                    Some(commit) => Decision::Store {
+                Ok(if dry_run {
+                    Decision::DryRun(updated)
+                } else {
+                    Decision::Store {
                         commit,
                         gives: Vec::new(),
                         value: updated,
-                    },
-                    None => Decision::Nothing(updated),
+                    }
                 })
             },
             move |_| async move {

@@ -441,16 +441,12 @@ pub fn delete(mint: &Mint<'_>, message: &Message, endpoint: &Endpoint) -> Commit
 /// Makes a commit that changes nothing yet of a message and applies only while that is as it was read.
 fn unchanged(mint: &Mint<'_>, message: &Message) -> Commit {
     Commit {
-        account: message.account,
-        at: mint.now,
-        idempotency: None,
         preconditions: vec![Precondition::MessageAt(
             message.id,
             message.status,
             message.read,
         )],
-        writes: Vec::new(),
-        events: Vec::new(),
+        ..Commit::empty(message.account, mint.now)
     }
 }
 
@@ -481,7 +477,7 @@ pub fn receipt(
     Some(commit)
 }
 
-/// Decides on marking a message; nothing is written when it has the mark already. An OUT message is always read.
+/// Decides on marking a message; there is no commit when it has the mark already. An OUT message is always read.
 ///
 /// # Errors
 /// `Validation` when an OUT message is to be unread.
@@ -490,27 +486,28 @@ pub fn mark(
     message: &Message,
     endpoint: &Endpoint,
     read: bool,
-) -> Result<Commit, Problem> {
+) -> Result<Option<Commit>, Problem> {
     if message.direction == MessageDirection::Out && !read {
         return Err(Problem::validation(
             "read",
             "A sent message is always read.",
         ));
     }
-    let mut commit = unchanged(mint, message);
-    if message.read != read {
-        commit.writes.push(Write::MessageReadSet {
-            id: message.id,
-            chat: message.chat,
-            read,
-        });
-        commit.events.push(mint.event(
-            message_subjects(endpoint, message.chat, message.id),
-            EventBody::MessageUpdated,
-        ));
-        commit
-            .events
-            .push(chat_updated(mint, endpoint, message.chat));
+    if message.read == read {
+        return Ok(None);
     }
-    Ok(commit)
+    let mut commit = unchanged(mint, message);
+    commit.writes.push(Write::MessageReadSet {
+        id: message.id,
+        chat: message.chat,
+        read,
+    });
+    commit.events.push(mint.event(
+        message_subjects(endpoint, message.chat, message.id),
+        EventBody::MessageUpdated,
+    ));
+    commit
+        .events
+        .push(chat_updated(mint, endpoint, message.chat));
+    Ok(Some(commit))
 }

@@ -52,10 +52,10 @@ impl App {
                     create(&self.mint(), caller.account, new, &snapshot).map_err(Fault::Refused)?;
                 if dry_run {
                     created.generated_password = None;
-                    return Ok(Decision::Nothing(created));
+                    return Ok(Decision::DryRun(created));
                 }
                 Ok(Decision::Store {
-                    commit,
+                    commit: Some(commit),
                     gives: vec![created.endpoint.id.0],
                     value: created,
                 })
@@ -108,14 +108,14 @@ impl App {
                     for made in created.endpoints.iter_mut().flatten() {
                         made.generated_password = None;
                     }
-                    return Ok(Decision::Nothing(created));
+                    return Ok(Decision::DryRun(created));
                 }
                 // A place that was refused is kept as the nil id, which no endpoint has.
                 let ids = created.endpoints.iter();
                 let gives =
                     ids.map(|made| made.as_ref().map_or([0; 16], |made| made.endpoint.id.0));
                 Ok(Decision::Store {
-                    commit,
+                    commit: Some(commit),
                     gives: gives.collect(),
                     value: created,
                 })

@@ -44,7 +44,7 @@ impl App {
                     let waiting = self.waiting_for(&endpoint).await?;
                     if waiting.len() < WAITING_MAX {
                         return Ok(Decision::Store {
-                            commit: delete(&self.mint(), &endpoint, &waiting),
+                            commit: Some(delete(&self.mint(), &endpoint, &waiting)),
                             gives: Vec::new(),
                             value: id,
                         });

@@ -122,10 +122,10 @@ impl App {
                     .map_err(Fault::Refused)?;
                 if dry_run {
                     updated.generated_password = None;
-                    return Ok(Decision::Nothing(updated));
+                    return Ok(Decision::DryRun(updated));
                 }
                 Ok(Decision::Store {
-                    commit,
+                    commit: Some(commit),
                     gives: vec![change.id().0],
                     value: updated,
                 })
