@@ -163,6 +163,23 @@ both_backends! {
         assert_eq!((&failed["failure"]["code"], &failed["failure"]["sipStatus"]), (&json!("REFUSED"), &json!(404)), "{failed}");
     }
 
+    /// An address that never answers is given up after 32 s (RFC 3261 timer F), and the next one has its turn.
+    async fn h163_a_silent_address_is_passed_over(database: Database) {
+        let world = stage(&database).await;
+        let ((mut silent, first), (mut other, second)) = (carrier(&world).await, carrier(&world).await);
+        silent.reply = Reply::Silence;
+        let addresses = json!([{ "ip": "127.0.0.1", "port": second, "priority": 2 }, { "ip": "127.0.0.1", "port": first, "priority": 1 }]);
+        trunk(&world, addresses, json!({})).await;
+        let id = send(&world, "anybody?").await;
+        let asked = silent.take_message().await;
+        let taken = other.next_request(Duration::from_secs(60)).await.expect("a MESSAGE at the next address");
+        assert_eq!((taken.body.as_str(), taken.header("Call-ID")), ("anybody?", asked.header("Call-ID")));
+        let sent = world.api.message_is(&id, "SENT").await;
+        let outcomes: Vec<(Value, Value)> = list(&sent["deliveries"]).iter().map(|d| (d["outcome"].clone(), d["contactUri"].clone())).collect();
+        let expected = [("TIMEOUT", first), ("DELIVERED", second)].map(|(outcome, port)| (json!(outcome), json!(format!("sip:127.0.0.1:{port}"))));
+        assert_eq!(outcomes, expected, "{sent}");
+    }
+
     /// The trace tells of a carrier that wants a password, and of a trunk that lost its way out meanwhile.
     async fn h159_a_trunk_without_a_password_or_a_way_out(database: Database) {
         let world = stage(&database).await;
