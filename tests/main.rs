@@ -30,6 +30,7 @@ mod restart;
 mod routing;
 mod schema;
 mod search;
+mod secrets;
 mod sip;
 mod sip_profile;
 mod softphones;

@@ -254,7 +254,7 @@ async fn commits(
                     actor: world.caller.token.0,
                     operation: "sendMessage",
                     key: key(number, send),
-                    input: [7; 32],
+                    input: [7; 32].into(),
                     result: vec![[7; 16]],
                 });
                 Ok(commit)

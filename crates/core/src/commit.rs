@@ -73,7 +73,10 @@ impl Commit {
     }
 }
 
-/// The record of a call that may be repeated. Kept 24 hours.
+/// How long the record of a call that may be repeated is kept.
+pub const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// The record of a call that may be repeated. Kept for [`IDEMPOTENCY_KEPT`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Idempotency {
     /// Whose key it is: the id of the token, or of the endpoint for a SIP MESSAGE.
@@ -82,8 +85,8 @@ pub struct Idempotency {
     pub operation: &'static str,
     /// The key, 1 to 255 bytes.
     pub key: String,
-    /// HMAC of the canonical input.
-    pub input: [u8; 32],
+    /// The canonical input.
+    pub input: InputMac,
     /// The ids of the objects that the call made or changed, for the replay.
     pub result: Vec<[u8; 16]>,
 }
@@ -93,6 +96,32 @@ impl Idempotency {
     #[must_use]
     pub fn giving(self, result: Vec<[u8; 16]>) -> Self {
         Self { result, ..self }
+    }
+}
+
+/// HMACs of the canonical input of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputMac {
+    /// Under the instance key in use; it is stored.
+    pub stored: [u8; 32],
+    /// Under the other instance keys while one is rotated: an earlier call had one of them.
+    pub others: Vec<[u8; 32]>,
+}
+
+impl InputMac {
+    /// Returns whether an earlier call, by its stored HMAC, had the same input.
+    #[must_use]
+    pub fn is_that_of(&self, stored: &[u8]) -> bool {
+        self.stored == stored || self.others.iter().any(|other| other == stored)
+    }
+}
+
+impl From<[u8; 32]> for InputMac {
+    fn from(stored: [u8; 32]) -> Self {
+        Self {
+            stored,
+            others: Vec::new(),
+        }
     }
 }
 

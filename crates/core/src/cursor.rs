@@ -35,7 +35,8 @@ impl EventCursor {
         bytes.extend(self.epoch.to_be_bytes());
         bytes.extend(self.seq.to_be_bytes());
         bytes.extend(self.check.to_be_bytes());
-        bytes.extend(&mac(keys, account, &bytes)[..8]);
+        let mac = keys.mac(KeyUse::Cursor, &parts(&account, &bytes));
+        bytes.extend(&mac[..8]);
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
@@ -48,10 +49,7 @@ impl EventCursor {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong())?;
         let bytes: [u8; 24] = bytes.try_into().map_err(|_| wrong())?;
         let (data, given) = bytes.split_at(16);
-        if !bool::from(subtle::ConstantTimeEq::ct_eq(
-            given,
-            &mac(keys, account, data)[..8],
-        )) {
+        if !keys.verify(KeyUse::Cursor, &parts(&account, data), given) {
             return Err(wrong());
         }
         let (epoch, rest) = data.split_at(4);
@@ -64,8 +62,9 @@ impl EventCursor {
     }
 }
 
-fn mac(keys: &Keyring, account: AccountId, data: &[u8]) -> [u8; 32] {
-    keys.mac(KeyUse::Cursor, &[b"event", &account.0, data])
+/// What the MAC of a cursor covers.
+fn parts<'p>(account: &'p AccountId, data: &'p [u8]) -> [&'p [u8]; 3] {
+    [b"event", &account.0, data]
 }
 
 #[cfg(test)]

@@ -42,6 +42,7 @@ pub mod page;
 pub mod patch;
 pub mod ports;
 pub mod registration_failure;
+pub mod rotation;
 pub mod search;
 pub mod sip_profile;
 pub mod time;

@@ -139,6 +139,7 @@ impl Server {
             Arc::new(WithSimulation(sip.technology())),
         );
         workers.watch(certificates, hang_up);
+        workers.follow_keys(&instance.app, &instance.storage, config.key_file());
         let meters = Meters::default();
         let mut registry = Registry::default();
         sip.register_meters(&mut registry);

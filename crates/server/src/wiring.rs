@@ -145,18 +145,19 @@ fn private_file(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Returns the key of the file, checked against the database; none when neither has one yet.
+/// Returns the keys of the file, checked against the database; none when neither has one yet.
 ///
 /// # Errors
-/// [`Failure::Usage`] naming `secret_key_file` when the database has a key and the file does not hold it.
+/// [`Failure::Usage`] naming `secret_key_file` when the database needs a key and the file does not hold it.
 pub(crate) fn known_key(config: &Config, found: &Inspection) -> Result<Option<Keyring>, Failure> {
     let path = config.key_file();
-    match (keyfile::read(&path)?, &found.key_id) {
-        (Some(given), Some(needed)) if given.id_text() != *needed => {
-            Err(keyfile::wrong(&path, &given, needed))
-        }
-        (None, Some(needed)) => Err(keyfile::missing(&path, needed)),
-        (given, _) => Ok(given),
+    let given = keyfile::read(&path)?;
+    let ids = given.as_ref().map(Keyring::ids).unwrap_or_default();
+    let needed = found.keys.and_then(|keys| keys.missing(&ids));
+    match needed {
+        Some(needed) if given.is_none() => Err(keyfile::missing(&path, needed)),
+        Some(needed) => Err(keyfile::wrong(&path, &ids, needed)),
+        None => Ok(given),
     }
 }
 

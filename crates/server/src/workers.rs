@@ -6,6 +6,8 @@ use crate::tls::{self, Certificate};
 use futures_util::StreamExt as _;
 use sipgraph_core::ports::{Bus, Technology};
 use sipgraph_core::{App, Error};
+use sipgraph_storage::Storage;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::Signal;
@@ -39,6 +41,8 @@ const SEARCH_TICK: Duration = Duration::from_millis(500);
 /// How often old messages, events and idempotency keys are trimmed.
 const RETENTION_TICK: Duration = Duration::from_secs(60);
 
+/// How often it is looked which instance key is in use, and into the key file. Who copies it to several nodes waits for so long.
+const KEYS_TICK: Duration = Duration::from_secs(5);
 /// How often what is being deleted is looked for.
 const DELETIONS_TICK: Duration = Duration::from_secs(1);
 /// How long a step of a deletion is followed by a pause, in its own length: others have the database three quarters of the
@@ -145,6 +149,38 @@ impl Workers {
     pub(crate) fn watch(&mut self, certificates: Vec<Arc<Certificate>>, hang_up: Signal) {
         let stop = self.stop.clone();
         self.spawn("certificates", tls::watch(certificates, hang_up, stop));
+    }
+
+    /// Adds the loop that follows a rotation of the instance key.
+    pub(crate) fn follow_keys(&mut self, app: &Arc<App>, storage: &Arc<Storage>, file: PathBuf) {
+        let storage = Arc::clone(storage);
+        self.every("keys", KEYS_TICK, app, move |app| {
+            let (storage, file) = (Arc::clone(&storage), file.clone());
+            async move {
+                let Some(keys) = storage.keys().await? else {
+                    return Ok(());
+                };
+                let keyring = app.keys().clone();
+                // A file may be on a slow disk.
+                let looked = tokio::task::spawn_blocking(move || {
+                    let is_there = keyring.follow(keys.current);
+                    let missing = keys.missing(&keyring.ids());
+                    if is_there {
+                        missing
+                    } else {
+                        Some(keys.current)
+                    }
+                });
+                match looked.await {
+                    Ok(None) => Ok(()),
+                    Ok(Some(key)) => Err(Error::internal(format!(
+                        "{} lacks the key {key}, with which secrets are sealed; copy it there",
+                        file.display()
+                    ))),
+                    Err(error) => Err(Error::internal(error.to_string())),
+                }
+            }
+        });
     }
 
     /// Waits until a loop ends, which it does by itself only when it panicked: the program must not go on without it.

@@ -143,20 +143,10 @@ impl Authenticator {
         let mut nonce = [0; NONCE_BYTES];
         nonce[..8].copy_from_slice(&time);
         nonce[8..8 + SALT_BYTES].copy_from_slice(&salt);
-        nonce[8 + SALT_BYTES..].copy_from_slice(&self.mac(challenge, &time, &salt));
+        let source = source_text(challenge);
+        let mac = (self.keyring).mac(KeyUse::Nonce, &covered(challenge, &time, &salt, &source));
+        nonce[8 + SALT_BYTES..].copy_from_slice(&mac[..MAC_BYTES]);
         URL_SAFE_NO_PAD.encode(nonce)
-    }
-
-    fn mac(&self, challenge: &Challenge<'_>, time: &[u8], salt: &[u8]) -> [u8; MAC_BYTES] {
-        let source = challenge
-            .source
-            .map(|source| source.to_string())
-            .unwrap_or_default();
-        let parts = [time, salt, challenge.realm.as_bytes(), source.as_bytes()];
-        let mac = self.keyring.mac(KeyUse::Nonce, &parts);
-        let mut short = [0; MAC_BYTES];
-        short.copy_from_slice(&mac[..MAC_BYTES]);
-        short
     }
 
     /// Whether an answer has a nonce that this very source was given: it receives what it is sent.
@@ -232,7 +222,9 @@ impl Authenticator {
         let Some((time, salt, mac)) = parts() else {
             return Nonce::Foreign;
         };
-        let is_ours: bool = self.mac(challenge, &time, &salt).ct_eq(&mac).into();
+        let source = source_text(challenge);
+        let parts = covered(challenge, &time, &salt, &source);
+        let is_ours = self.keyring.verify(KeyUse::Nonce, &parts, &mac);
         let time = u64::from_be_bytes(time);
         if !is_ours || time > challenge.now_s.saturating_add(NONCE_SKEW_S_MAX) {
             Nonce::Foreign
@@ -242,6 +234,21 @@ impl Authenticator {
             Nonce::Fresh(mac, time)
         }
     }
+}
+
+fn source_text(challenge: &Challenge<'_>) -> String {
+    let source = challenge.source.map(|source| source.to_string());
+    source.unwrap_or_default()
+}
+
+/// What the MAC of a nonce covers.
+fn covered<'p>(
+    challenge: &'p Challenge<'_>,
+    time: &'p [u8],
+    salt: &'p [u8],
+    source: &'p str,
+) -> [&'p [u8]; 4] {
+    [time, salt, challenge.realm.as_bytes(), source.as_bytes()]
 }
 
 fn is_known_qop(qop: &str) -> bool {

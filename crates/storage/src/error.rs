@@ -3,7 +3,7 @@
 use std::fmt;
 
 use diesel::result::{DatabaseErrorKind, Error as Diesel};
-use sipgraph_core::{Error, ErrorKind};
+use sipgraph_core::{Error, ErrorKind, keyring::KeyId};
 
 /// A database address that can't be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,12 +47,12 @@ pub enum StartError {
         /// The setting that is off.
         setting: &'static str,
     },
-    /// The secrets in the database were sealed by another key than the one given.
+    /// Secrets in the database were sealed by another key than those given.
     WrongKey {
-        /// The id of the key that the database needs.
-        needed: String,
-        /// The id of the key that was given.
-        given: String,
+        /// The key that the database needs.
+        needed: KeyId,
+        /// The keys that were given.
+        given: Vec<KeyId>,
     },
     /// The database answered with an error; the text says which.
     Database(String),
@@ -76,10 +76,14 @@ impl fmt::Display for StartError {
                 f,
                 "Postgres runs with {setting} = off and would lose acknowledged messages; turn it on, or allow it in the configuration"
             ),
-            Self::WrongKey { needed, given } => write!(
-                f,
-                "the database needs the secret key {needed}, but the key file holds {given}"
-            ),
+            Self::WrongKey { needed, given } => {
+                write!(
+                    f,
+                    "the database needs the secret key {needed}, but the key file holds "
+                )?;
+                let given: Vec<String> = given.iter().map(ToString::to_string).collect();
+                f.write_str(&given.join(" and "))
+            }
             Self::Database(reason) => write!(f, "the database failed: {reason}"),
         }
     }

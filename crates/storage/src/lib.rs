@@ -20,6 +20,7 @@ mod exec;
 mod migrate;
 mod page;
 mod recent;
+mod rotation;
 mod rows;
 mod schema;
 mod seal;
@@ -36,5 +37,6 @@ pub use exec::{
     postgres::PostgresOptions,
     sqlite::{SqliteOptions, Synchronous},
 };
+pub use rotation::{RotationPlace, RotationStep};
 pub use start::{Address, Inspection, Options, inspect, migrate};
 pub use store::Storage;

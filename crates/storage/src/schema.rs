@@ -29,6 +29,8 @@ tables! {
         id -> SmallInt,
         key_id -> Text,
         created_at -> DbTime,
+        previous_key_id -> Nullable<Text>,
+        key_replaced_at -> Nullable<DbTime>,
     }
     accounts (id) {
         id -> DbId,

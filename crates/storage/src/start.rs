@@ -8,13 +8,16 @@ use diesel::{
     sql_types::{Bool, Text},
 };
 use diesel_async::RunQueryDsl as _;
-use sipgraph_core::{Timestamp, keyring::Keyring, ports::Entropy};
+use sipgraph_core::{Timestamp, keyring::Keyring, ports::Entropy, rotation::InstanceKeys};
 
 use crate::{
     AddressError, PostgresConnector, PostgresOptions, SqliteOptions, StartError,
     dialect::{
-        postgres::{Conn, queries::instance as postgres},
-        sqlite::queries::instance as sqlite,
+        postgres::{
+            Conn,
+            queries::{instance as postgres, sealed as on_postgres},
+        },
+        sqlite::queries::{instance as sqlite, sealed as on_sqlite},
     },
     exec::{self, postgres::Postgres, sqlite::Sqlite},
     migrate::{self as migrations, Mode},
@@ -71,8 +74,10 @@ pub struct Options {
 pub struct Inspection {
     /// The migrations that are missing, oldest first; all of them for an empty or absent database.
     pub pending: Vec<String>,
-    /// The id of the key that sealed its secrets (`Keyring::id_text`); `None` before the first start.
-    pub key_id: Option<String>,
+    /// The keys that its secrets are sealed with; `None` before the first start.
+    pub keys: Option<InstanceKeys>,
+    /// How many secrets are still sealed with the key before the one in use.
+    pub sealed_before: u64,
     /// Settings of Postgres that would lose acknowledged data: `fsync`, `synchronous_commit`.
     pub not_durable: Vec<&'static str>,
     /// What a database administrator has to run before parts of texts are found by an index; empty where they are, and before
@@ -91,6 +96,32 @@ const SEARCH_STATEMENTS: &[&str] = &[
     "ALTER INDEX endpoints_caller_search ALTER COLUMN 1 SET STATISTICS 1000;",
 ];
 
+/// The migration since which a database notes the key before the one in use.
+const ROTATIONS_SINCE: &str = "20261122010000";
+
+/// What a database has noted of its keys.
+enum Keys {
+    None,
+    One,
+    Rotated,
+}
+
+impl Keys {
+    fn of(state: &migrations::State) -> Self {
+        let is_missing = |version: &String| version == ROTATIONS_SINCE;
+        match state {
+            state if state.empty => Self::None,
+            state if state.pending.iter().any(is_missing) => Self::One,
+            _ => Self::Rotated,
+        }
+    }
+}
+
+fn is_rotating(keys: Option<&InstanceKeys>) -> bool {
+    let previous = keys.and_then(|keys| keys.previous);
+    previous.is_some_and(|previous| previous.replaced_at.is_none())
+}
+
 /// Looks at a database and changes nothing; an SQLite file that is not there is not made.
 ///
 /// # Errors
@@ -99,14 +130,20 @@ pub async fn inspect(address: &Address) -> Result<Inspection, StartError> {
     match address {
         Address::Sqlite(path) => {
             let state = migrations::sqlite(path, Mode::Look).await?;
-            let key_id = if state.empty {
-                None
+            let keys = match Keys::of(&state) {
+                Keys::None => None,
+                Keys::One => exec::sqlite::once(path, |c| Box::pin(sqlite::first_key(c))).await?,
+                Keys::Rotated => exec::sqlite::once(path, |c| Box::pin(sqlite::keys(c))).await?,
+            };
+            let sealed_before = if is_rotating(keys.as_ref()) {
+                exec::sqlite::once(path, |c| Box::pin(on_sqlite::rotation_left(c))).await?
             } else {
-                exec::sqlite::once(path, |c| Box::pin(sqlite::key_id(c))).await?
+                0
             };
             Ok(Inspection {
                 pending: state.pending,
-                key_id,
+                keys,
+                sealed_before,
                 not_durable: Vec::new(),
                 search_statements: Vec::new(),
             })
@@ -116,10 +153,15 @@ pub async fn inspect(address: &Address) -> Result<Inspection, StartError> {
             let mut session = connector.open().await.map_err(StartError::Unreachable)?;
             let c = &mut session.connection;
             let not_durable = not_durable(c).await.map_err(failed)?;
-            let key_id = if state.empty {
-                None
+            let keys = match Keys::of(&state) {
+                Keys::None => None,
+                Keys::One => postgres::first_key(c).await.map_err(failed)?,
+                Keys::Rotated => postgres::keys(c).await.map_err(failed)?,
+            };
+            let sealed_before = if is_rotating(keys.as_ref()) {
+                on_postgres::rotation_left(c).await.map_err(failed)?
             } else {
-                postgres::key_id(c).await.map_err(failed)?
+                0
             };
             let is_searchable = !state.pending.is_empty()
                 || text_index(c).await.map_err(failed)? == TextIndex::Planned;
@@ -130,7 +172,8 @@ pub async fn inspect(address: &Address) -> Result<Inspection, StartError> {
             };
             Ok(Inspection {
                 pending: state.pending,
-                key_id,
+                keys,
+                sealed_before,
                 not_durable,
                 search_statements,
             })
@@ -161,11 +204,11 @@ pub async fn migrate(address: &Address) -> Result<Vec<String>, StartError> {
 }
 
 impl Storage {
-    /// Opens the store on a database whose migrations are all there ([`migrate`]), and checks the instance key against the one that sealed its secrets; a new
-    /// database takes the key.
+    /// Opens the store on a database whose migrations are all there ([`migrate`]), and checks the instance keys against those that sealed its secrets; a new
+    /// database takes the newest. The keyring makes MACs with the one in use.
     ///
     /// # Errors
-    /// The database can't be reached, its schema is older or newer, the key is another, or Postgres is set up to lose acknowledged data.
+    /// The database can't be reached, its schema is older or newer, a key is missing, or Postgres is set up to lose acknowledged data.
     pub async fn open(
         address: &Address,
         keyring: Keyring,
@@ -173,16 +216,15 @@ impl Storage {
         now: Timestamp,
         options: &Options,
     ) -> Result<Self, StartError> {
-        let given = keyring.id_text();
-        let sealing = Sealing::new(keyring, entropy);
-        let key = given.clone();
+        let key = keyring.id();
+        let sealing = Sealing::new(keyring.clone(), entropy);
         match address {
             Address::Sqlite(path) => {
                 up_to_date(&migrations::sqlite(path, Mode::Look).await?)?;
-                let needed = exec::sqlite::once(path, move |c| {
-                    Box::pin(async move { sqlite::key_note(c, &key, now).await })
+                let noted = exec::sqlite::once(path, move |c| {
+                    Box::pin(async move { sqlite::key_note(c, key, now).await })
                 });
-                same_key(needed.await?, given)?;
+                use_keys(&keyring, noted.await?)?;
                 let threads = Sqlite::start(path, &options.sqlite, sealing.clone())?;
                 Ok(Self::on_sqlite(threads, sealing))
             }
@@ -196,10 +238,8 @@ impl Storage {
                 {
                     return Err(StartError::NotDurable { setting });
                 }
-                same_key(
-                    postgres::key_note(c, &key, now).await.map_err(failed)?,
-                    given,
-                )?;
+                let noted = postgres::key_note(c, key, now).await.map_err(failed)?;
+                use_keys(&keyring, noted)?;
                 let text_index = text_index(c).await.map_err(failed)?;
                 let connections =
                     Postgres::start((**connector).clone(), &options.postgres, &sealing);
@@ -222,12 +262,15 @@ fn up_to_date(state: &migrations::State) -> Result<(), StartError> {
     }
 }
 
-fn same_key(needed: String, given: String) -> Result<(), StartError> {
-    if needed == given {
-        Ok(())
-    } else {
-        Err(StartError::WrongKey { needed, given })
+/// Checks that the keys are there which a database needs, and uses the one that it uses.
+fn use_keys(keyring: &Keyring, noted: Option<InstanceKeys>) -> Result<(), StartError> {
+    let given = keyring.ids();
+    let noted = noted.ok_or_else(|| StartError::Database("it has noted no key".to_owned()))?;
+    if let Some(needed) = noted.missing(&given) {
+        return Err(StartError::WrongKey { needed, given });
     }
+    keyring.follow(noted.current);
+    Ok(())
 }
 
 /// Whether Postgres has the indexes of trigrams.

@@ -16,7 +16,7 @@ use sipgraph_core::{
     endpoint_token::EndpointToken,
     event::Event,
     id::NodeId,
-    keyring::Secret,
+    keyring::{KeyId, Secret},
     message::Message,
     page::{NameKey, Page, Slice},
     ports::{
@@ -28,6 +28,7 @@ use sipgraph_core::{
         },
     },
     registration_failure::RegistrationFailure,
+    rotation::InstanceKeys,
     search::{Unindexed, Words},
     sip_profile::SipProfile,
     token::ApiToken,
@@ -49,6 +50,7 @@ use crate::{
         sqlite::{Sqlite, once},
     },
     recent::Recent,
+    rotation::{RotationPlace, RotationStep},
     seal::Sealing,
     search::{Plan, SCANS, TextIndex},
 };
@@ -224,6 +226,63 @@ impl Storage {
             .await
             .map_err(|error| StartError::Database(error.to_string()))?
             .map_err(|error| StartError::Database(error.to_string()))
+    }
+
+    /// Reads which keys the secrets are sealed with; `None` before the first start.
+    ///
+    /// # Errors
+    /// The database can't be reached.
+    pub async fn keys(&self) -> Result<Option<InstanceKeys>, Error> {
+        let keys: StoreFuture<'_, _> = read!(self, instance::keys());
+        keys.await
+    }
+
+    /// Puts a new key in the place of the one in use: from now on it alone seals, on every node. Gives false when another key is in
+    /// use, or the one before it is not forgotten.
+    ///
+    /// # Errors
+    /// The database can't be reached.
+    pub async fn rotation_begin(&self, from: KeyId, to: KeyId) -> Result<bool, Error> {
+        let begun: StoreFuture<'_, _> = write!(self, instance::rotation_begin(from, to));
+        begun.await
+    }
+
+    /// Seals anew, with the key in use, some of what other keys sealed. What is changed at the same time is left out.
+    ///
+    /// # Errors
+    /// The database can't be reached, or the keyring lacks a key.
+    pub async fn rotation_step(&self, place: RotationPlace) -> Result<RotationStep, Error> {
+        let sealing = self.sealing.clone();
+        let step: StoreFuture<'_, _> = write!(self, sealed::rotation_step(&sealing, place));
+        step.await
+    }
+
+    /// Counts what other keys sealed than the one in use.
+    ///
+    /// # Errors
+    /// The database can't be reached.
+    pub async fn rotation_left(&self) -> Result<u64, Error> {
+        let left: StoreFuture<'_, _> = snapshot!(self, sealed::rotation_left());
+        left.await
+    }
+
+    /// Notes that the key before seals nothing any more. To be called when nothing is left; no node seals with it since the
+    /// rotation began. Gives false when that was noted already.
+    ///
+    /// # Errors
+    /// The database can't be reached.
+    pub async fn rotation_end(&self, at: Timestamp) -> Result<bool, Error> {
+        let ended: StoreFuture<'_, _> = write!(self, instance::rotation_end(at));
+        ended.await
+    }
+
+    /// Forgets the key before the one in use. Gives false when it is another, or its rotation did not end.
+    ///
+    /// # Errors
+    /// The database can't be reached.
+    pub async fn previous_key_forget(&self, key: KeyId) -> Result<bool, Error> {
+        let forgotten: StoreFuture<'_, _> = write!(self, instance::previous_forget(key));
+        forgotten.await
     }
 
     /// Finishes the commits that wait, refuses new work, and closes the connections.

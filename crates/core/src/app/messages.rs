@@ -533,7 +533,7 @@ impl App {
                 actor: parties.sender.id.0,
                 operation: "echo",
                 key: dispatch.id.to_string(),
-                input: [0; 32],
+                input: [0; 32].into(),
                 result: vec![exchange.0],
             });
             match self.commit(commit).await? {

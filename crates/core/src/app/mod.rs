@@ -26,7 +26,7 @@ pub mod transformations;
 pub mod trunks;
 
 use crate::access::Caller;
-use crate::commit::{Answer, Applied, Commit, Idempotency};
+use crate::commit::{Answer, Applied, Commit, IDEMPOTENCY_KEPT, Idempotency, InputMac};
 use crate::decide::Mint;
 use crate::decide::presence::RegistrationTimes;
 use crate::defence::Limits;
@@ -93,7 +93,7 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
-    /// The instance key.
+    /// The instance keys.
     pub keys: Keyring,
     /// What the operator may set.
     pub policy: Policy,
@@ -171,7 +171,7 @@ impl App {
         self.node
     }
 
-    /// Returns the instance key, from which the SIP edge derives its nonces.
+    /// Returns the instance keys, from which the SIP edge derives its nonces.
     #[must_use]
     pub fn keys(&self) -> &Keyring {
         &self.keys
@@ -213,7 +213,6 @@ impl App {
     pub async fn retention_step(&self) -> Result<bool, Error> {
         /// Rows a step; small, so that no reader or writer waits long.
         const STEP: u32 = 500;
-        const IDEMPOTENCY: Duration = Duration::from_secs(24 * 3600);
         let now = self.now();
         let events = self
             .store
@@ -221,7 +220,7 @@ impl App {
             .await?;
         let keys = self
             .store
-            .idempotency_trim(now.minus(IDEMPOTENCY), STEP)
+            .idempotency_trim(now.minus(IDEMPOTENCY_KEPT), STEP)
             .await?;
         let failures = self
             .store
@@ -230,7 +229,7 @@ impl App {
         // So long a repeated call may ask for it.
         let tokens = self
             .store
-            .endpoint_tokens_trim(now.minus(IDEMPOTENCY), STEP)
+            .endpoint_tokens_trim(now.minus(IDEMPOTENCY_KEPT), STEP)
             .await?;
         let traces = self
             .store
@@ -284,7 +283,10 @@ impl App {
             actor: caller.token.0,
             operation,
             key: key.to_owned(),
-            input: self.keys.mac(KeyUse::Idempotency, input),
+            input: InputMac {
+                stored: self.keys.mac(KeyUse::Idempotency, input),
+                others: self.keys.other_macs(KeyUse::Idempotency, input),
+            },
             result: Vec::new(),
         }))
     }

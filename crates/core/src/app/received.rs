@@ -12,10 +12,10 @@ use crate::decide::routing::{is_e164, transformed};
 use crate::delivery::Way;
 use crate::endpoint::Endpoint;
 use crate::error::{Problem, ProblemCode};
-use crate::keyring::KeyUse;
 use crate::message::{BODY_BYTES_MAX, MessageOrigin, Variables};
 use crate::ports::store::{EndpointKey, Found};
 use crate::{AccountId, EndpointId, Error, ExchangeId, Fault};
+use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 
 /// What a MESSAGE carries, and what names it among those of its sender.
@@ -83,7 +83,7 @@ impl App {
         let DeviceMessage {
             sender, received, ..
         } = message;
-        let key = self.received_key(sender.id, received)?;
+        let key = Self::received_key(sender.id, received)?;
         let Ok(canonical) = sip_validate::aor_user(&message.to_user) else {
             return Err(Problem::not_found("to", "endpoint").into());
         };
@@ -124,7 +124,7 @@ impl App {
         let TrunkMessage {
             trunk, received, ..
         } = message;
-        let key = self.received_key(trunk.id, received)?;
+        let key = Self::received_key(trunk.id, received)?;
         for _ in 0..super::ATTEMPTS {
             let mint = self.mint();
             let called = match self.trunk_called(message).await {
@@ -207,21 +207,25 @@ impl App {
     }
 
     /// Makes the idempotency record of a MESSAGE: Call-ID, CSeq and From tag of its sender name it, and a proxy may have
-    /// changed the rest on another way.
-    fn received_key(&self, sender: EndpointId, received: &Received) -> Result<Idempotency, Fault> {
+    /// changed the rest on another way. Nothing of it is secret, so that its digest needs no key and outlives the instance's.
+    fn received_key(sender: EndpointId, received: &Received) -> Result<Idempotency, Fault> {
         if received.body.len() > BODY_BYTES_MAX {
             return Err(Problem::validation("body", "The body is too large.").into());
         }
-        let name = [
+        let mut name = Sha256::new();
+        for part in [
             received.call_id.as_bytes(),
             &received.cseq.to_be_bytes(),
             received.from_tag.as_bytes(),
-        ];
+        ] {
+            name.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            name.update(part);
+        }
         Ok(Idempotency {
             actor: sender.0,
             operation: "MESSAGE",
-            key: crate::digest::hex(&self.keys.mac(KeyUse::Idempotency, &name)),
-            input: [0; 32],
+            key: crate::digest::hex(&name.finalize()),
+            input: [0; 32].into(),
             result: Vec::new(),
         })
     }

@@ -32,7 +32,7 @@ pub(crate) async fn run(args: Args, config: &Config) -> Result<(), Failure> {
         ));
     }
     let found = wiring::inspect(&wiring::address(&config.database.url)?).await?;
-    if found.key_id.is_none() {
+    if found.keys.is_none() {
         return Err(Failure::key(
             "database.url",
             format_args!("{} has no data yet", config.database.url),

@@ -8,8 +8,10 @@ mod demo;
 mod endpoint;
 mod migrate;
 mod number;
+mod progress;
 mod restore;
 mod schema;
+mod secret;
 mod serve;
 mod system_gateway;
 mod token;
@@ -46,6 +48,9 @@ pub(crate) enum Command {
     /// Manages telephone numbers.
     #[command(subcommand)]
     Number(number::Command),
+    /// Replaces the instance key, which seals every secret.
+    #[command(subcommand)]
+    Secret(secret::Command),
     /// Manages the gateways of the operator.
     #[command(subcommand)]
     SystemGateway(system_gateway::Command),
@@ -86,6 +91,7 @@ pub(crate) fn run(command: Command, file: Option<&Path>) -> Result<(), Failure> 
             Command::Account(command) => account::run(command, &config).await,
             Command::Endpoint(command) => endpoint::run(command, &config).await,
             Command::Number(command) => number::run(command, &config).await,
+            Command::Secret(command) => secret::run(command, &config).await,
             Command::SystemGateway(command) => system_gateway::run(command, &config).await,
             Command::Token(command) => token::run(command, &config).await,
             Command::Trace(args) => trace::run(args, &config).await,

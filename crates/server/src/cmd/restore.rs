@@ -91,7 +91,7 @@ async fn sqlite(backup: &Path, target: &Path, config: &Config) -> Result<Option<
     let prepared = async {
         copy_file(backup, &copy).map_err(failed)?;
         let found = wiring::inspect(&Address::Sqlite(copy.clone())).await?;
-        if found.key_id.is_none() {
+        if found.keys.is_none() {
             return Err(Failure::Usage(format!(
                 "PATH: {} is no database of sipgraph",
                 backup.display()

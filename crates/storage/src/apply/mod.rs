@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use diesel::QueryResult;
 use sipgraph_core::{
     AccountId, ChatId, Error,
-    commit::{Answer, Applied, Commit, NewMessage, Precondition, Write},
+    commit::{Answer, Applied, Commit, CredentialsChange, NewMessage, Precondition, Write},
     event::{EventBody, EventType},
     message::MessageDirection,
 };
@@ -25,13 +25,13 @@ use self::{
     facts::Facts,
     plan::{Plan, Touched},
 };
-use super::{Conn, FOR_UPDATE, Statements, insert_text, load_over, run_over};
+use super::{Conn, FOR_UPDATE, Statements, insert_text, load_over, queries::instance, run_over};
 use crate::{
     rows::{
         ChatCounters, DispatchRow, EventRow, IdempotencyRow, MessageRow, MessageStatusChange,
         ids_to_bytes,
     },
-    seal::Sealing,
+    seal::{Seal, Sealing},
     types::Id,
 };
 
@@ -46,14 +46,19 @@ pub(crate) async fn apply(
 ) -> QueryResult<Vec<Outcome>> {
     let mut batch = Batch {
         accounts: facts::lock_accounts(c, commits).await?,
+        seal: None,
         facts: Facts::default(),
         plan: Plan::default(),
         stale: Touched::default(),
     };
+    if commits.iter().any(has_secrets) {
+        // Held to the end: until then the key does not change, and nothing is sealed with one that was replaced.
+        batch.seal = Some(instance::seal(c, sealing).await?);
+    }
     batch.facts.load(c, commits).await?;
     let mut outcomes = Vec::with_capacity(commits.len());
     for commit in commits {
-        outcomes.push(batch.step(c, sealing, commit).await?);
+        outcomes.push(batch.step(c, commit).await?);
     }
     batch.write(c).await?;
     Ok(outcomes)
@@ -69,6 +74,8 @@ struct AccountState {
 
 struct Batch {
     accounts: BTreeMap<AccountId, AccountState>,
+    /// What its secrets are sealed with, if it has any.
+    seal: Option<Seal>,
     facts: Facts,
     plan: Plan,
     /// What the batch has touched since the facts were loaded.
@@ -76,12 +83,7 @@ struct Batch {
 }
 
 impl Batch {
-    async fn step(
-        &mut self,
-        c: &mut Conn,
-        sealing: &Sealing,
-        commit: &Commit,
-    ) -> QueryResult<Outcome> {
+    async fn step(&mut self, c: &mut Conn, commit: &Commit) -> QueryResult<Outcome> {
         let Some(&account) = self.accounts.get(&commit.account) else {
             return Ok(Err(Error::internal(
                 "a commit names an account that is not there",
@@ -109,8 +111,7 @@ impl Batch {
         let mut state = account;
         let mut applied = Applied::default();
         for write in &commit.writes {
-            self.add(c, sealing, commit, &mut state, &mut applied, write)
-                .await?;
+            self.add(c, commit, &mut state, &mut applied, write).await?;
         }
         self.tell(commit, &mut state)?;
         applied.head = state.head;
@@ -121,7 +122,7 @@ impl Batch {
                 actor: Id(call.actor),
                 operation: call.operation.to_owned(),
                 call_key: call.key.clone(),
-                input: call.input.to_vec(),
+                input: call.input.stored.to_vec(),
                 result: ids_to_bytes(call.result.iter().copied()),
                 created_at: commit.at.into(),
             });
@@ -165,7 +166,6 @@ impl Batch {
     async fn add(
         &mut self,
         c: &mut Conn,
-        sealing: &Sealing,
         commit: &Commit,
         state: &mut AccountState,
         applied: &mut Applied,
@@ -188,16 +188,18 @@ impl Batch {
                 state.last_external_id += 1;
                 let external_id = state.last_external_id;
                 applied.external_ids.push(external_id);
+                let seal = self.seal.as_ref();
                 self.plan
-                    .endpoint(sealing, endpoint, external_id, credentials, secrets)?;
+                    .endpoint(seal, endpoint, external_id, credentials, secrets)?;
             }
             Write::EndpointUpdate {
                 endpoint,
                 credentials,
                 secrets,
             } => {
+                let seal = self.seal.as_ref();
                 self.plan
-                    .endpoint_update(sealing, endpoint, credentials, secrets)?;
+                    .endpoint_update(seal, endpoint, credentials, secrets)?;
             }
             Write::ChatInsert { id, key } => {
                 self.facts.chat_made(commit.account, *id, key, commit.at);
@@ -255,7 +257,7 @@ impl Batch {
                 self.plan.row(account, commit.at, write);
             }
             Write::EndpointTokenInsert { token, ha1 } => {
-                self.plan.endpoint_token(sealing, token, ha1);
+                self.plan.endpoint_token(self.seal.as_ref(), token, ha1)?;
             }
             Write::DomainDelete(id) => {
                 self.write(c).await?;
@@ -387,6 +389,27 @@ impl Batch {
             .collect();
         plan.write(c, &self.accounts, counters).await
     }
+}
+
+/// Whether a commit writes secrets, which are sealed.
+fn has_secrets(commit: &Commit) -> bool {
+    commit.writes.iter().any(|write| match write {
+        Write::EndpointInsert {
+            credentials,
+            secrets,
+            ..
+        } => !credentials.is_empty() || !secrets.is_empty(),
+        Write::EndpointUpdate {
+            credentials,
+            secrets,
+            ..
+        } => {
+            matches!(credentials, CredentialsChange::Replace(values) if !values.is_empty())
+                || secrets.iter().any(|(_, secret)| secret.is_some())
+        }
+        Write::EndpointTokenInsert { ha1, .. } => !ha1.is_empty(),
+        _ => false,
+    })
 }
 
 /// The number of an event of a commit, by its place there.

@@ -17,8 +17,8 @@ use sipgraph_core::{
 use super::{AccountState, Conn, Row, Set, Statements, change_of, insert_text, read_of, run_over};
 use crate::{
     rows::{
-        AccountKey, ApplicationRow, BanLiftRow, BindingRow, ChatCounters, ChatRow, CredentialKey,
-        CredentialRow, DeliveryEnd, DeliveryRow, DispatchReleaseRow, DispatchRow,
+        AccountKey, ApplicationRow, BanLiftRow, BindingRow, ChatCounters, ChatRow, Corrupt,
+        CredentialKey, CredentialRow, DeliveryEnd, DeliveryRow, DispatchReleaseRow, DispatchRow,
         DomainDeletionRow, DomainNameRow, DomainRow, EndpointChangeRow, EndpointDeletionRow,
         EndpointRow, EndpointTokenRow, EventRow, Hurry, IdempotencyRow, MessageRead,
         MessageReceipt, MessageRow, MessageStatusChange, NameKey, NumberChange, NumberKey,
@@ -26,7 +26,7 @@ use crate::{
         SipProfileRow, StateChange, TokenCredentialRow, TokenRevocation, TokenRow,
         algorithm_number, contact_number, micros, outcome_number, state_number,
     },
-    seal::Sealing,
+    seal::Seal,
     sql::{Columns, columns},
     types::{DbId, Id},
 };
@@ -139,21 +139,28 @@ pub(super) struct Plan {
     ban_lifts: Vec<BanLiftRow>,
 }
 
+/// What a batch that has secrets took for them.
+fn needed(seal: Option<&Seal>) -> QueryResult<&Seal> {
+    seal.ok_or_else(|| Corrupt::new("secret that nothing seals").into())
+}
+
 impl Plan {
     pub(super) fn endpoint(
         &mut self,
-        sealing: &Sealing,
+        seal: Option<&Seal>,
         endpoint: &Endpoint,
         external_id: i64,
         credentials: &[Ha1],
         secrets: &[(EndpointSecret, Secret)],
     ) -> QueryResult<()> {
         let (account, id) = (endpoint.account, endpoint.id);
-        self.credentials
-            .extend(sealing.seal(account, id, credentials));
+        if !credentials.is_empty() {
+            let sealed = needed(seal)?.credentials(account, id, credentials);
+            self.credentials.extend(sealed);
+        }
         for (which, secret) in secrets {
             let key = SecretKey::new(account, id, *which);
-            self.secrets.push(sealing.seal_secret(key, secret));
+            self.secrets.push(needed(seal)?.secret(key, secret));
         }
         let mut endpoint = endpoint.clone();
         endpoint.external_id = external_id;
@@ -163,7 +170,7 @@ impl Plan {
 
     pub(super) fn endpoint_update(
         &mut self,
-        sealing: &Sealing,
+        seal: Option<&Seal>,
         endpoint: &Endpoint,
         credentials: &CredentialsChange,
         secrets: &[(EndpointSecret, Option<Secret>)],
@@ -182,27 +189,36 @@ impl Plan {
                 .extend(algorithms.filter(|a| !kept.contains(a)).map(forget)),
             CredentialsChange::Replace(values) => {
                 self.credential_deletes.extend(algorithms.map(forget));
-                self.credentials.extend(sealing.seal(account, id, values));
+                if !values.is_empty() {
+                    let sealed = needed(seal)?.credentials(account, id, values);
+                    self.credentials.extend(sealed);
+                }
             }
         }
         for (which, secret) in secrets {
             let key = || SecretKey::new(account, id, *which);
             self.secret_deletes.push(key());
-            self.secrets.extend(
-                secret
-                    .iter()
-                    .map(|secret| sealing.seal_secret(key(), secret)),
-            );
+            if let Some(secret) = secret {
+                self.secrets.push(needed(seal)?.secret(key(), secret));
+            }
         }
         self.endpoint_changes
             .push(EndpointChangeRow::new(endpoint.clone())?);
         Ok(())
     }
 
-    pub(super) fn endpoint_token(&mut self, sealing: &Sealing, token: &EndpointToken, ha1: &[Ha1]) {
-        self.token_credentials
-            .extend(sealing.seal_token(token, ha1));
+    pub(super) fn endpoint_token(
+        &mut self,
+        seal: Option<&Seal>,
+        token: &EndpointToken,
+        ha1: &[Ha1],
+    ) -> QueryResult<()> {
+        if !ha1.is_empty() {
+            self.token_credentials
+                .extend(needed(seal)?.token(token, ha1));
+        }
         self.endpoint_tokens.push(token.clone().into());
+        Ok(())
     }
 
     pub(super) fn chat(&mut self, account: Id, id: ChatId, key: &ChatKey, at: Timestamp) {

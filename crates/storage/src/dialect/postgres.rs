@@ -33,6 +33,8 @@ pub(crate) const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ 
 pub(crate) const FOR_UPDATE: &str = " FOR UPDATE OF t";
 /// What claimed rows are kept with: those that another node claims at this moment are passed over.
 pub(crate) const FOR_UPDATE_SKIP_LOCKED: &str = " FOR UPDATE OF t SKIP LOCKED";
+/// Reads which key is in use, and keeps it so until the transaction ends.
+pub(crate) const KEY_IN_USE: &str = "SELECT key_id FROM instance FOR SHARE";
 
 /// How lists are ordered; names byte by byte, whatever the database's collation.
 pub(crate) const ORDERS: Orders = Orders {

@@ -33,6 +33,8 @@ pub(crate) const BEGIN_READ: &str = "BEGIN";
 pub(crate) const FOR_UPDATE: &str = "";
 /// There is one writer: no row is claimed by another at this moment.
 pub(crate) const FOR_UPDATE_SKIP_LOCKED: &str = "";
+/// Reads which key is in use; it stays so until the transaction ends, because there is one writer.
+pub(crate) const KEY_IN_USE: &str = "SELECT key_id FROM instance";
 
 /// How lists are ordered; names byte by byte.
 pub(crate) const ORDERS: Orders = Orders {

@@ -186,7 +186,7 @@ pub(crate) async fn idempotent_result(
     let Some((input, result)) = found else {
         return Ok(None);
     };
-    Ok(Some(if input == call.input {
+    Ok(Some(if call.input.is_that_of(&input) {
         Answer::Replayed(ids_from_bytes(&result)?)
     } else {
         Answer::KeyReused

@@ -9,11 +9,14 @@ use sipgraph_core::{
     commit::EndpointSecret,
     digest::{DigestAlgorithm, Ha1, PasswordCharset},
     endpoint::{Cipher, Codec, Encryption, Endpoint, EndpointState, EndpointType, Simulation},
-    keyring::{Keyring, Secret},
+    keyring::{Keyring, Sealer, Secret},
     ports::Entropy,
 };
 
-use super::{Corrupt, domain, nested, numbers};
+use super::{
+    Corrupt, SealedRow, domain, nested, numbers,
+    sealed::{opened, sealed},
+};
 use crate::{
     schema::{credentials, endpoint_secrets, endpoints},
     sql::{Fixed, columns},
@@ -482,14 +485,12 @@ impl SecretKey {
 
 /// Encrypts a secret of an endpoint.
 pub(crate) fn seal_secret(
-    keyring: &Keyring,
+    sealer: &Sealer,
     entropy: &dyn Entropy,
     key: SecretKey,
     secret: &Secret,
 ) -> SecretRow {
-    let mut nonce = [0; 24];
-    entropy.fill(&mut nonce);
-    let sealed = keyring.seal(nonce, secret.expose().as_bytes(), &key.bound_to());
+    let sealed = sealed(sealer, entropy, secret.expose(), &key.bound_to());
     let SecretKey {
         account_id,
         endpoint_id,
@@ -501,7 +502,7 @@ pub(crate) fn seal_secret(
         endpoint_id,
         kind,
         item_id,
-        key_id: keyring.id_text(),
+        key_id: sealer.id().to_string(),
         sealed,
     }
 }
@@ -511,25 +512,60 @@ pub(crate) fn open_secret(
     keyring: &Keyring,
     row: SecretRow,
 ) -> Result<(EndpointId, Secret), Corrupt> {
-    let SecretRow {
-        account_id,
-        endpoint_id,
-        kind,
-        item_id,
-        key_id,
-        sealed,
-    } = row;
-    let key = SecretKey {
-        account_id,
-        endpoint_id,
-        kind,
-        item_id,
-    };
-    let value = keyring
-        .open(&sealed, &key.bound_to())
-        .map_err(|_| Corrupt::new(format!("secret sealed by key {key_id}")))?;
-    let text = std::str::from_utf8(&value).map_err(|_| Corrupt::new("secret that is not text"))?;
-    Ok((endpoint_id.into(), Secret::new(text)))
+    Ok((row.endpoint_id.into(), opened(keyring, &row)?))
+}
+
+impl SealedRow for SecretRow {
+    const TABLE: &'static str = "endpoint_secrets";
+    const KEY: &'static [&'static str] = &["account_id", "endpoint_id", "kind", "item_id"];
+
+    fn place(&self) -> (Id, Id) {
+        (self.account_id, self.endpoint_id)
+    }
+
+    fn bound_to(&self) -> Vec<u8> {
+        let key = SecretKey {
+            account_id: self.account_id,
+            endpoint_id: self.endpoint_id,
+            kind: self.kind,
+            item_id: self.item_id,
+        };
+        key.bound_to()
+    }
+
+    fn sealed(&self) -> (&str, &[u8]) {
+        (&self.key_id, &self.sealed)
+    }
+
+    fn put(&mut self, key_id: String, sealed: Vec<u8>) {
+        (self.key_id, self.sealed) = (key_id, sealed);
+    }
+}
+
+impl SealedRow for CredentialRow {
+    const TABLE: &'static str = "credentials";
+    const KEY: &'static [&'static str] = &["account_id", "endpoint_id", "algorithm", "charset"];
+
+    fn place(&self) -> (Id, Id) {
+        (self.account_id, self.endpoint_id)
+    }
+
+    fn bound_to(&self) -> Vec<u8> {
+        bound_to(
+            self.account_id,
+            self.endpoint_id,
+            self.algorithm,
+            self.charset,
+        )
+    }
+
+    fn sealed(&self) -> (&str, &[u8]) {
+        (&self.key_id, &self.sealed)
+    }
+
+    fn put(&mut self, key_id: String, sealed: Vec<u8>) {
+        (self.key_id, self.sealed) = (key_id, sealed);
+    }
 }
 
 /// What a sealed value is bound to, so that it cannot be moved to another endpoint or algorithm.
@@ -544,7 +580,7 @@ fn bound_to(account: Id, endpoint: Id, algorithm: i16, charset: i16) -> Vec<u8> 
 
 /// Encrypts an endpoint's HA1 values.
 pub(crate) fn seal_credentials(
-    keyring: &Keyring,
+    sealer: &Sealer,
     entropy: &dyn Entropy,
     account: AccountId,
     endpoint: EndpointId,
@@ -558,8 +594,6 @@ pub(crate) fn seal_credentials(
                 charset,
                 value,
             } = ha1;
-            let mut nonce = [0; 24];
-            entropy.fill(&mut nonce);
             let (account_id, endpoint_id) = (account.into(), endpoint.into());
             let (algorithm, charset) = (algorithm_number(*algorithm), charset_number(*charset));
             let bound_to = bound_to(account_id, endpoint_id, algorithm, charset);
@@ -568,8 +602,8 @@ pub(crate) fn seal_credentials(
                 endpoint_id,
                 algorithm,
                 charset,
-                key_id: keyring.id_text(),
-                sealed: keyring.seal(nonce, value.expose().as_bytes(), &bound_to),
+                key_id: sealer.id().to_string(),
+                sealed: sealed(sealer, entropy, value.expose(), &bound_to),
             }
         })
         .collect()
@@ -582,24 +616,10 @@ pub(crate) fn open_credentials(
 ) -> Result<Vec<Ha1>, Corrupt> {
     rows.into_iter()
         .map(|row| {
-            let CredentialRow {
-                account_id,
-                endpoint_id,
-                algorithm: algorithm_number,
-                charset: charset_number,
-                key_id,
-                sealed,
-            } = row;
-            let bound_to = bound_to(account_id, endpoint_id, algorithm_number, charset_number);
-            let value = keyring
-                .open(&sealed, &bound_to)
-                .map_err(|_| Corrupt::new(format!("credential sealed by key {key_id}")))?;
-            let text = std::str::from_utf8(&value)
-                .map_err(|_| Corrupt::new("credential that is not text"))?;
             Ok(Ha1 {
-                algorithm: algorithm(algorithm_number)?,
-                charset: charset(charset_number)?,
-                value: Secret::new(text),
+                algorithm: algorithm(row.algorithm)?,
+                charset: charset(row.charset)?,
+                value: opened(keyring, &row)?,
             })
         })
         .collect()

@@ -15,6 +15,7 @@ mod keys;
 mod message;
 mod nested;
 mod registration;
+mod sealed;
 mod sip_profile;
 mod token;
 
@@ -46,6 +47,7 @@ pub(crate) use registration::{
     BanLiftKey, BanLiftRow, EndpointTokenRow, RegistrationFailureRow, TokenCredentialRow,
     open_tokens, reason_number, seal_token,
 };
+pub(crate) use sealed::{SealedRow, opened, sealed};
 pub(crate) use sip_profile::SipProfileRow;
 pub(crate) use token::TokenRow;
 

@@ -11,16 +11,17 @@ use sipgraph_core::{
     defence::Source,
     digest::{Ha1, PasswordCharset},
     endpoint_token::{EndpointToken, TokenCredentials},
-    keyring::{Keyring, Secret},
+    keyring::{Keyring, Sealer},
     ports::Entropy,
     registration_failure::{FailedRegistration, FailureReason, RegistrationFailure},
 };
 
 use super::{
-    Corrupt,
+    Corrupt, SealedRow,
     binding::{transport, transport_number},
     endpoint::{algorithm, algorithm_number},
     numbers,
+    sealed::{opened, sealed},
 };
 use crate::{
     schema::{ban_lifts, endpoint_token_credentials, endpoint_tokens, registration_failures},
@@ -143,9 +144,30 @@ fn bound_to(account: Id, token: Id, algorithm: i16) -> Vec<u8> {
     bytes
 }
 
+impl SealedRow for TokenCredentialRow {
+    const TABLE: &'static str = "endpoint_token_credentials";
+    const KEY: &'static [&'static str] = &["account_id", "token_id", "algorithm"];
+
+    fn place(&self) -> (Id, Id) {
+        (self.account_id, self.token_id)
+    }
+
+    fn bound_to(&self) -> Vec<u8> {
+        bound_to(self.account_id, self.token_id, self.algorithm)
+    }
+
+    fn sealed(&self) -> (&str, &[u8]) {
+        (&self.key_id, &self.sealed)
+    }
+
+    fn put(&mut self, key_id: String, sealed: Vec<u8>) {
+        (self.key_id, self.sealed) = (key_id, sealed);
+    }
+}
+
 /// Encrypts the HA1 values of a token. Its secret is ASCII, so that the charset makes no difference.
 pub(crate) fn seal_token(
-    keyring: &Keyring,
+    sealer: &Sealer,
     entropy: &dyn Entropy,
     token: &EndpointToken,
     values: &[Ha1],
@@ -159,16 +181,14 @@ pub(crate) fn seal_token(
                 charset: _,
                 value,
             } = ha1;
-            let mut nonce = [0; 24];
-            entropy.fill(&mut nonce);
             let algorithm = algorithm_number(*algorithm);
             let bound_to = bound_to(account_id, token_id, algorithm);
             TokenCredentialRow {
                 account_id,
                 token_id,
                 algorithm,
-                key_id: keyring.id_text(),
-                sealed: keyring.seal(nonce, value.expose().as_bytes(), &bound_to),
+                key_id: sealer.id().to_string(),
+                sealed: sealed(sealer, entropy, value.expose(), &bound_to),
             }
         })
         .collect()
@@ -181,18 +201,14 @@ pub(crate) fn open_tokens(
 ) -> Result<Vec<TokenCredentials>, Corrupt> {
     let mut tokens: BTreeMap<Id, TokenCredentials> = BTreeMap::new();
     for (row, expires_at) in rows {
+        let value = opened(keyring, &row)?;
         let TokenCredentialRow {
-            account_id,
+            account_id: _,
             token_id,
             algorithm: algorithm_number,
-            key_id,
-            sealed,
+            key_id: _,
+            sealed: _,
         } = row;
-        let value = keyring
-            .open(&sealed, &bound_to(account_id, token_id, algorithm_number))
-            .map_err(|_| Corrupt::new(format!("credential sealed by key {key_id}")))?;
-        let text =
-            std::str::from_utf8(&value).map_err(|_| Corrupt::new("credential that is not text"))?;
         let token = tokens.entry(token_id).or_insert_with(|| TokenCredentials {
             id: token_id.into(),
             expires_at: expires_at.into(),
@@ -201,7 +217,7 @@ pub(crate) fn open_tokens(
         token.ha1.push(Ha1 {
             algorithm: algorithm(algorithm_number)?,
             charset: PasswordCharset::Utf8,
-            value: Secret::new(text),
+            value,
         });
     }
     Ok(tokens.into_values().collect())

@@ -12,6 +12,7 @@ mod outage;
 mod queues;
 mod reads;
 mod registrations;
+mod rotation;
 mod schema;
 mod search;
 mod sqlite;

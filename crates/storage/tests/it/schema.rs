@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use sipgraph_core::{Timestamp, keyring::Keyring};
+use sipgraph_core::{
+    Timestamp,
+    keyring::{Keyring, key_id},
+    rotation::InstanceKeys,
+};
 use sipgraph_storage::{Address, Options, PostgresOptions, StartError, Storage, inspect, migrate};
 use sipgraph_testkit::{Database, SeededEntropy, block_on, both_backends, database::TEST_KEY};
 
@@ -35,7 +39,7 @@ both_backends! {
         let address = Address::parse(database.url()).unwrap();
         let before = inspect(&address).await.unwrap();
         assert!(!before.pending.is_empty());
-        assert_eq!(before.key_id, None);
+        assert_eq!(before.keys, None);
         assert!(database.file().is_none_or(|file| !file.exists()), "looking makes nothing");
         let error = open(&address, TEST_KEY, &Options::default()).await.unwrap_err();
         assert!(matches!(error, StartError::OlderSchema { .. }), "{error:?}");
@@ -62,9 +66,10 @@ both_backends! {
         migrate(&address).await.unwrap();
         open(&address, TEST_KEY, &Options::default()).await.unwrap().close().await;
         let error = open(&address, [8; 32], &Options::default()).await.unwrap_err();
-        let (needed, given) = (Keyring::new(TEST_KEY).id_text(), Keyring::new([8; 32]).id_text());
-        assert_eq!(error, StartError::WrongKey { needed: needed.clone(), given });
-        assert_eq!(inspect(&address).await.unwrap().key_id, Some(needed));
+        let (needed, given) = (key_id(TEST_KEY), vec![key_id([8; 32])]);
+        assert_eq!(error, StartError::WrongKey { needed, given });
+        let keys = InstanceKeys { current: needed, previous: None };
+        assert_eq!(inspect(&address).await.unwrap().keys, Some(keys));
         open(&address, TEST_KEY, &Options::default()).await.unwrap();
     }
 

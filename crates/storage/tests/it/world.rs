@@ -67,6 +67,16 @@ impl World {
         }
     }
 
+    /// The same account, as another store of its database has it.
+    pub(crate) fn of_account(store: Storage, world: &Self) -> Self {
+        Self {
+            store: Arc::new(store),
+            account: world.account,
+            ids: Arc::clone(&world.ids),
+            clock: Arc::clone(&world.clock),
+        }
+    }
+
     async fn new_account(&self, name: &str) -> AccountId {
         let id = AccountId(self.bytes());
         let made = self
@@ -326,7 +336,7 @@ impl World {
             actor: [5; 16],
             operation: "sendMessage",
             key: key.to_owned(),
-            input: [input; 32],
+            input: [input; 32].into(),
             result: vec![self.bytes()],
         }
     }

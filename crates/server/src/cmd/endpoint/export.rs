@@ -1,6 +1,6 @@
 //! `sipgraph endpoint export`.
 
-use super::progress::Progress;
+use crate::cmd::progress::Progress;
 use crate::config::Config;
 use crate::endpoint_file::{Format, Writer};
 use crate::failure::Failure;

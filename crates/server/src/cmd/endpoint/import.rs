@@ -4,7 +4,7 @@
 //! it, a commit for some hundred rows. It works on the database directly, beside running servers, as every command does: they see
 //! the endpoints at their next look, within two seconds.
 
-use super::progress::Progress;
+use crate::cmd::progress::Progress;
 use crate::config::Config;
 use crate::endpoint_file::{EndpointFile, FILE_BYTES_MAX, Format, Origin, Read};
 use crate::failure::Failure;

@@ -2,7 +2,6 @@
 
 mod export;
 mod import;
-mod progress;
 
 use crate::config::Config;
 use crate::failure::Failure;

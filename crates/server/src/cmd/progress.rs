@@ -3,11 +3,11 @@
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// How far a command is.
-pub(super) struct Progress(ProgressBar);
+pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
     /// Begins to show what is done, of so many steps.
-    pub(super) fn new(what: &'static str, steps: u64) -> Self {
+    pub(crate) fn new(what: &'static str, steps: u64) -> Self {
         let bar = ProgressBar::new(steps);
         // A template of our own can't be wrong; if it were, the bar has the common form.
         if let Ok(style) = ProgressStyle::with_template("{msg} [{bar:40}] {percent}% {eta} left") {
@@ -18,12 +18,12 @@ impl Progress {
     }
 
     /// Shows how many steps are done.
-    pub(super) fn at(&self, step: u64) {
+    pub(crate) fn at(&self, step: u64) {
         self.0.set_position(step);
     }
 
     /// Writes lines while the bar is out of the way.
-    pub(super) fn beside<T>(&self, write: impl FnOnce() -> T) -> T {
+    pub(crate) fn beside<T>(&self, write: impl FnOnce() -> T) -> T {
         self.0.suspend(write)
     }
 }
