@@ -408,6 +408,8 @@ fn nodes_get_the_new_key_first() {
             )
             .await;
         assert_eq!(code(&answer), Some("INTERNAL_SERVER_ERROR"), "{answer}");
+        // The phone is not told that its password is wrong, nor is its source counted among the guessers.
+        assert!(register(&node, &world.bob).await >= 500);
         eventually("the node that lacks the key", || async {
             let log = node.log();
             (log.contains("lacks the key") && log.contains("copy it there")).then_some(())
