@@ -47,7 +47,7 @@ impl Scene {
         let site = Site::make(folder, PHONES).await?;
         let token = token_make(&site.program, ACCOUNT).await?;
         let server = site.program.serve(&[]).await?;
-        let fleet = Fleet::sharing(server.udp()?, PHONES)?;
+        let fleet = Fleet::sharing(server.udp()?, 0..PHONES)?;
         let (fleet, tally) = fleet.round(Call::Register, PHONES, Duration::ZERO).await?;
         if tally.failures > 0 {
             return Err(format!("{} phones could not register", tally.failures).into());

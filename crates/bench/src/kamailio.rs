@@ -1,7 +1,9 @@
-//! Runs Kamailio as a registrar that keeps everything in memory: the yardstick of the SIP benchmarks.
+//! Runs Kamailio as a registrar and relay that keeps everything in memory: the yardstick of the SIP benchmarks.
 
 use crate::Failure;
+use crate::meter::{cpu, cpu_with_children};
 use crate::phones::REALM;
+use crate::program::Server;
 use std::net::{SocketAddr, UdpSocket as StdSocket};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -90,6 +92,36 @@ impl Kamailio {
         }
         let log = std::fs::read_to_string(folder.join("kamailio.log")).unwrap_or_default();
         Err(format!("kamailio did not start:\n{log}").into())
+    }
+}
+
+/// A server that is measured: the yardstick, or the product.
+pub(crate) enum Process {
+    Kamailio(Kamailio),
+    Ours(Server),
+}
+
+impl Process {
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// It has no UDP listener.
+    pub(crate) fn udp(&self) -> Result<SocketAddr, Failure> {
+        match self {
+            Self::Kamailio(kamailio) => Ok(kamailio.udp),
+            Self::Ours(server) => server.udp(),
+        }
+    }
+
+    /// The CPU time that it has used.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub(crate) fn cpu(&self) -> Result<Duration, Failure> {
+        match self {
+            Self::Kamailio(kamailio) => cpu_with_children(kamailio.pid),
+            Self::Ours(server) => cpu(&server.pid.to_string()),
+        }
     }
 }
 

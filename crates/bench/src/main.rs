@@ -58,6 +58,8 @@ mod sip_bindings;
 #[cfg(feature = "product")]
 mod sip_kamailio;
 #[cfg(feature = "product")]
+mod sip_relay;
+#[cfg(feature = "product")]
 mod sip_reregister;
 #[cfg(feature = "product")]
 mod site;
@@ -149,6 +151,9 @@ enum Program {
     /// Registrations and OPTIONS over UDP, beside Kamailio, which must be installed. Not part of `all`.
     #[cfg(feature = "product")]
     SipKamailio,
+    /// Messages between phones over UDP, beside Kamailio, which must be installed. Not part of `all`.
+    #[cfg(feature = "product")]
+    SipRelay,
     /// The memory that bindings of devices take.
     #[cfg(feature = "product")]
     SipBindings,
@@ -159,7 +164,7 @@ enum Program {
     ParseMessage,
     /// SIP URIs: sip-validate against rsip and ezk-sip-types, and the time over their length.
     ValidateUri,
-    /// All of them but `graphql`, `send-http` and `sip-kamailio`, one after another.
+    /// All of them but `graphql`, `send-http`, `sip-kamailio` and `sip-relay`, one after another.
     All,
 }
 
@@ -220,6 +225,8 @@ impl Program {
             Self::IdleMemory => idle_memory::run(&folder, report).await,
             #[cfg(feature = "product")]
             Self::SipKamailio => sip_kamailio::run(size, &folder, report).await,
+            #[cfg(feature = "product")]
+            Self::SipRelay => sip_relay::run(size, &folder, report).await,
             #[cfg(feature = "product")]
             Self::SipBindings => sip_bindings::run(size, &folder, report).await,
             #[cfg(feature = "product")]

@@ -1,4 +1,5 @@
-//! Phones that register and ask for options over UDP: the load of the SIP benchmarks, the same for every server.
+//! Phones that register, ask for options and write to each other over UDP: the load of the SIP benchmarks, the same for every
+//! server.
 //!
 //! A phone keeps its socket, its Call-ID and its rising CSeq, as a real one does, and repeats an unanswered request at the
 //! intervals of RFC 3261 section 17.1.2.2. A worker lets its phones call one after another; workers run at once, all on one
@@ -8,9 +9,9 @@ use crate::Failure;
 use futures_util::future::try_join_all;
 use md5::{Digest as _, Md5};
 use sipgraph_core::digest::{DigestAlgorithm, ha1_values, hex};
-use std::fmt::Write as _;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket as StdSocket};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
@@ -55,12 +56,18 @@ pub(crate) enum Call {
     Restart,
     /// OPTIONS and 200.
     Options,
+    /// MESSAGE to the phone whose number is so much higher, its challenge, MESSAGE with the answer, and 200 or 202. The text is
+    /// the writer's user and CSeq.
+    Message {
+        /// What is added to the writer's number.
+        ahead: usize,
+    },
 }
 
 /// What came of a round.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Tally {
-    /// Calls that ended with 200.
+    /// Calls that ended with 200 or 202.
     pub(crate) calls: u32,
     /// Calls that ended otherwise, or not within 32 s.
     pub(crate) failures: u32,
@@ -103,6 +110,7 @@ struct Worker {
 }
 
 struct Phone {
+    number: usize,
     user: String,
     ha1: String,
     socket: usize,
@@ -114,12 +122,12 @@ struct Phone {
 }
 
 impl Fleet {
-    /// Phones that share the sockets of [`AT_ONCE`] workers.
+    /// The phones of these numbers, which share the sockets of [`AT_ONCE`] workers.
     ///
     /// # Errors
     /// A socket can't be opened.
-    pub(crate) fn sharing(server: SocketAddr, phones: usize) -> Result<Self, Failure> {
-        Self::new(server, phones, AT_ONCE, SOCKETS_PER_WORKER)
+    pub(crate) fn sharing(server: SocketAddr, numbers: Range<usize>) -> Result<Self, Failure> {
+        Self::new(server, numbers, AT_ONCE, SOCKETS_PER_WORKER)
     }
 
     /// Phones of which each has a socket and an address of its own, and all call at once.
@@ -127,15 +135,16 @@ impl Fleet {
     /// # Errors
     /// A socket can't be opened.
     pub(crate) fn apart(server: SocketAddr, phones: usize) -> Result<Self, Failure> {
-        Self::new(server, phones, phones, 1)
+        Self::new(server, 0..phones, phones, 1)
     }
 
     fn new(
         server: SocketAddr,
-        phones: usize,
+        numbers: Range<usize>,
         workers: usize,
         sockets: usize,
     ) -> Result<Self, Failure> {
+        let phones = numbers.len();
         let workers = workers.min(phones);
         let mut all = Vec::with_capacity(workers);
         for worker in 0..workers {
@@ -144,8 +153,8 @@ impl Fleet {
                 .collect();
             let opened = opened?;
             let mut own = Vec::with_capacity(phones.div_ceil(workers));
-            for number in (worker..phones).step_by(workers) {
-                let socket = number / workers % sockets;
+            for place in (worker..phones).step_by(workers) {
+                let (number, socket) = (numbers.start + place, place / workers % sockets);
                 own.push(Phone::new(number, socket, opened[socket].local_addr()?)?);
             }
             all.push(Worker {
@@ -308,6 +317,7 @@ impl Worker {
                     phone.register(socket, &mut tally).await?
                 }
                 Call::Options => phone.options(socket, &mut tally).await?,
+                Call::Message { ahead } => phone.message(socket, ahead, &mut tally).await?,
             };
             if is_right {
                 tally.calls += 1;
@@ -317,6 +327,17 @@ impl Worker {
         }
         Ok(tally)
     }
+}
+
+/// A request but for what every request of a phone has.
+struct Asked {
+    method: &'static str,
+    uri: String,
+    /// What stands before the domain in To: a user and `@`, or nothing.
+    to: String,
+    fields: String,
+    /// Whether it has a text that tells it from others.
+    with_text: bool,
 }
 
 impl Phone {
@@ -329,6 +350,7 @@ impl Phone {
             call_id: hex(&random()?),
             cseq: 0,
             registered_cseq: 0,
+            number,
             user,
             socket,
             contact,
@@ -337,25 +359,58 @@ impl Phone {
 
     /// Registers, or refreshes: the server can't tell.
     async fn register(&mut self, socket: &UdpSocket, tally: &mut Tally) -> Result<bool, Failure> {
-        let mut authorization = String::new();
-        for _ in 0..2 {
-            self.cseq += 1;
-            let mut fields = authorization.clone();
-            write!(
-                fields,
+        let register = Asked {
+            method: "REGISTER",
+            uri: format!("sip:{REALM}"),
+            to: format!("{}@", self.user),
+            fields: format!(
                 "Contact: <sip:{}@{}>\r\nExpires: {EXPIRES_S}\r\n",
                 self.user, self.contact
-            )?;
-            let Some(answer) = self.ask(socket, "REGISTER", &fields, tally).await? else {
+            ),
+            with_text: false,
+        };
+        let is_right = self.ask_signed(socket, register, tally).await?;
+        if is_right {
+            self.registered_cseq = self.cseq;
+        }
+        Ok(is_right)
+    }
+
+    async fn message(
+        &mut self,
+        socket: &UdpSocket,
+        ahead: usize,
+        tally: &mut Tally,
+    ) -> Result<bool, Failure> {
+        let to = format!("{}@", user(self.number + ahead));
+        let message = Asked {
+            method: "MESSAGE",
+            uri: format!("sip:{to}{REALM}"),
+            to,
+            fields: "Content-Type: text/plain\r\n".to_owned(),
+            with_text: true,
+        };
+        self.ask_signed(socket, message, tally).await
+    }
+
+    /// Sends a request, and again with the answer to its challenge; gives whether that is accepted.
+    async fn ask_signed(
+        &mut self,
+        socket: &UdpSocket,
+        mut asked: Asked,
+        tally: &mut Tally,
+    ) -> Result<bool, Failure> {
+        let unsigned = asked.fields.clone();
+        for attempt in 0..2 {
+            self.cseq += 1;
+            let Some(answer) = self.ask(socket, &asked, tally).await? else {
                 return Ok(false);
             };
             match status(&answer) {
-                Some("200") => {
-                    self.registered_cseq = self.cseq;
-                    return Ok(true);
-                }
-                Some("401") if authorization.is_empty() => {
-                    authorization = self.authorization(&answer).ok_or("a 401 without a nonce")?;
+                Some("200" | "202") => return Ok(true),
+                Some("401") if attempt == 0 => {
+                    let authorization = self.authorization(&answer, &asked);
+                    asked.fields = authorization.ok_or("a 401 without a nonce")? + &unsigned;
                 }
                 _ => return Ok(false),
             }
@@ -365,16 +420,23 @@ impl Phone {
 
     async fn options(&mut self, socket: &UdpSocket, tally: &mut Tally) -> Result<bool, Failure> {
         self.cseq += 1;
-        let answer = self.ask(socket, "OPTIONS", "", tally).await?;
+        let options = Asked {
+            method: "OPTIONS",
+            uri: format!("sip:{REALM}"),
+            to: String::new(),
+            fields: String::new(),
+            with_text: false,
+        };
+        let answer = self.ask(socket, &options, tally).await?;
         Ok(answer.is_some_and(|answer| status(&answer) == Some("200")))
     }
 
     /// The answer to a challenge with MD5 and `auth`.
-    fn authorization(&self, challenge: &str) -> Option<String> {
+    fn authorization(&self, challenge: &str, asked: &Asked) -> Option<String> {
         let (_, rest) = challenge.split_once("nonce=\"")?;
         let (nonce, _) = rest.split_once('"')?;
-        let uri = format!("sip:{REALM}");
-        let ha2 = hex(&Md5::digest(format!("REGISTER:{uri}")));
+        let Asked { method, uri, .. } = asked;
+        let ha2 = hex(&Md5::digest(format!("{method}:{uri}")));
         let text = format!("{}:{nonce}:00000001:0a4f113b:auth:{ha2}", self.ha1);
         let response = hex(&Md5::digest(text));
         Some(format!(
@@ -388,10 +450,16 @@ impl Phone {
     async fn ask(
         &self,
         socket: &UdpSocket,
-        method: &str,
-        fields: &str,
+        asked: &Asked,
         tally: &mut Tally,
     ) -> Result<Option<String>, Failure> {
+        let Asked {
+            method,
+            uri,
+            to,
+            fields,
+            with_text,
+        } = asked;
         let Self {
             user,
             contact,
@@ -400,14 +468,16 @@ impl Phone {
             ..
         } = self;
         let branch = format!("z9hG4bK{call_id}{cseq}{method}");
-        let to = match method {
-            "OPTIONS" => String::new(),
-            _ => format!("{user}@"),
+        let text = if *with_text {
+            format!("{user} {cseq}")
+        } else {
+            String::new()
         };
         let request = format!(
-            "{method} sip:{REALM} SIP/2.0\r\nVia: SIP/2.0/UDP {contact};rport;branch={branch}\r\nMax-Forwards: 70\r\n\
+            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {contact};rport;branch={branch}\r\nMax-Forwards: 70\r\n\
              From: <sip:{user}@{REALM}>;tag={call_id}\r\nTo: <sip:{to}{REALM}>\r\nCall-ID: {call_id}\r\n\
-             CSeq: {cseq} {method}\r\n{fields}User-Agent: bench\r\nContent-Length: 0\r\n\r\n"
+             CSeq: {cseq} {method}\r\n{fields}User-Agent: bench\r\nContent-Length: {}\r\n\r\n{text}",
+            text.len()
         );
         let end = tokio::time::Instant::now() + TIMER_F;
         let mut interval = T1;
@@ -465,7 +535,14 @@ mod tests {
     fn a_challenge_is_answered() {
         let phone = Phone::new(7, 0, "127.1.1.1:5060".parse().unwrap()).unwrap();
         let challenge = "SIP/2.0 401 Unauthorized\r\nWWW-Authenticate: Digest realm=\"r\", nonce=\"abc\"\r\n\r\n";
-        let field = phone.authorization(challenge).unwrap();
+        let register = Asked {
+            method: "REGISTER",
+            uri: format!("sip:{REALM}"),
+            to: String::new(),
+            fields: String::new(),
+            with_text: false,
+        };
+        let field = phone.authorization(challenge, &register).unwrap();
         let ha1 = hex(&Md5::digest(format!("u000007:{REALM}:pwu000007")));
         let ha2 = hex(&Md5::digest(format!("REGISTER:sip:{REALM}")));
         let response = hex(&Md5::digest(format!(
@@ -475,7 +552,10 @@ mod tests {
             field.contains(&format!("response=\"{response}\"")),
             "{field}"
         );
-        assert_eq!(phone.authorization("SIP/2.0 200 OK\r\n\r\n"), None);
+        assert_eq!(
+            phone.authorization("SIP/2.0 200 OK\r\n\r\n", &register),
+            None
+        );
     }
 
     #[test]
@@ -501,7 +581,7 @@ mod tests {
     #[tokio::test]
     async fn a_round_is_counted() {
         let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let fleet = Fleet::sharing(server.local_addr().unwrap(), 3).unwrap();
+        let fleet = Fleet::sharing(server.local_addr().unwrap(), 0..3).unwrap();
         let serving = tokio::spawn(async move {
             let mut buffer = [0; ANSWER_MAX];
             let mut seen = 0_u32;

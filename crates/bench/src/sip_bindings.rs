@@ -32,7 +32,7 @@ pub(crate) async fn run(size: Size, folder: &Path, report: &mut Report) -> Resul
     report.figure("resident before", format!("{idle:.1} MB"));
 
     let calling =
-        Fleet::sharing(server.udp()?, phones)?.round(Call::Register, phones, Duration::ZERO);
+        Fleet::sharing(server.udp()?, 0..phones)?.round(Call::Register, phones, Duration::ZERO);
     let (_, tally) = calling.await?;
     if tally.failures > 0 {
         return Err(format!("{} registrations failed", tally.failures).into());

@@ -4,10 +4,8 @@
 //! endpoints from SQLite, commits new bindings before the 200, and writes refreshes behind. That they reach the database
 //! is checked, and what it costs is counted.
 
-use crate::kamailio::{self, Kamailio};
-use crate::meter::{cpu, cpu_with_children};
+use crate::kamailio::{self, Kamailio, Process};
 use crate::phones::{Call, Fleet, Tally};
-use crate::program::Server;
 use crate::report::{Limit, Report, median, micros};
 use crate::site::Site;
 use crate::{Failure, Size};
@@ -33,30 +31,13 @@ struct Side {
     fleet: Option<Fleet>,
 }
 
-enum Process {
-    Kamailio(Kamailio),
-    Ours(Server),
-}
-
-impl Process {
-    fn cpu(&self) -> Result<Duration, Failure> {
-        match self {
-            Self::Kamailio(kamailio) => cpu_with_children(kamailio.pid),
-            Self::Ours(server) => cpu(&server.pid.to_string()),
-        }
-    }
-}
-
 impl Side {
     fn new(name: &'static str, process: Process) -> Result<Self, Failure> {
-        let server = match &process {
-            Process::Kamailio(kamailio) => kamailio.udp,
-            Process::Ours(server) => server.udp()?,
-        };
+        let fleet = Fleet::sharing(process.udp()?, 0..PHONES)?;
         Ok(Self {
             name,
             process,
-            fleet: Some(Fleet::sharing(server, PHONES)?),
+            fleet: Some(fleet),
         })
     }
 
