@@ -109,6 +109,7 @@ impl World {
             content_type: "text/plain".to_owned(),
             variables: Variables::new(),
             expires_at: mint.now.plus(Duration::from_secs(3 * 24 * 3600)),
+            waits: true,
             call_key: None,
         };
         Ok(send(&mint, &parties, &outgoing).0)

@@ -197,7 +197,7 @@ impl App {
             let stored = stored_message(&commit);
             match self.commit(commit).await? {
                 Answer::Applied(applied) => {
-                    self.due.notify(usize::MAX);
+                    self.delivery_wake(ids);
                     let mut message =
                         stored.ok_or_else(|| Error::internal("a send kept no copy"))?;
                     (message.seq, message.log_seq) =
@@ -431,6 +431,13 @@ impl App {
         Ok(latest.map(|chat| chat.key.own_number))
     }
 
+    /// Wakes the delivery for a message that was stored and is due.
+    pub(super) fn delivery_wake(&self, sent: SentIds) {
+        if sent.is_due {
+            self.due.notify(usize::MAX);
+        }
+    }
+
     fn outgoing(
         &self,
         now: Timestamp,
@@ -475,6 +482,7 @@ impl App {
             content_type: new.content_type.clone(),
             variables,
             expires_at: now.plus(lifetime),
+            waits: self.policy.store_and_forward,
             call_key: key.map(|key| CallKey {
                 token: caller.token,
                 key: key.to_owned(),
@@ -526,20 +534,21 @@ impl App {
                 content_type: dispatch.content_type.clone(),
                 variables: Variables::new(),
                 expires_at: mint.now.plus(self.policy.message_expiry),
+                waits: self.policy.store_and_forward,
                 call_key: None,
             };
-            let (mut commit, SentIds { exchange, .. }) = send(&mint, &parties, &outgoing);
+            let (mut commit, ids) = send(&mint, &parties, &outgoing);
             commit.idempotency = Some(Idempotency {
                 actor: parties.sender.id.0,
                 operation: "echo",
                 key: dispatch.id.to_string(),
                 input: [0; 32].into(),
-                result: vec![exchange.0],
+                result: vec![ids.exchange.0],
             });
             match self.commit(commit).await? {
                 Answer::Failed(_) => {}
                 Answer::Applied(_) | Answer::Replayed(_) | Answer::KeyReused => {
-                    self.due.notify(usize::MAX);
+                    self.delivery_wake(ids);
                     return Ok(());
                 }
             }

@@ -258,13 +258,14 @@ impl App {
             content_type: received.content_type.clone(),
             variables: received.variables.clone(),
             expires_at: mint.now.plus(self.lifetime(received.expires_s)),
+            waits: self.policy.store_and_forward,
             call_key: None,
         };
         let (mut commit, ids) = send(mint, parties, &outgoing);
         commit.idempotency = Some(key.clone().giving(vec![ids.exchange.0]));
         match self.commit(commit).await? {
             Answer::Applied(_) => {
-                self.due.notify(usize::MAX);
+                self.delivery_wake(ids);
                 Ok(Some(ids.exchange))
             }
             Answer::Replayed(ids) => Ok(Some(exchange_of(&ids))),

@@ -5,7 +5,7 @@ use crate::address::violation;
 use crate::chat::ChatKey;
 use crate::commit::{Commit, NewEvent, NewMessage, Precondition, Write};
 use crate::delivery::{Dispatch, Way};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, EndpointState};
 use crate::error::{Problem, ProblemCode, ProblemDetail};
 use crate::event::{EventBody, Subjects};
 use crate::message::{
@@ -32,6 +32,8 @@ pub struct Outgoing {
     pub variables: Variables,
     /// Until when delivery is tried.
     pub expires_at: Timestamp,
+    /// Whether it waits until then for a phone of a recipient that has none registered.
+    pub waits: bool,
     /// The key of the call that sends it.
     pub call_key: Option<CallKey>,
 }
@@ -131,6 +133,8 @@ pub struct SentIds {
     pub exchange: ExchangeId,
     /// The sender's copy, unless nobody keeps one.
     pub out_message: Option<MessageId>,
+    /// Whether it is to be delivered now: its recipient may have a phone.
+    pub is_due: bool,
 }
 
 /// Finds the sender of a message and refuses one that can't send.
@@ -251,6 +255,12 @@ pub fn send(mint: &Mint<'_>, parties: &Parties<'_>, outgoing: &Outgoing) -> (Com
         event.subjects = message_subjects(sender, chat, id);
     }
     let out_message = sent.map(|(_, id)| id);
+    let is_due = !waits_for_contact(parties, outgoing);
+    if !is_due {
+        // A phone that registers meanwhile would not make it due.
+        let seen = Precondition::BindingsAt(recipient.id, recipient.bindings_revision);
+        commit.preconditions.push(seen);
+    }
     commit.writes.push(Write::DispatchInsert(Dispatch {
         id: exchange,
         account: sender.account,
@@ -276,14 +286,31 @@ pub fn send(mint: &Mint<'_>, parties: &Parties<'_>, outgoing: &Outgoing) -> (Com
         rounds: 0,
         created_at: mint.now,
         expires_at: outgoing.expires_at,
-        due_at: mint.now,
+        due_at: if is_due {
+            mint.now
+        } else {
+            outgoing.expires_at
+        },
         lease: 0,
     }));
     let ids = SentIds {
         exchange,
         out_message,
+        is_due,
     };
     (commit, ids)
+}
+
+/// Whether a message waits for a phone of its recipient, which makes it due when it registers: what the delivery would find, it
+/// need not look for.
+fn waits_for_contact(parties: &Parties<'_>, outgoing: &Outgoing) -> bool {
+    let recipient = parties.recipient;
+    // Presence is written with the bindings: who is enabled and not there has none.
+    outgoing.waits
+        && parties.way == Way::Contacts
+        && recipient.enabled
+        && recipient.simulation.is_none()
+        && recipient.state != EndpointState::Online
 }
 
 /// Adds the copies that are kept, their chats and their events; returns the chat and the id of the sender's copy, and those of
@@ -510,4 +537,74 @@ pub fn mark(
         .events
         .push(chat_updated(mint, endpoint, message.chat));
     Ok(Some(commit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::testing::{Seeded, endpoint};
+    use crate::endpoint::Simulation;
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+    const EXPIRES: Timestamp = Timestamp(9_000_000);
+
+    /// When a message to this endpoint is due, whether that is told, and whether a registration meanwhile fails the send.
+    fn due(recipient: &Endpoint, way: Way, waits: bool) -> (Timestamp, bool, bool) {
+        let sender = endpoint("alice");
+        let parties = Parties {
+            sender: &sender,
+            from: Side::of(&sender),
+            recipient,
+            to: Side::of(recipient),
+            way,
+            sender_chat: None,
+            recipient_chat: None,
+            record_internal: true,
+        };
+        let outgoing = Outgoing {
+            origin: MessageOrigin::Api,
+            body: "text".into(),
+            content_type: "text/plain".into(),
+            variables: Variables::new(),
+            expires_at: EXPIRES,
+            waits,
+            call_key: None,
+        };
+        let entropy = Seeded::default();
+        let (commit, ids) = send(&Mint::new(NOW, &entropy), &parties, &outgoing);
+        let seen = Precondition::BindingsAt(recipient.id, recipient.bindings_revision);
+        let is_guarded = commit.preconditions.contains(&seen);
+        let mut due = commit.writes.iter().filter_map(|write| match write {
+            Write::DispatchInsert(dispatch) => Some(dispatch.due_at),
+            _ => None,
+        });
+        (due.next().unwrap(), ids.is_due, is_guarded)
+    }
+
+    #[test]
+    fn only_what_a_registration_makes_due_waits_for_one() {
+        let waits = (EXPIRES, false, true);
+        let at_once = (NOW, true, false);
+        let with_state = |state| Endpoint {
+            state,
+            ..endpoint("bob")
+        };
+        let (online, offline) = (EndpointState::Online, EndpointState::Offline);
+        let simulated = Endpoint {
+            simulation: Some(Simulation::Echo),
+            ..endpoint("bob")
+        };
+        let disabled = Endpoint {
+            enabled: false,
+            ..endpoint("bob")
+        };
+        let trunk = Way::Number("+15550100".into());
+        assert_eq!(due(&endpoint("bob"), Way::Contacts, true), waits);
+        assert_eq!(due(&with_state(offline), Way::Contacts, true), waits);
+        assert_eq!(due(&with_state(online), Way::Contacts, true), at_once);
+        assert_eq!(due(&simulated, Way::Contacts, true), at_once);
+        assert_eq!(due(&disabled, Way::Contacts, true), at_once);
+        assert_eq!(due(&endpoint("bob"), trunk, true), at_once);
+        assert_eq!(due(&endpoint("bob"), Way::Contacts, false), at_once);
+    }
 }

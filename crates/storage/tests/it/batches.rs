@@ -2,8 +2,9 @@
 
 use futures_util::future::join_all;
 use sipgraph_core::{
-    ChatId,
+    ChatId, Timestamp,
     commit::{Answer, Commit, Precondition, Write},
+    delivery::Dispatch,
     endpoint::EndpointState,
     ports::{
         Store as _,
@@ -12,7 +13,7 @@ use sipgraph_core::{
 };
 use sipgraph_testkit::both_backends;
 
-use crate::world::World;
+use crate::{commits::dispatch_of, world::World};
 
 /// Hands all commits to the store at once, in order.
 async fn together(world: &World, commits: Vec<Commit>) -> Vec<Answer> {
@@ -90,6 +91,31 @@ both_backends! {
         let answers = together(&world, commits).await;
         assert_eq!(count(&answers, |a| matches!(a, Answer::Applied(_))), 1);
         assert_eq!(count(&answers, |a| *a == Answer::Failed(0)), 9);
+    }
+
+    /// What waits for a phone is due with the registration, whichever of the two commits comes first.
+    async fn a_registration_finds_what_waits_for_it(database: Database) {
+        let world = World::on(&database).await;
+        let domain = world.domain("a.example").await;
+        let later = Timestamp(world.now().0 + 3_600_000_000);
+        for (name, comes_first) in [("alice", true), ("bob", false)] {
+            let phone = world.phone(&domain, name).await;
+            let waiting = Dispatch { due_at: later, expires_at: later, ..dispatch_of(&world, phone.id) };
+            let mut send = world.commit(vec![Write::DispatchInsert(waiting)]);
+            send.preconditions = vec![Precondition::BindingsAt(phone.id, 0)];
+            let put = world.commit(vec![Write::BindingPut(world.binding_of(&phone))]);
+            let commits = if comes_first { vec![send, put] } else { vec![put, send] };
+            let answers = together(&world, commits).await;
+            let waits = world.store.dispatches_to(world.account, phone.id, 2).await.unwrap();
+            if comes_first {
+                assert_eq!(count(&answers, |a| matches!(a, Answer::Applied(_))), 2);
+                assert!(waits[0].due_at < later, "{:?}", waits[0].due_at);
+            } else {
+                // It is decided again, with the phone there.
+                assert_eq!(answers[1], Answer::Failed(0));
+                assert_eq!(waits, []);
+            }
+        }
     }
 
     /// The first message makes the chat; those behind it in the batch use it.

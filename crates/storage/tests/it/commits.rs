@@ -39,7 +39,8 @@ async fn holds(world: &World, precondition: Precondition) -> bool {
     }
 }
 
-fn dispatch_of(world: &World, recipient: EndpointId) -> Dispatch {
+/// A message on its way to an endpoint, due at once.
+pub(crate) fn dispatch_of(world: &World, recipient: EndpointId) -> Dispatch {
     let now = world.now();
     Dispatch {
         id: ExchangeId(world.bytes()),
