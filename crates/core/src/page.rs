@@ -4,6 +4,7 @@ use crate::keyring::{KeyUse, Keyring};
 use crate::{AccountId, Error};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
 
 /// The most rows of one page.
 pub const PAGE_MAX: i32 = 1000;
@@ -148,7 +149,8 @@ pub struct PageCursors<'k> {
     keys: &'k Keyring,
     account: AccountId,
     kind: ListKind,
-    filter: String,
+    /// A digest: each row of a page has a cursor, and the filter's text is long.
+    filter: [u8; 32],
 }
 
 impl<'k> PageCursors<'k> {
@@ -159,7 +161,7 @@ impl<'k> PageCursors<'k> {
             keys,
             account,
             kind,
-            filter,
+            filter: Sha256::digest(filter).into(),
         }
     }
 
@@ -229,7 +231,7 @@ impl<'k> PageCursors<'k> {
             ListKind::Chats => b"chats",
             ListKind::RegistrationFailures => b"registration failures",
         };
-        [kind, &self.account.0, self.filter.as_bytes(), data]
+        [kind, &self.account.0, &self.filter, data]
     }
 }
 

@@ -124,7 +124,7 @@ macro_rules! together {
             let postgres = Arc::clone(&postgres);
             async move {
                 postgres
-                    .read(false, move |c| Box::pin(together::$name(c, keys)))
+                    .read_here(move |c| Box::pin(together::$name(c, keys)))
                     .await
             }
         }))

@@ -46,14 +46,19 @@ impl App {
             move || async move {
                 let (chat, owner) = self.chat_to_change(caller, id).await?;
                 let up_to_seq = self.last_to_mark(&chat, up_to).await?;
-                let filter = MessageFilter {
-                    chat: Some(id),
-                    direction: Some(MessageDirection::In),
-                    read: Some(!read),
-                    up_to_seq: Some(up_to_seq),
-                    ..MessageFilter::default()
+                let count = match up_to {
+                    None if read => chat.unread_count,
+                    _ => {
+                        let filter = MessageFilter {
+                            chat: Some(id),
+                            direction: Some(MessageDirection::In),
+                            read: Some(!read),
+                            up_to_seq: Some(up_to_seq),
+                            ..MessageFilter::default()
+                        };
+                        self.store.messages_count(caller.account, filter).await?
+                    }
                 };
-                let count = self.store.messages_count(caller.account, filter).await?;
                 Ok(Decision::Store {
                     commit: (count > 0).then(|| mark(&self.mint(), &chat, &owner, read, up_to_seq)),
                     gives: vec![id.0],

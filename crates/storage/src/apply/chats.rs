@@ -68,21 +68,20 @@ pub(super) async fn mark(
     read: bool,
     up_to_seq: i64,
 ) -> QueryResult<i64> {
-    let text = format!(
+    let rows = vec![ChatMarkRow::new(account, chat, read, up_to_seq)];
+    let count = run_over(c, &mark_text(), rows).await?;
+    Ok(i64::try_from(count).unwrap_or(i64::MAX))
+}
+
+/// The statement that marks the messages of chats.
+pub(super) fn mark_text() -> String {
+    format!(
         "UPDATE messages AS t SET is_read = k.is_read FROM {{rows}} WHERE t.account_id = k.account_id \
          AND t.chat_id = k.chat_id AND t.seq <= k.up_to_seq AND t.direction = {} AND t.is_read <> k.is_read \
          AND NOT EXISTS (SELECT 1 FROM chat_clearings c WHERE c.account_id = t.account_id \
          AND c.chat_id = t.chat_id AND t.seq <= c.up_to_seq)",
         direction_number(MessageDirection::In)
-    );
-    let rows = vec![ChatMarkRow {
-        account_id: account.into(),
-        chat_id: chat.into(),
-        is_read: read,
-        up_to_seq,
-    }];
-    let count = run_over(c, &text, rows).await?;
-    Ok(i64::try_from(count).unwrap_or(i64::MAX))
+    )
 }
 
 /// Hides the messages that a chat has, and the text of the events up to the end of the account's log.

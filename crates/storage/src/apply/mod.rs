@@ -28,8 +28,8 @@ use self::{
 use super::{Conn, FOR_UPDATE, Statements, insert_text, load_over, queries::instance, run_over};
 use crate::{
     rows::{
-        ChatCounters, DispatchRow, EventRow, IdempotencyRow, MessageRow, MessageStatusChange,
-        ids_to_bytes,
+        ChatCounters, ChatMarkRow, DispatchRow, EventRow, IdempotencyRow, MessageRow,
+        MessageStatusChange, ids_to_bytes,
     },
     seal::{Seal, Sealing},
     types::Id,
@@ -243,6 +243,20 @@ impl Batch {
                 self.count_read(commit, *chat, *read);
                 self.plan.message_read(account, *id, *read);
             }
+            // All of them, so that the counter says how many they are, and the batch need not wait for their rows.
+            Write::ChatMark {
+                id,
+                read: true,
+                up_to_seq,
+            } if self.is_all(commit.account, *id, *up_to_seq) => {
+                let chat = self.facts.chat_mut(commit.account, *id);
+                applied.counts.push(std::mem::take(&mut chat.unread_count));
+                chat.updated_at = commit.at.into();
+                // What a later commit of the batch puts into the chat stays unread.
+                let mark = ChatMarkRow::new(commit.account, *id, true, chat.last_seq);
+                self.plan.chats_counted.insert((commit.account, *id));
+                self.plan.chat_marks.push(mark);
+            }
             Write::MessageDelete { .. }
             | Write::ChatMark { .. }
             | Write::ChatClear(_)
@@ -268,6 +282,12 @@ impl Batch {
         self.plan.touched.add(commit.account, write);
         self.stale.add(commit.account, write);
         Ok(())
+    }
+
+    /// Whether a chat has no message behind a `seq`.
+    fn is_all(&self, account: AccountId, chat: ChatId, up_to_seq: i64) -> bool {
+        let counters = self.facts.chat(account, chat);
+        counters.is_some_and(|counters| counters.last_seq <= up_to_seq)
     }
 
     /// Counts a new message in its chat; gives its `seq` and `log_seq`.

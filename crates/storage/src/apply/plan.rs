@@ -17,13 +17,13 @@ use sipgraph_core::{
 use super::{AccountState, Conn, Row, Set, Statements, change_of, insert_text, read_of, run_over};
 use crate::{
     rows::{
-        AccountKey, ApplicationRow, BanLiftRow, BindingRow, ChatCounters, ChatRow, Corrupt,
-        CredentialKey, CredentialRow, DeliveryEnd, DeliveryRow, DispatchReleaseRow, DispatchRow,
-        DomainDeletionRow, DomainNameRow, DomainRow, EndpointChangeRow, EndpointDeletionRow,
-        EndpointRow, EndpointTokenRow, EventRow, Hurry, IdempotencyRow, MessageRead,
-        MessageReceipt, MessageRow, MessageStatusChange, NameKey, NumberChange, NumberKey,
-        ObjectKey, Qualified, Refresh, RegistrationFailureRow, RevisionRaise, SecretKey, SecretRow,
-        SipProfileRow, StateChange, TokenCredentialRow, TokenRevocation, TokenRow,
+        AccountKey, ApplicationRow, BanLiftRow, BindingRow, ChatCounters, ChatMarkRow, ChatRow,
+        Corrupt, CredentialKey, CredentialRow, DeliveryEnd, DeliveryRow, DispatchReleaseRow,
+        DispatchRow, DomainDeletionRow, DomainNameRow, DomainRow, EndpointChangeRow,
+        EndpointDeletionRow, EndpointRow, EndpointTokenRow, EventRow, Hurry, IdempotencyRow,
+        MessageRead, MessageReceipt, MessageRow, MessageStatusChange, NameKey, NumberChange,
+        NumberKey, ObjectKey, Qualified, Refresh, RegistrationFailureRow, RevisionRaise, SecretKey,
+        SecretRow, SipProfileRow, StateChange, TokenCredentialRow, TokenRevocation, TokenRow,
         algorithm_number, contact_number, micros, outcome_number, state_number,
     },
     seal::Seal,
@@ -116,6 +116,7 @@ pub(super) struct Plan {
     chats: Vec<ChatRow>,
     pub(super) message_statuses: Vec<MessageStatusChange>,
     message_reads: Vec<MessageRead>,
+    pub(super) chat_marks: Vec<ChatMarkRow>,
     message_receipts: Vec<MessageReceipt>,
     wakes: Vec<Hurry>,
     pub(super) dispatches: Vec<DispatchRow>,
@@ -561,6 +562,7 @@ impl Plan {
             &update_text("messages", "is_read = k.is_read"),
             self.message_reads,
         );
+        all.add(&super::chats::mark_text(), self.chat_marks);
         let receipt = "delivered_at = COALESCE(t.delivered_at, k.delivered_at), \
             displayed_at = COALESCE(t.displayed_at, k.displayed_at)";
         all.add(&update_text("messages", receipt), self.message_receipts);

@@ -204,6 +204,19 @@ impl Postgres {
         .await
     }
 
+    /// Runs a read of one statement for a caller that is a task of its own.
+    pub(crate) async fn read_here<T, F>(&self, read: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut Conn) -> BoxFuture<'c, QueryResult<T>> + Send + 'static,
+    {
+        self.admit()?;
+        on_connection(&self.pool, move |c| {
+            Box::pin(async move { read(c).await.map_err(|error| from_diesel(&error)) })
+        })
+        .await
+    }
+
     /// Runs a write that is no commit in a transaction of its own.
     pub(crate) async fn write<T, F>(&self, write: F) -> Result<T, Error>
     where
@@ -237,25 +250,19 @@ impl Postgres {
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut Conn) -> BoxFuture<'c, Result<T, Error>> + Send + 'static,
     {
+        self.admit()?;
+        let pool = self.pool.clone();
+        tokio::spawn(async move { on_connection(&pool, work).await })
+            .await
+            .unwrap_or_else(|error| Err(Error::internal(format!("a database task ended: {error}"))))
+    }
+
+    /// Refuses work when too much of it waits for a connection.
+    fn admit(&self) -> Result<(), Error> {
         if self.pool.status().waiting >= WAITING_MAX {
             return Err(overloaded());
         }
-        let pool = self.pool.clone();
-        let task = tokio::spawn(async move {
-            let mut session = pool.get().await.map_err(|error| match error {
-                PoolError::Timeout(_) => overloaded(),
-                PoolError::Backend(reason) => unavailable(reason),
-                other => unavailable(other.to_string()),
-            })?;
-            session.in_use = true;
-            let result = timeout(WORK_DEADLINE, work(&mut session.connection))
-                .await
-                .unwrap_or_else(|_| Err(unavailable("the database did not answer in time")));
-            session.in_use = result.is_err();
-            result
-        });
-        task.await
-            .unwrap_or_else(|error| Err(Error::internal(format!("a database task ended: {error}"))))
+        Ok(())
     }
 
     /// Finishes what waits, refuses what comes, and closes the connections.
@@ -267,6 +274,24 @@ impl Postgres {
             writer.closed().await;
         }
     }
+}
+
+/// Runs work on a connection of the pool; one on which it failed, or whose caller went away, is not used again.
+async fn on_connection<T, F>(pool: &managed::Pool<Manager>, work: F) -> Result<T, Error>
+where
+    F: for<'c> FnOnce(&'c mut Conn) -> BoxFuture<'c, Result<T, Error>> + Send,
+{
+    let mut session = pool.get().await.map_err(|error| match error {
+        PoolError::Timeout(_) => overloaded(),
+        PoolError::Backend(reason) => unavailable(reason),
+        other => unavailable(other.to_string()),
+    })?;
+    session.in_use = true;
+    let result = timeout(WORK_DEADLINE, work(&mut session.connection))
+        .await
+        .unwrap_or_else(|_| Err(unavailable("the database did not answer in time")));
+    session.in_use = result.is_err();
+    result
 }
 
 /// How an attempt to apply commits in one transaction ended.

@@ -2,7 +2,7 @@
 
 use diesel::sql_types::{BigInt, Binary, Bool, Nullable, SmallInt, Text};
 
-use sipgraph_core::{AccountId, chat::ChatKey};
+use sipgraph_core::{AccountId, ChatId, chat::ChatKey};
 
 use super::Corrupt;
 use crate::{
@@ -182,6 +182,18 @@ impl ChatKeyRow {
             endpoint_id: key.endpoint.into(),
             own_number: key.own_number.clone(),
             peer: key.peer.clone(),
+        }
+    }
+}
+
+impl ChatMarkRow {
+    /// Marks the messages that came in to a chat, up to and with a `seq`.
+    pub(crate) fn new(account: AccountId, chat: ChatId, read: bool, up_to_seq: i64) -> Self {
+        Self {
+            account_id: account.into(),
+            chat_id: chat.into(),
+            is_read: read,
+            up_to_seq,
         }
     }
 }

@@ -8,7 +8,7 @@ use sipgraph_core::{
     endpoint::EndpointState,
     ports::{
         Store as _,
-        store::{EndpointKey, Found},
+        store::{EndpointKey, Found, MessageFilter},
     },
 };
 use sipgraph_testkit::both_backends;
@@ -138,6 +138,43 @@ both_backends! {
         assert_eq!(count(&answers, |a| matches!(a, Answer::Applied(_))), 11);
         let found = world.store.chat_by_key(world.account, key).await.unwrap().unwrap();
         assert_eq!((found.id, found.last_seq, found.unread_count, found.message_count), (chat, 11, 11, 11));
+    }
+
+    /// Marking a whole chat counts what came before it in the batch, and leaves what comes behind it.
+    async fn chats_are_marked_in_the_order_of_the_batch(database: Database) {
+        let world = World::on(&database).await;
+        let domain = world.domain("a.example").await;
+        let alice = world.phone(&domain, "alice").await;
+        let (one, two) = (world.chat(&alice, "x").await, world.chat(&alice, "y").await);
+        world.apply(world.receive(&alice, one, "before")).await;
+        let mark = |id| {
+            let mut commit = world.commit(vec![Write::ChatMark { id, read: true, up_to_seq: i64::MAX }]);
+            commit.preconditions = vec![Precondition::ChatThere(id)];
+            commit
+        };
+        let again = world.receive(&alice, one, "again");
+        let read = World::message_of(&again);
+        let answers = together(&world, vec![
+            world.receive(&alice, one, "first"),
+            world.receive(&alice, two, "other"),
+            mark(one),
+            mark(two),
+            mark(two),
+            world.receive(&alice, one, "behind"),
+            again,
+            mark(one),
+            world.receive(&alice, one, "last"),
+        ]).await;
+        let counts: Vec<i64> = answers.iter().flat_map(|answer| match answer {
+            Answer::Applied(applied) => applied.counts.clone(),
+            other => panic!("{other:?}"),
+        }).collect();
+        assert_eq!(counts, [2, 1, 0, 2]);
+        let chats = world.store.chats_by_ids(world.account, vec![one]).await.unwrap();
+        assert_eq!((chats[0].unread_count, chats[0].message_count), (1, 5));
+        let unread = MessageFilter { read: Some(false), ..MessageFilter::default() };
+        assert_eq!(world.store.messages_count(world.account, unread).await.unwrap(), 1);
+        assert!(world.store.messages_by_ids(world.account, vec![read]).await.unwrap()[0].read);
     }
 
     async fn what_was_deleted_in_the_batch_is_gone_for_it(database: Database) {
