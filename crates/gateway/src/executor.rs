@@ -15,6 +15,7 @@ use sipgraph_core::{App, Error, access::Caller};
 use crate::{
     meters::{self, Meters},
     schema::SipgraphSchema,
+    validation::Validation,
     view::View,
 };
 
@@ -27,6 +28,7 @@ pub(crate) struct Operations {
     pub(crate) schema: SipgraphSchema,
     pub(crate) app: Arc<App>,
     pub(crate) meters: Meters,
+    pub(crate) validation: Validation,
 }
 
 impl Operations {
@@ -50,7 +52,10 @@ impl Executor for Operations {
             None => return nobody(),
         }
         let kind = kind_of(&mut request);
-        let response = self.schema.execute(request).await;
+        let response = match self.validation.check(&mut request).await {
+            Ok(()) => self.schema.execute(request).await,
+            Err(errors) => Response::from_errors(errors),
+        };
         self.meters.ran(kind, response.is_err());
         response
     }
@@ -65,14 +70,22 @@ impl Executor for Operations {
         let begin = async move {
             match caller(&session) {
                 Some(caller) => this.prepare(&mut request, caller).await,
-                None => return futures_util::stream::once(async { nobody() }).boxed(),
+                None => return once(nobody()),
             }
-            this.meters.ran(kind_of(&mut request), false);
+            let checked = this.validation.check(&mut request).await;
+            this.meters.ran(kind_of(&mut request), checked.is_err());
+            if let Err(errors) = checked {
+                return once(Response::from_errors(errors));
+            }
             this.schema
                 .execute_stream_with_session_data(request, session)
         };
         begin.flatten_stream().boxed()
     }
+}
+
+fn once(response: Response) -> BoxStream<'static, Response> {
+    futures_util::stream::once(std::future::ready(response)).boxed()
 }
 
 fn kind_of(request: &mut Request) -> &'static str {

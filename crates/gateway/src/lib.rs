@@ -4,8 +4,8 @@
 //! answers back. It must not contain SQL, SIP or a rule of the domain: whatever is allowed, valid or missing is decided
 //! in core, so that the SIP edge and this crate cannot disagree.
 //!
-//! Reading order: `routes` (the addresses), `auth` (from token to caller), `executor` (what each operation gets),
-//! `view` (what a reader sees, loaded in batches), `schema`, then a noun: `endpoint`, `message`, `chat`, `domain`,
+//! Reading order: `routes` (the addresses), `auth` (from token to caller), `executor` (what each operation gets), `validation`
+//! (once for each document), `view` (what a reader sees, loaded in batches), `schema`, then a noun: `endpoint`, `message`, `chat`, `domain`,
 //! `token`, `event`, `endpoint_token`, `registration`, `sip_profile`. Every noun folder has the same files: `types`, `input`, `query`, `mutation` or `subscription`.
 
 mod account;
@@ -34,6 +34,7 @@ mod schema;
 mod sip_profile;
 mod token;
 mod transformation;
+mod validation;
 mod view;
 
 pub use config::Config;

@@ -14,6 +14,7 @@ use sipgraph_graphql_transport::{Drain, Transport, cors};
 
 use crate::{
     auth::BearerTokens, config::Config, executor::Operations, graphiql::Assets, schema::build,
+    validation::Validation,
 };
 
 /// Returns the HTTP front door: `/graphql` (POST, GET, WebSocket), `/` with GraphiQL, `/healthz` and `/readyz`.
@@ -32,6 +33,7 @@ pub fn router(app: Arc<App>, config: Config, drain: Drain) -> Router {
         schema: build(),
         app: Arc::clone(&app),
         meters,
+        validation: Validation::default(),
     };
     let authenticator = BearerTokens {
         app: Arc::clone(&app),

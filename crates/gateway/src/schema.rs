@@ -1,6 +1,8 @@
 //! The schema: the nouns put together, and its text.
 
-use async_graphql::{MergedObject, MergedSubscription, SDLExportOptions, Schema};
+use async_graphql::{
+    MergedObject, MergedSubscription, SDLExportOptions, Schema, SchemaBuilder, ValidationMode,
+};
 
 use crate::{
     account::{AccountMutation, AccountQuery},
@@ -60,9 +62,9 @@ pub(crate) struct Mutation(
 #[derive(Default, MergedSubscription)]
 pub(crate) struct Subscription(EventSubscription);
 
-/// Builds the schema. What a document may cost is checked by the transport's gate; the limits of `async_graphql` expand
+/// Begins to build the schema. What a document may cost is checked by the transport's gate; the limits of `async_graphql` expand
 /// what they measure.
-pub(crate) fn build() -> SipgraphSchema {
+pub(crate) fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
     Schema::build(
         Query::default(),
         Mutation::default(),
@@ -70,7 +72,11 @@ pub(crate) fn build() -> SipgraphSchema {
     )
     .with_sorted_fields()
     .with_sorted_enums()
-    .finish()
+}
+
+/// Builds the schema for operations that [`crate::validation`] has checked.
+pub(crate) fn build() -> SipgraphSchema {
+    builder().validation_mode(ValidationMode::Fast).finish()
 }
 
 /// Returns the schema definition, sorted, as the live introspection shows it.

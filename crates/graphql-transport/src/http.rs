@@ -122,7 +122,8 @@ async fn run<E: Executor, A: Authenticate>(
         from_body(shared, parts, body).await?
     };
     let params = Params::from_json(value).map_err(Stop::bad_request)?;
-    let Operation { mut request, kind } = match prepare(params, &shared.config.gate) {
+    let prepared = prepare(params, data, &shared.documents, &shared.config.gate);
+    let Operation { request, kind } = match prepared {
         Ok(operation) => operation,
         Err(error) => {
             return Ok(executed(
@@ -148,7 +149,6 @@ async fn run<E: Executor, A: Authenticate>(
     let permit = Arc::clone(&shared.operations)
         .try_acquire_owned()
         .map_err(|_| Stop::unavailable("The server runs as many operations as it can"))?;
-    request.data = data;
     let executor = shared.executor.clone();
     // The operation runs to its end although the client may leave: a half-done one would take the
     // leader of a batch of look-ups away from the others.

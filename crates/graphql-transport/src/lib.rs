@@ -2,12 +2,12 @@
 //!
 //! The crate answers one route: POST and GET by the GraphQL-over-HTTP specification, and an
 //! upgraded GET by the graphql-transport-ws protocol. Each document passes a gate, linear in its
-//! size, before the executor sees it. Each error leaves with `extensions.code`.
+//! size, before the executor sees it; one that passed is kept for its next request. Each error leaves with `extensions.code`.
 //!
 //! It must not know any schema, any domain or where credentials come from: the program gives an
 //! [`async_graphql::Executor`] and an [`Authenticate`].
 //!
-//! Reading order: [`Transport`] (the route), `http`, `ws`, `gate`, `error`, then `access`, the
+//! Reading order: [`Transport`] (the route), `http`, `ws`, `documents`, `gate`, `error`, then `access`, the
 //! rules for browsers and loopback listeners, which are layers around a whole router.
 //!
 //! | behaviour | source |
@@ -19,6 +19,7 @@
 mod access;
 mod auth;
 mod config;
+mod documents;
 mod drain;
 mod error;
 mod gate;
@@ -31,6 +32,7 @@ mod ws;
 pub use access::{Hosts, InvalidOrigin, Origins, cors, loopback_hosts_only};
 pub use auth::{Authenticate, Close, Refusal, Session};
 pub use config::{Config, GateLimits, SocketLimits};
+pub use documents::Validated;
 pub use drain::Drain;
 pub use error::{code, coded};
 pub use transport::Transport;

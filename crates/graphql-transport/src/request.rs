@@ -1,12 +1,15 @@
 //! From JSON to an operation that may be executed; the same for HTTP and WebSocket.
 
 use async_graphql::{
-    Request, ServerError, Value as GraphqlValue, Variables,
+    Data, Request, ServerError, Value as GraphqlValue, Variables,
     parser::types::{ExecutableDocument, OperationDefinition, OperationType},
 };
 use serde_json::{Map, Value};
 
-use crate::{GateLimits, code, coded, gate};
+use crate::{
+    GateLimits, code, coded,
+    documents::{Admitted, Documents},
+};
 
 /// The parameters of a GraphQL request, their types checked.
 #[derive(Debug)]
@@ -53,18 +56,26 @@ impl Params {
 
 /// An operation that has passed the gate.
 pub(crate) struct Operation {
-    /// What the executor gets, with the parsed document.
+    /// What the executor gets, with the parsed document and, in its data, the note beside it.
     pub(crate) request: Request,
     /// What the selected operation is.
     pub(crate) kind: OperationType,
 }
 
-/// Parses, measures and selects the operation.
+/// Parses, measures and selects the operation; `data` is what the program has for it.
 ///
 /// # Errors
 /// A request error with its code: execution has not begun.
-pub(crate) fn prepare(params: Params, limits: &GateLimits) -> Result<Operation, ServerError> {
-    let document = gate::admit(&params.query, limits)?;
+pub(crate) fn prepare(
+    params: Params,
+    mut data: Data,
+    documents: &Documents,
+    limits: &GateLimits,
+) -> Result<Operation, ServerError> {
+    let Admitted {
+        document,
+        validated,
+    } = documents.admit(&params.query, limits)?;
     let variables = variables(params.variables)?;
     let operation = select(&document, params.operation_name.as_deref())?;
     check_required(operation, &variables)?;
@@ -76,7 +87,9 @@ pub(crate) fn prepare(params: Params, limits: &GateLimits) -> Result<Operation, 
         .into_iter()
         .filter_map(|(key, value)| Some((key, GraphqlValue::from_json(value).ok()?)))
         .collect();
-    request.set_parsed_query(document);
+    request.set_parsed_query(ExecutableDocument::clone(&document));
+    data.insert(validated);
+    request.data = data;
     Ok(Operation { request, kind })
 }
 

@@ -10,7 +10,7 @@ use axum::{
 };
 use tokio::sync::Semaphore;
 
-use crate::{Authenticate, Config, Drain, http, ws};
+use crate::{Authenticate, Config, Drain, documents::Documents, http, ws};
 
 /// A GraphQL route. Clones share their limits.
 pub struct Transport<E, A> {
@@ -31,6 +31,7 @@ pub(crate) struct Shared<E, A> {
     pub(crate) authenticator: A,
     pub(crate) config: Config,
     pub(crate) drain: Drain,
+    pub(crate) documents: Documents,
     /// Queries and mutations that may still begin.
     pub(crate) operations: Arc<Semaphore>,
     /// Sockets that may still open.
@@ -48,6 +49,7 @@ impl<E: Executor, A: Authenticate> Transport<E, A> {
                 authenticator,
                 config,
                 drain,
+                documents: Documents::default(),
                 operations,
                 sockets,
             }),

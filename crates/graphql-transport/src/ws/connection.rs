@@ -296,7 +296,12 @@ impl<E: Executor, A: Authenticate> Connection<E, A> {
                 None,
             ));
         }
-        let operation = prepare(params, &self.shared.config.gate)?;
+        let operation = prepare(
+            params,
+            Data::default(),
+            &self.shared.documents,
+            &self.shared.config.gate,
+        )?;
         let permit = self.permit(&operation)?;
         let detached = permit.is_some();
         self.begun += 1;
