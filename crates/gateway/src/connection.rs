@@ -105,7 +105,7 @@ macro_rules! connection {
                         .into_iter()
                         .map(|(cursor, row)| $edge {
                             cursor: $crate::scalars::Cursor(cursor),
-                            node: wrap(row),
+                            node: $crate::resolve::Whole(wrap(row)),
                         })
                         .collect(),
                     total,
@@ -118,23 +118,24 @@ macro_rules! connection {
         #[async_graphql::Object]
         impl $connection {
             /// The rows of the page with their cursors, in the order of the list.
-            async fn edges(&self) -> &[$edge] {
-                &self.edges
+            fn edges(&self) -> $crate::resolve::Rows<'_, $edge> {
+                $crate::resolve::Rows(self.edges.iter().collect())
             }
 
             /// The rows of the page, in the order of the list.
-            async fn nodes(&self) -> Vec<&$node> {
-                self.edges.iter().map(|edge| &edge.node).collect()
+            fn nodes(&self) -> $crate::resolve::Rows<'_, $node> {
+                $crate::resolve::Rows(self.edges.iter().map(|edge| &edge.node.0).collect())
             }
 
             /// Where the page lies in the list.
-            async fn page_info(&self) -> &$crate::connection::PageInfo {
+            fn page_info(&self) -> &$crate::connection::PageInfo {
                 &self.page_info
             }
 
             /// How many rows the whole list has under the same filter. Counted only when it is selected.
             async fn total_count(&self) -> async_graphql::Result<i32> {
-                let count = self.total.count(&self.view).await;
+                // Boxed, as in `loaders::get`.
+                let count = Box::pin(self.total.count(&self.view)).await;
                 count.map($crate::scalars::int).map_err($crate::errors::error)
             }
         }
@@ -145,7 +146,7 @@ macro_rules! connection {
             /// The position of the row in the list.
             cursor: $crate::scalars::Cursor,
             /// The row.
-            node: $node,
+            node: $crate::resolve::Whole<$node>,
         }
     };
 }

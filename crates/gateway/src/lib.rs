@@ -5,7 +5,7 @@
 //! in core, so that the SIP edge and this crate cannot disagree.
 //!
 //! Reading order: `routes` (the addresses), `auth` (from token to caller), `executor` (what each operation gets), `validation`
-//! (once for each document), `view` (what a reader sees, loaded in batches), `schema`, then a noun: `endpoint`, `message`, `chat`, `domain`,
+//! (once for each document), `view` (what a reader sees, loaded in batches), `resolve` (objects and lists), `schema`, then a noun: `endpoint`, `message`, `chat`, `domain`,
 //! `token`, `event`, `endpoint_token`, `registration`, `sip_profile`. Every noun folder has the same files: `types`, `input`, `query`, `mutation` or `subscription`.
 
 mod account;
@@ -28,6 +28,7 @@ mod meters;
 mod node;
 mod patch;
 mod registration;
+mod resolve;
 mod routes;
 mod scalars;
 mod schema;

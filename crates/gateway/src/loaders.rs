@@ -45,7 +45,8 @@ where
     .with_yield_count(32)
 }
 
-/// Loads a value, with the others that are asked for meanwhile.
+/// Loads a value, with the others that are asked for meanwhile. Boxed, because each field of an object is resolved in a future as
+/// large as that of its largest.
 pub(crate) async fn get<K, V>(loader: &Loader<K, V>, key: K) -> Answer<V>
 where
     K: Eq + Hash + Copy + std::fmt::Debug,
@@ -53,7 +54,7 @@ where
     Batch: BatchFn<K, Answer<V>>,
 {
     for _ in 0..TRIES {
-        if let Ok(answer) = loader.try_load(key).await {
+        if let Ok(answer) = Box::pin(loader.try_load(key)).await {
             return answer;
         }
     }

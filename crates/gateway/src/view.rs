@@ -35,6 +35,7 @@ use crate::{
     errors,
     loaders::{Loader, get, loader},
     message::Message,
+    resolve::Whole,
 };
 
 /// The most rows that the lists of one operation, or of one event of a subscription, may have together: twenty of the
@@ -148,23 +149,23 @@ impl View {
 
     pub(crate) async fn account(&self) -> Result<Account, Error> {
         let read = || self.0.app.account(&self.0.caller);
-        let account = self.0.account.get_or_try_init(read).await?;
+        let account = Box::pin(self.0.account.get_or_try_init(read)).await?;
         Ok(Account::new(account.clone()))
     }
 
     /// Returns what endpoints have that set nothing of their own.
     pub(crate) async fn sip_profile(&self) -> Result<&SipProfile, Error> {
         let read = || self.0.app.sip_profile_of_endpoints(&self.0.caller);
-        self.0.sip_profile.get_or_try_init(read).await
+        Box::pin(self.0.sip_profile.get_or_try_init(read)).await
     }
 
-    pub(crate) async fn endpoint(&self, id: EndpointId) -> Result<Option<Endpoint>, Error> {
+    pub(crate) async fn endpoint(&self, id: EndpointId) -> Result<Option<Whole<Endpoint>>, Error> {
         let loader = self
             .0
             .endpoints
             .get_or_init(|| loader(&self.0.app, &self.0.caller));
         let row = get(loader, id).await?;
-        Ok(row.map(|row| Endpoint::new(row, self.clone())))
+        Ok(row.map(|row| Whole(Endpoint::new(row, self.clone()))))
     }
 
     pub(crate) async fn domain(&self, id: DomainId) -> Result<Option<Domain>, Error> {
@@ -186,22 +187,22 @@ impl View {
         Ok(get(loader, id).await?.map(Application::new))
     }
 
-    pub(crate) async fn message(&self, id: MessageId) -> Result<Option<Message>, Error> {
+    pub(crate) async fn message(&self, id: MessageId) -> Result<Option<Whole<Message>>, Error> {
         let loader = self
             .0
             .messages
             .get_or_init(|| loader(&self.0.app, &self.0.caller));
         let row = get(loader, id).await?;
-        Ok(row.map(|row| Message::new(row, self.clone())))
+        Ok(row.map(|row| Whole(Message::new(row, self.clone()))))
     }
 
-    pub(crate) async fn chat(&self, id: ChatId) -> Result<Option<Chat>, Error> {
+    pub(crate) async fn chat(&self, id: ChatId) -> Result<Option<Whole<Chat>>, Error> {
         let loader = self
             .0
             .chats
             .get_or_init(|| loader(&self.0.app, &self.0.caller));
         let row = get(loader, id).await?;
-        Ok(row.map(|row| Chat::new(row, self.clone())))
+        Ok(row.map(|row| Whole(Chat::new(row, self.clone()))))
     }
 
     pub(crate) async fn contacts(&self, id: EndpointId) -> Result<Vec<Binding>, Error> {

@@ -11,6 +11,7 @@ use crate::{
     connection::{Total, page_request},
     errors::{Nullable, nullable},
     id::NodeId,
+    resolve::Whole,
     scalars::Cursor,
     view::View,
 };
@@ -26,10 +27,10 @@ impl ChatQuery {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Its opaque id.")] id: ID,
-    ) -> Nullable<Chat> {
+    ) -> Nullable<Whole<Chat>> {
         let view = View::of(ctx);
         let row = view.app().chat(view.caller(), ChatId::of(&id)).await;
-        nullable(row.map(|row| Chat::new(row, view)))
+        nullable(row.map(|row| Whole(Chat::new(row, view))))
     }
 
     /// The chats of the account, the last active first. Needs the scope chats.read.

@@ -9,6 +9,7 @@ use crate::{
     errors::{Nullable, UserError, optional},
     id::NodeId,
     message::{Message, MessageConnection, MessageFilterInput, messages_page},
+    resolve::Whole,
     scalars::{Cursor, DateTime, int},
     view::View,
 };
@@ -34,48 +35,48 @@ impl Chat {
     }
 
     /// The id of the endpoint that has it.
-    async fn endpoint_id(&self) -> ID {
+    fn endpoint_id(&self) -> ID {
         self.row.key.endpoint.to_id()
     }
 
     /// The endpoint that has it. Needs the scope endpoints.read; null without it.
-    async fn endpoint(&self) -> Nullable<Endpoint> {
+    async fn endpoint(&self) -> Nullable<Whole<Endpoint>> {
         optional(self.view.endpoint(self.row.key.endpoint).await)
     }
 
     /// The endpoint's own side: an E.164 number, else `user@domain`.
-    async fn own_number(&self) -> &str {
+    fn own_number(&self) -> &str {
         &self.row.key.own_number
     }
 
     /// The other side: an E.164 number, else `user@domain`.
-    async fn peer(&self) -> &str {
+    fn peer(&self) -> &str {
         &self.row.key.peer
     }
 
     /// Its newest message; null when it has none. Needs the scope messages.read; null without it.
-    async fn last_message(&self) -> Nullable<Message> {
+    async fn last_message(&self) -> Nullable<Whole<Message>> {
         let id = self.row.last_message?;
         optional(self.view.message(id).await)
     }
 
     /// How many of the messages that came in are unread.
-    async fn unread_count(&self) -> i32 {
+    fn unread_count(&self) -> i32 {
         int(self.row.unread_count)
     }
 
     /// How many messages it has.
-    async fn message_count(&self) -> i32 {
+    fn message_count(&self) -> i32 {
         int(self.row.message_count)
     }
 
     /// When it was made.
-    async fn created_at(&self) -> DateTime {
+    fn created_at(&self) -> DateTime {
         DateTime(self.row.created_at)
     }
 
     /// When it last changed.
-    async fn updated_at(&self) -> DateTime {
+    fn updated_at(&self) -> DateTime {
         DateTime(self.row.updated_at)
     }
 
@@ -95,7 +96,9 @@ impl Chat {
         >,
     ) -> Nullable<MessageConnection> {
         let filter = MessageFilterInput::of_chat(filter, self.row.id);
-        messages_page(&self.view, filter, page_request(first, after, last, before)).await
+        // Boxed, as in `loaders::get`.
+        let request = page_request(first, after, last, before);
+        Box::pin(messages_page(&self.view, filter, request)).await
     }
 }
 

@@ -16,6 +16,7 @@ use crate::{
     connection::{Total, page_request},
     errors::{Nullable, UserError, nullable, problem_error},
     id::NodeId,
+    resolve::Whole,
     scalars::Cursor,
     view::View,
 };
@@ -31,13 +32,13 @@ impl EndpointQuery {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Which one.")] by: EndpointLookup,
-    ) -> Nullable<Endpoint> {
+    ) -> Nullable<Whole<Endpoint>> {
         let view = View::of(ctx);
         let row = match by.to_key() {
             Ok(key) => view.app().endpoint(view.caller(), key).await,
             Err(problem) => Err(problem_error(problem)),
         };
-        nullable(row.map(|row| Endpoint::new(row, view)))
+        nullable(row.map(|row| Whole(Endpoint::new(row, view))))
     }
 
     /// The endpoints of the account, newest first unless asked for otherwise. Needs the scope endpoints.read.

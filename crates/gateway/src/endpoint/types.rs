@@ -14,6 +14,7 @@ use crate::{
     errors::{Nullable, UserError, error, nullable, optional},
     id::NodeId,
     message::{MessageConnection, MessageFilterInput, messages_page},
+    resolve::Whole,
     scalars::{Cursor, DateTime, JSONObject, SipUri, int},
     transformation::Transformation,
     view::{View, found},
@@ -213,7 +214,7 @@ impl Endpoint {
     }
 
     /// Its number in the account, counted from 1 and never used again.
-    async fn external_id(&self) -> i32 {
+    fn external_id(&self) -> i32 {
         int(self.row.external_id)
     }
 
@@ -223,13 +224,13 @@ impl Endpoint {
     }
 
     /// The kind of record, as SignalWire names it: `sip_endpoint`.
-    async fn record_type(&self) -> &'static str {
+    fn record_type(&self) -> &'static str {
         "sip_endpoint"
     }
 
     /// What it is. It cannot be changed. Source: CarrierX.
     #[graphql(name = "type")]
-    async fn kind(&self) -> EndpointType {
+    fn kind(&self) -> EndpointType {
         self.row.kind.into()
     }
 
@@ -240,28 +241,28 @@ impl Endpoint {
     }
 
     /// Its technology: `SIP`.
-    async fn technology(&self) -> &'static str {
+    fn technology(&self) -> &'static str {
         "SIP"
     }
 
     /// Its name within the technology, as ARI's `resource`: equal to `name`.
-    async fn resource(&self) -> &str {
+    fn resource(&self) -> &str {
         &self.row.name
     }
 
     /// The user part of its address (RFC 3261 section 19.1.1) as it was given; unique in its domain by canonical form,
     /// immutable.
-    async fn name(&self) -> &str {
+    fn name(&self) -> &str {
         &self.row.name
     }
 
     /// The label for people, at most 255 characters; null when there is none. It can be changed. Source: CarrierX `name`.
-    async fn display_name(&self) -> Option<&str> {
+    fn display_name(&self) -> Option<&str> {
         self.row.display_name.as_deref()
     }
 
     /// A note for people, at most 1024 characters; null when there is none. It can be changed. Source: Bandwidth.
-    async fn description(&self) -> Option<&str> {
+    fn description(&self) -> Option<&str> {
         self.row.description.as_deref()
     }
 
@@ -273,12 +274,12 @@ impl Endpoint {
 
     /// Whether it may register, send and receive; true unless told otherwise. It can be changed: when it becomes false, its
     /// contacts are removed at once. Source: Bandwidth.
-    async fn enabled(&self) -> bool {
+    fn enabled(&self) -> bool {
         self.row.enabled
     }
 
     /// What a phone registers with. A password is never readable.
-    async fn credentials(&self) -> EndpointCredentials {
+    fn credentials(&self) -> EndpointCredentials {
         EndpointCredentials {
             username: self.row.name.clone(),
             realm: self.row.domain_name.clone(),
@@ -288,24 +289,24 @@ impl Endpoint {
 
     /// Which digests of its password are kept, and so which answers are accepted; the challenge depends on its domain alone.
     /// When it was not given: SHA-256 and what its domain asked for. To add one, give the password too.
-    async fn digest_algorithms(&self) -> Vec<DigestAlgorithm> {
+    fn digest_algorithms(&self) -> Vec<DigestAlgorithm> {
         let algorithms = self.row.digest_algorithms.iter().copied();
         algorithms.map(DigestAlgorithm::from).collect()
     }
 
     /// Its address-of-record (RFC 3261 section 6).
-    async fn sip_uri(&self) -> SipUri {
+    fn sip_uri(&self) -> SipUri {
         SipUri(self.row.sip_uri())
     }
 
     /// The E.164 numbers on which it receives and from which it sends, in the order given; at most 100. The operator assigns
     /// numbers to the account (`Account.numbers`), of which each is on one endpoint at most. They can be changed.
-    async fn numbers(&self) -> &[String] {
+    fn numbers(&self) -> &[String] {
         &self.row.numbers
     }
 
     /// Whether it can be reached.
-    async fn state(&self) -> EndpointState {
+    fn state(&self) -> EndpointState {
         self.row.state.into()
     }
 
@@ -316,44 +317,44 @@ impl Endpoint {
     }
 
     /// The ids of its active calls, as ARI has them. This gateway makes no calls: always empty.
-    async fn channel_ids(&self) -> Vec<String> {
+    fn channel_ids(&self) -> Vec<String> {
         Vec::new()
     }
 
     /// The name that others see as the caller, the display name of From; at most 255 characters; null when there is none. It
     /// can be changed. Source: SignalWire.
-    async fn caller_id(&self) -> Option<&str> {
+    fn caller_id(&self) -> Option<&str> {
         self.row.caller_id.as_deref()
     }
 
     /// The E.164 number that it sends from, or `random`: any number of the account, kept for a chat. Null: as the account's
     /// profile says. It can be changed. Source: SignalWire.
-    async fn send_as(&self) -> Option<&str> {
+    fn send_as(&self) -> Option<&str> {
         self.row.send_as.as_deref()
     }
 
     /// Whether it may reach numbers outside; false unless told otherwise. It can be changed.
-    async fn allow_outside(&self) -> bool {
+    fn allow_outside(&self) -> bool {
         self.row.allow_outside
     }
 
     /// Its own cipher suites, most preferred first; null: those of the account's profile. It can be changed; an empty list
     /// or null unsets it. Source: SignalWire.
-    async fn ciphers(&self) -> Option<Vec<Cipher>> {
+    fn ciphers(&self) -> Option<Vec<Cipher>> {
         let list = self.row.ciphers.as_ref()?;
         Some(list.iter().copied().map(Cipher::from).collect())
     }
 
     /// Its own codecs, most preferred first; null: those of the account's profile. It can be changed; an empty list or null
     /// unsets it. Source: SignalWire.
-    async fn codecs(&self) -> Option<Vec<Codec>> {
+    fn codecs(&self) -> Option<Vec<Codec>> {
         let list = self.row.codecs.as_ref()?;
         Some(list.iter().copied().map(Codec::from).collect())
     }
 
     /// Whether it must be reached over an encrypted transport; DEFAULT unless told otherwise. It can be changed. Source:
     /// SignalWire.
-    async fn encryption(&self) -> Encryption {
+    fn encryption(&self) -> Encryption {
         self.row.encryption.into()
     }
 
@@ -405,53 +406,53 @@ impl Endpoint {
     }
 
     /// The most inbound calls at a time; 0 unless told otherwise, never negative. It can be changed. Source: CarrierX.
-    async fn capacity(&self) -> i32 {
+    fn capacity(&self) -> i32 {
         self.row.capacity
     }
 
     /// The most outbound calls a second; null: any number. Only the operator sets it. Source: CarrierX.
-    async fn cps_limit(&self) -> Option<i32> {
+    fn cps_limit(&self) -> Option<i32> {
         self.row.cps_limit
     }
 
     /// Whether what a trunk sends must be authenticated; true unless told otherwise. It can be changed. Source: CarrierX.
-    async fn auth_required(&self) -> bool {
+    fn auth_required(&self) -> bool {
         self.row.auth_required
     }
 
     /// Where a trunk stands, in the order given. They can be changed. Source: CarrierX.
-    async fn addresses(&self) -> Vec<Address> {
+    fn addresses(&self) -> Vec<Address> {
         let addresses = self.row.nested.addresses.iter().cloned();
         addresses.map(Address::from).collect()
     }
 
     /// What the caller keeps with it: any JSON, at most 16 KiB and 16 levels; empty unless given. It can be changed.
     /// Source: CarrierX.
-    async fn attributes(&self) -> JSONObject {
+    fn attributes(&self) -> JSONObject {
         JSONObject(self.row.nested.attributes.clone())
     }
 
     /// What its type needs: any JSON, at most 16 KiB and 16 levels; empty unless given. Of a voice mailbox `callback_method`
     /// (GET or POST), `callback_url` (http or https), `container_sid` and greeting can be changed, and it has no others. Source:
     /// CarrierX.
-    async fn properties(&self) -> JSONObject {
+    fn properties(&self) -> JSONObject {
         JSONObject(self.row.nested.properties.clone())
     }
 
     /// Rules on its numbers, in the order in which they are applied; at most 32. They can be changed. Source: CarrierX.
-    async fn transformations(&self) -> Vec<Transformation> {
+    fn transformations(&self) -> Vec<Transformation> {
         let transformations = self.row.nested.transformations.iter().cloned();
         transformations.map(Transformation::from).collect()
     }
 
     /// The user name for digest challenges of the system behind a trunk, where its address has none; null when there is
     /// none. It can be changed. Source: CarrierX.
-    async fn out_sip_username(&self) -> Option<&str> {
+    fn out_sip_username(&self) -> Option<&str> {
         self.row.out_sip_username.as_deref()
     }
 
     /// Whether there is a password for digest challenges of the system behind a trunk. The password is never readable.
-    async fn has_out_sip_password(&self) -> bool {
+    fn has_out_sip_password(&self) -> bool {
         self.row.has_out_sip_password
     }
 
@@ -463,22 +464,22 @@ impl Endpoint {
     }
 
     /// How it behaves when no phone stands behind it; null for a real endpoint. It can be changed.
-    async fn simulation(&self) -> Option<Simulation> {
+    fn simulation(&self) -> Option<Simulation> {
         self.row.simulation.map(Simulation::from)
     }
 
     /// When it was made.
-    async fn created_at(&self) -> DateTime {
+    fn created_at(&self) -> DateTime {
         DateTime(self.row.created_at)
     }
 
     /// When a field of it was last changed; its presence does not count.
-    async fn updated_at(&self) -> DateTime {
+    fn updated_at(&self) -> DateTime {
         DateTime(self.row.updated_at)
     }
 
     /// Counts the changes of its fields from 1; its presence does not count.
-    async fn version(&self) -> i32 {
+    fn version(&self) -> i32 {
         int(self.row.version)
     }
 
@@ -498,7 +499,9 @@ impl Endpoint {
         >,
     ) -> Nullable<MessageConnection> {
         let filter = MessageFilterInput::of_endpoint(filter, self.row.id);
-        messages_page(&self.view, filter, page_request(first, after, last, before)).await
+        // Boxed, as in `loaders::get`.
+        let request = page_request(first, after, last, before);
+        Box::pin(messages_page(&self.view, filter, request)).await
     }
 
     /// Its chats, the last active first. Needs the scope chats.read.
@@ -517,7 +520,8 @@ impl Endpoint {
         >,
     ) -> Nullable<ChatConnection> {
         let filter = ChatFilterInput::of_endpoint(filter, self.row.id);
-        chats_page(&self.view, filter, page_request(first, after, last, before)).await
+        let request = page_request(first, after, last, before);
+        Box::pin(chats_page(&self.view, filter, request)).await
     }
 
     /// How many of the messages it received are unread. Needs the scope messages.read; null without it.
@@ -648,7 +652,7 @@ impl EndpointEdge {
         let cursor = view.app().endpoint_cursor(view.caller(), &row);
         Self {
             cursor: Cursor(cursor),
-            node: Endpoint::new(row, view),
+            node: Whole(Endpoint::new(row, view)),
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     id::NodeId,
     message::{Delivery, Message, MessageStatus},
     registration::RegistrationFailureReason,
+    resolve::Whole,
     scalars::{Cursor, DateTime, JSONObject, SipUri, int},
     view::View,
 };
@@ -129,7 +130,7 @@ pub(crate) struct Links {
 
 impl Links {
     /// Not seen is the same as gone here: the event itself was permitted, its objects need scopes of their own.
-    async fn endpoint(&self) -> Nullable<Endpoint> {
+    async fn endpoint(&self) -> Nullable<Whole<Endpoint>> {
         let id = self
             .subjects
             .endpoint
@@ -137,7 +138,7 @@ impl Links {
         optional(self.view.endpoint(id).await)
     }
 
-    async fn message(&self) -> Nullable<Message> {
+    async fn message(&self) -> Nullable<Whole<Message>> {
         let id = self
             .subjects
             .message
@@ -145,7 +146,7 @@ impl Links {
         optional(self.view.message(id).await)
     }
 
-    async fn chat(&self) -> Nullable<Chat> {
+    async fn chat(&self) -> Nullable<Whole<Chat>> {
         let id = self
             .subjects
             .chat
@@ -254,17 +255,17 @@ pub(crate) struct MessageIn {
 #[ComplexObject]
 impl MessageIn {
     /// The message as it is now; null when it is gone or the scope messages.read is missing.
-    async fn message(&self) -> Nullable<Message> {
+    async fn message(&self) -> Nullable<Whole<Message>> {
         self.links.message().await
     }
 
     /// The receiving endpoint as it is now; null when it is gone or the scope endpoints.read is missing.
-    async fn endpoint(&self) -> Nullable<Endpoint> {
+    async fn endpoint(&self) -> Nullable<Whole<Endpoint>> {
         self.links.endpoint().await
     }
 
     /// The chat as it is now; null when it is gone or the scope chats.read is missing.
-    async fn chat(&self) -> Nullable<Chat> {
+    async fn chat(&self) -> Nullable<Whole<Chat>> {
         self.links.chat().await
     }
 }
@@ -301,17 +302,17 @@ pub(crate) struct MessageOut {
 #[ComplexObject]
 impl MessageOut {
     /// The message as it is now; null when it is gone or the scope messages.read is missing.
-    async fn message(&self) -> Nullable<Message> {
+    async fn message(&self) -> Nullable<Whole<Message>> {
         self.links.message().await
     }
 
     /// The sending endpoint as it is now; null when it is gone or the scope endpoints.read is missing.
-    async fn endpoint(&self) -> Nullable<Endpoint> {
+    async fn endpoint(&self) -> Nullable<Whole<Endpoint>> {
         self.links.endpoint().await
     }
 
     /// The chat as it is now; null when it is gone or the scope chats.read is missing.
-    async fn chat(&self) -> Nullable<Chat> {
+    async fn chat(&self) -> Nullable<Whole<Chat>> {
         self.links.chat().await
     }
 }
@@ -350,7 +351,7 @@ pub(crate) struct MessageOutStatus {
 #[ComplexObject]
 impl MessageOutStatus {
     /// The message as it is now; null when it is gone or the scope messages.read is missing.
-    async fn message(&self) -> Nullable<Message> {
+    async fn message(&self) -> Nullable<Whole<Message>> {
         self.links.message().await
     }
 }
@@ -396,7 +397,7 @@ impl TextMessageReceived {
     }
 
     /// The endpoint as it is now; null when it is gone or the scope endpoints.read is missing.
-    async fn endpoint(&self) -> Nullable<Endpoint> {
+    async fn endpoint(&self) -> Nullable<Whole<Endpoint>> {
         self.links.endpoint().await
     }
 }
@@ -423,7 +424,7 @@ pub(crate) struct EndpointStateChanged {
 #[ComplexObject]
 impl EndpointStateChanged {
     /// The endpoint as it is now; null when it is gone or the scope endpoints.read is missing.
-    async fn endpoint(&self) -> Nullable<Endpoint> {
+    async fn endpoint(&self) -> Nullable<Whole<Endpoint>> {
         self.links.endpoint().await
     }
 }
@@ -457,7 +458,7 @@ pub(crate) struct PeerStatusChanged {
 #[ComplexObject]
 impl PeerStatusChanged {
     /// The endpoint as it is now; null when it is gone or the scope endpoints.read is missing.
-    async fn endpoint(&self) -> Nullable<Endpoint> {
+    async fn endpoint(&self) -> Nullable<Whole<Endpoint>> {
         self.links.endpoint().await
     }
 }
@@ -490,7 +491,7 @@ pub(crate) struct ContactStatusChanged {
 #[ComplexObject]
 impl ContactStatusChanged {
     /// The endpoint as it is now; null when it is gone or the scope endpoints.read is missing.
-    async fn endpoint(&self) -> Nullable<Endpoint> {
+    async fn endpoint(&self) -> Nullable<Whole<Endpoint>> {
         self.links.endpoint().await
     }
 }
@@ -515,7 +516,7 @@ pub(crate) struct EndpointCreated {
 #[ComplexObject]
 impl EndpointCreated {
     /// The endpoint as it is now; null when it is gone or the scope endpoints.read is missing.
-    async fn endpoint(&self) -> Nullable<Endpoint> {
+    async fn endpoint(&self) -> Nullable<Whole<Endpoint>> {
         self.links.endpoint().await
     }
 }
@@ -543,7 +544,7 @@ pub(crate) struct EndpointUpdated {
 #[ComplexObject]
 impl EndpointUpdated {
     /// The endpoint as it is now; null when it is gone or the scope endpoints.read is missing.
-    async fn endpoint(&self) -> Nullable<Endpoint> {
+    async fn endpoint(&self) -> Nullable<Whole<Endpoint>> {
         self.links.endpoint().await
     }
 }
@@ -586,7 +587,7 @@ pub(crate) struct MessageUpdated {
 #[ComplexObject]
 impl MessageUpdated {
     /// The message as it is now; null when it is gone or the scope messages.read is missing.
-    async fn message(&self) -> Nullable<Message> {
+    async fn message(&self) -> Nullable<Whole<Message>> {
         self.links.message().await
     }
 }
@@ -651,7 +652,7 @@ pub(crate) struct ChatUpdated {
 #[ComplexObject]
 impl ChatUpdated {
     /// The chat as it is now; null when it is gone or the scope chats.read is missing.
-    async fn chat(&self) -> Nullable<Chat> {
+    async fn chat(&self) -> Nullable<Whole<Chat>> {
         self.links.chat().await
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     connection::{Total, page_request},
     errors::{Nullable, nullable},
     id::NodeId,
+    resolve::Whole,
     scalars::Cursor,
     view::View,
 };
@@ -26,10 +27,10 @@ impl MessageQuery {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Its opaque id.")] id: ID,
-    ) -> Nullable<Message> {
+    ) -> Nullable<Whole<Message>> {
         let view = View::of(ctx);
         let row = view.app().message(view.caller(), MessageId::of(&id)).await;
-        nullable(row.map(|row| Message::new(row, view)))
+        nullable(row.map(|row| Whole(Message::new(row, view))))
     }
 
     /// The messages of the account, newest first. Needs the scope messages.read.

@@ -14,6 +14,7 @@ use crate::{
     endpoint::{Endpoint, Transport},
     errors::{Nullable, UserError, nullable, optional},
     id::NodeId,
+    resolve::Whole,
     scalars::{DateTime, JSONObject, SipUri, int},
     view::View,
 };
@@ -129,83 +130,83 @@ impl Message {
     }
 
     /// Common to the sender's and the recipient's copy.
-    async fn exchange_id(&self) -> ID {
+    fn exchange_id(&self) -> ID {
         self.row.exchange.to_id()
     }
 
     /// The id of the endpoint that keeps it.
-    async fn endpoint_id(&self) -> ID {
+    fn endpoint_id(&self) -> ID {
         self.row.endpoint.to_id()
     }
 
     /// The endpoint that keeps it. Needs the scope endpoints.read; null without it.
-    async fn endpoint(&self) -> Nullable<Endpoint> {
+    async fn endpoint(&self) -> Nullable<Whole<Endpoint>> {
         optional(self.view.endpoint(self.row.endpoint).await)
     }
 
     /// The id of the chat that it is in.
-    async fn chat_id(&self) -> Option<ID> {
+    fn chat_id(&self) -> Option<ID> {
         Some(self.row.chat.to_id())
     }
 
     /// The chat that it is in. Needs the scope chats.read; null without it.
-    async fn chat(&self) -> Nullable<Chat> {
+    async fn chat(&self) -> Nullable<Whole<Chat>> {
         optional(self.view.chat(self.row.chat).await)
     }
 
     /// Whether the endpoint sent or received it.
-    async fn direction(&self) -> MessageDirection {
+    fn direction(&self) -> MessageDirection {
         self.row.direction.into()
     }
 
     /// Where it came from.
-    async fn origin(&self) -> MessageOrigin {
+    fn origin(&self) -> MessageOrigin {
         self.row.origin.into()
     }
 
     /// The sender's address, a SIP URI.
-    async fn from(&self) -> &str {
+    fn from(&self) -> &str {
         &self.row.from
     }
 
     /// The recipient's address, a SIP URI.
-    async fn to(&self) -> &str {
+    fn to(&self) -> &str {
         &self.row.to
     }
 
     /// The E.164 number that it comes from; null when it comes from none.
-    async fn from_number(&self) -> Option<&str> {
+    fn from_number(&self) -> Option<&str> {
         self.row.from_number.as_deref()
     }
 
     /// The E.164 number that was called; null when none was.
-    async fn to_number(&self) -> Option<&str> {
+    fn to_number(&self) -> Option<&str> {
         self.row.to_number.as_deref()
     }
 
     /// The text; empty for an empty MESSAGE.
-    async fn body(&self) -> &str {
+    fn body(&self) -> &str {
         &self.row.body
     }
 
     /// The media type of the text; of one that came by SIP always text/plain.
-    async fn content_type(&self) -> &str {
+    fn content_type(&self) -> &str {
         &self.row.content_type
     }
 
     /// Header fields that go with it, strings by their names; of one that came by SIP those that came with it, without who sent it
     /// and what proves that. Empty when there are none.
-    async fn variables(&self) -> JSONObject {
+    fn variables(&self) -> JSONObject {
         JSONObject::of_variables(&self.row.variables)
     }
 
     /// Where it is on its way.
-    async fn status(&self) -> MessageStatus {
+    fn status(&self) -> MessageStatus {
         self.row.status.into()
     }
 
     /// Why it failed; null unless it is FAILED.
-    async fn failure(&self) -> Option<DeliveryFailure> {
+    fn failure(&self) -> Option<DeliveryFailure> {
         self.row.failure.clone().map(DeliveryFailure::from)
     }
 
@@ -218,44 +219,44 @@ impl Message {
     }
 
     /// Whether it was marked read; always true for one that was sent.
-    async fn read(&self) -> bool {
+    fn read(&self) -> bool {
         self.row.read
     }
 
     /// Its place in the chat: rises, with gaps where messages were deleted.
-    async fn seq(&self) -> Option<i32> {
+    fn seq(&self) -> Option<i32> {
         Some(int(self.row.seq))
     }
 
     /// The idempotency key that it was sent with, told to the token that sent it alone; null otherwise.
-    async fn idempotency_key(&self) -> Option<&str> {
+    fn idempotency_key(&self) -> Option<&str> {
         self.row.idempotency_key(self.view.caller())
     }
 
     /// When it was stored.
-    async fn created_at(&self) -> DateTime {
+    fn created_at(&self) -> DateTime {
         DateTime(self.row.created_at)
     }
 
     /// When its status last changed.
-    async fn status_at(&self) -> DateTime {
+    fn status_at(&self) -> DateTime {
         DateTime(self.row.status_at)
     }
 
     /// Until when delivery is tried; null for one that was received.
-    async fn expires_at(&self) -> Option<DateTime> {
+    fn expires_at(&self) -> Option<DateTime> {
         self.row.expires_at.map(DateTime)
     }
 
     /// When a phone of the recipient first reported that it arrived (RFC 5438); null when none did, and for one that was
     /// received. It never changes `status`.
-    async fn delivered_at(&self) -> Option<DateTime> {
+    fn delivered_at(&self) -> Option<DateTime> {
         self.row.delivered_at.map(DateTime)
     }
 
     /// When a phone of the recipient first reported that it was seen (RFC 5438); null when none did, and for one that was
     /// received. It never changes `status`.
-    async fn displayed_at(&self) -> Option<DateTime> {
+    fn displayed_at(&self) -> Option<DateTime> {
         self.row.displayed_at.map(DateTime)
     }
 }

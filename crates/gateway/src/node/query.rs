@@ -77,17 +77,17 @@ async fn node(view: &View, id: &ID) -> std::result::Result<Node, Error> {
             let row = app.application(caller, ApplicationId::of(id)).await?;
             Ok(Node::Application(Application::new(row)))
         }
-        Some(ChatId::KIND) => found(view.chat(ChatId::of(id)).await, "chat").map(Node::Chat),
+        Some(ChatId::KIND) => {
+            found(view.chat(ChatId::of(id)).await, "chat").map(|chat| Node::Chat(chat.0))
+        }
         Some(DomainId::KIND) => {
             let row = app.domain(caller, DomainId::of(id)).await?;
             Ok(Node::Domain(Domain::new(row)))
         }
-        Some(EndpointId::KIND) => {
-            found(view.endpoint(EndpointId::of(id)).await, "endpoint").map(Node::Endpoint)
-        }
-        Some(MessageId::KIND) => {
-            found(view.message(MessageId::of(id)).await, "message").map(Node::Message)
-        }
+        Some(EndpointId::KIND) => found(view.endpoint(EndpointId::of(id)).await, "endpoint")
+            .map(|endpoint| Node::Endpoint(endpoint.0)),
+        Some(MessageId::KIND) => found(view.message(MessageId::of(id)).await, "message")
+            .map(|message| Node::Message(message.0)),
         Some(TokenId::KIND) => {
             let row = app.token(caller, TokenId::of(id)).await?;
             Ok(Node::ApiToken(ApiToken::new(row)))

@@ -8,6 +8,7 @@ use crate::{
     endpoint::{Endpoint, Transport},
     errors::{Nullable, UserError, optional},
     id::NodeId,
+    resolve::Whole,
     scalars::{Cursor, DateTime, int},
     view::View,
 };
@@ -81,7 +82,7 @@ impl RegistrationFailure {
     }
 
     /// The endpoint; null when there is none with that name, or the scope endpoints.read is missing.
-    async fn endpoint(&self) -> Nullable<Endpoint> {
+    async fn endpoint(&self) -> Nullable<Whole<Endpoint>> {
         let id = self
             .row
             .failed
