@@ -175,7 +175,7 @@ impl Message {
     }
 
     /// The E.164 number that it comes from; null when it comes from none.
-    fn from_number(&self) -> Option<&str> {
+    async fn from_number(&self) -> Option<&str> {
         self.row.from_number.as_deref()
     }
 
