@@ -62,13 +62,14 @@ impl Side {
         let writers = self.writers.take().ok_or("the phones are gone")?;
         let begun = Instant::now();
         let sending = writers.round(Call::Message { ahead: PHONES }, messages, Duration::ZERO);
-        let (got, seen) = (&mut self.got, &mut self.seen);
+        let (name, got, seen) = (self.name, &mut self.got, &mut self.seen);
         let until = begun + TAIL;
         let receiving = async {
             let (mut arrived, mut last) = (0, begun);
             while arrived < messages {
                 let next = timeout_at(until.into(), got.recv()).await;
-                let next = next.map_err(|_| format!("{arrived} of {messages} messages arrived"))?;
+                let next =
+                    next.map_err(|_| format!("{name}: {arrived} of {messages} messages arrived"))?;
                 let Got { text, at } = next.ok_or("the phones stopped")?;
                 if seen.insert(text) {
                     arrived += 1;
@@ -77,11 +78,13 @@ impl Side {
             }
             Ok::<_, Failure>(last)
         };
-        let ((writers, tally), last) = tokio::try_join!(sending, receiving)?;
+        let (sent, last) = tokio::join!(sending, receiving);
+        let (writers, tally) = sent?;
         self.writers = Some(writers);
         if tally.failures > 0 {
-            return Err(format!("{}: {} messages were refused", self.name, tally.failures).into());
+            return Err(format!("{name}: {} messages were refused", tally.failures).into());
         }
+        let last = last?;
         let wall = last.duration_since(begun).max(tally.wall);
         Ok(f64::from(tally.calls) / wall.as_secs_f64())
     }

@@ -16,8 +16,10 @@ const SLOT_BITS: u32 = 11;
 /// The fewest letters and digits in a row with which a trigram index helps.
 const TRIGRAM: usize = 3;
 /// How many of the newest endpoints are looked at for a text that no index helps with, in two steps: mostly the first is
-/// enough, and both together take milliseconds. SQLite's index is asked after the first.
+/// enough, and both together take milliseconds.
 pub(crate) const SCANS: [i64; 2] = [1_000, 20_000];
+/// How many of the newest endpoints are looked at before SQLite's index is asked: a quarter of them fills a page.
+pub(crate) const FIRST_LOOK: i64 = 192;
 
 /// What a database has to find a part of a text by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
