@@ -1,19 +1,17 @@
 //! Importing endpoints from files and exporting them, as the operator does.
 
 use crate::harness::graphql::{list, text};
-use crate::harness::server::{ACCOUNT, sipgraph};
+use crate::harness::server::ACCOUNT;
 use crate::harness::sip::Algorithm;
 use crate::harness::world::{DOMAIN, ENDPOINT};
 use crate::harness::{
-    Account, Api, Database, Phone, STEP, Server, Sipp, Value, World, both_backends, eventually,
+    Account, Api, Database, LONG, Phone, Server, Sipp, Value, World, both_backends, eventually,
     json,
 };
 use md5::{Digest as _, Md5};
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Output, Stdio};
-use tokio::process::Command;
-use tokio::time::timeout;
+use std::process::Output;
 
 /// So many rows the product promises to import with ease.
 const ROWS: usize = 5000;
@@ -21,27 +19,9 @@ const ROWS: usize = 5000;
 /// Three thousand rows more than a page, so that a break falls into the middle.
 const BROKEN_ROWS: usize = 3000;
 
-/// An import of thousands of rows by a program that is not optimised, beside other tests.
-const LONG: std::time::Duration = STEP.saturating_mul(6);
-
-fn command(server: &Server, arguments: &[&str]) -> Command {
-    let mut command = sipgraph();
-    command
-        .args(["endpoint"])
-        .args(arguments)
-        .envs(server.environment.iter().cloned())
-        .current_dir(server.folder())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
-}
-
 async fn endpoint(server: &Server, arguments: &[&str]) -> Output {
-    timeout(LONG, command(server, arguments).output())
-        .await
-        .unwrap_or_else(|_| panic!("{arguments:?} did not end"))
-        .unwrap()
+    let arguments = [&["endpoint"], arguments].concat();
+    server.cli_output_within(LONG, &arguments).await
 }
 
 /// Imports a file of the server's folder.
@@ -230,7 +210,7 @@ both_backends! {
     async fn h171_a_broken_import_goes_on(database: Database) {
         let world = World::start(&database).await;
         put(&world.server, "a.csv", &phones(BROKEN_ROWS));
-        let mut child = command(&world.server, &["import", "--account", ACCOUNT, "--apply", "a.csv"]).spawn().unwrap();
+        let mut child = world.server.command(&["endpoint", "import", "--account", ACCOUNT, "--apply", "a.csv"]).spawn().unwrap();
         eventually("the first rows", || async { (world.api.endpoints_count().await > 2).then_some(()) }).await;
         child.kill().await.unwrap();
         let there = usize::try_from(world.api.endpoints_count().await).unwrap() - 2;

@@ -1,55 +1,31 @@
 //! Replacing the instance key, as the operator does while phones and pages go on.
 
 use crate::harness::graphql::{code, list, text};
-use crate::harness::server::{ACCOUNT, sipgraph};
+use crate::harness::server::ACCOUNT;
 use crate::harness::world::DOMAIN;
 use crate::harness::{
-    Account, Api, Database, Feed, Phone, STEP, Server, Value, World, both_backends, eventually,
+    Account, Api, Database, Feed, LONG, Phone, Server, Value, World, both_backends, eventually,
     json,
 };
 use sipgraph_testkit::block_on;
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::process::{Output, Stdio};
-use tokio::process::{Child, Command};
-use tokio::time::timeout;
+use tokio::process::Child;
 
 /// So many phones that a rotation has six steps, and takes long enough to be met in the middle.
 const PHONES: usize = 3000;
 
-/// Many rows written by a program that is not optimised, beside other tests.
-const LONG: std::time::Duration = STEP.saturating_mul(6);
-
-fn command(server: &Server, arguments: &[&str]) -> Command {
-    let mut command = sipgraph();
-    command
-        .args(arguments)
-        .envs(server.environment.iter().cloned())
-        .current_dir(server.folder())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
-}
-
-async fn output(server: &Server, arguments: &[&str]) -> Output {
-    timeout(LONG, command(server, arguments).output())
-        .await
-        .unwrap_or_else(|_| panic!("{arguments:?} did not end"))
-        .unwrap()
-}
-
 /// Runs a command that must go well, and gives what it said.
 async fn said(server: &Server, arguments: &[&str]) -> String {
-    let output = output(server, arguments).await;
+    let output = server.cli_output_within(LONG, arguments).await;
     assert!(output.status.success(), "{arguments:?}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
 /// Runs a command that must be refused with this exit code, and gives why.
 async fn refused(server: &Server, arguments: &[&str], code: i32) -> String {
-    let output = output(server, arguments).await;
+    let output = server.cli_output_within(LONG, arguments).await;
     assert_eq!(
         output.status.code(),
         Some(code),
@@ -166,7 +142,7 @@ async fn middle(server: &Server) -> usize {
 }
 
 fn spawned(server: &Server) -> Child {
-    command(server, &ROTATE).spawn().unwrap()
+    server.command(&ROTATE).spawn().unwrap()
 }
 
 both_backends! {

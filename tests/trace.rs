@@ -1,8 +1,6 @@
 //! `sipgraph trace`: what an operator sees of one endpoint's signalling.
 
-use crate::harness::server::sipgraph;
 use crate::harness::{Phone, STEP, Server, Value, World, both_backends};
-use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout};
 use tokio::time::timeout;
@@ -17,16 +15,8 @@ struct Trace {
 impl Trace {
     /// Starts it and waits until it watches.
     async fn start(server: &Server, arguments: &[&str]) -> Self {
-        let mut child = sipgraph()
-            .arg("trace")
-            .args(arguments)
-            .envs(server.environment.iter().cloned())
-            .current_dir(server.folder())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let arguments = [&["trace"], arguments].concat();
+        let mut child = server.command(&arguments).spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut said = String::new();
         while !said.contains("Tracing ") {

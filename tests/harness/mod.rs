@@ -31,3 +31,5 @@ use std::time::Duration;
 
 /// No single step of a test takes longer; generous, because the machine may be busy with other tests.
 pub(crate) const STEP: Duration = Duration::from_secs(30);
+/// For a command that writes thousands of rows, by a program that is not optimised, beside other tests.
+pub(crate) const LONG: Duration = STEP.saturating_mul(6);

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -136,15 +137,27 @@ impl Server {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
-    /// Runs a command of the program on the same database.
-    pub(crate) async fn cli_output(&self, arguments: &[&str]) -> Output {
+    /// A command of the program on the same database, whose output is kept for whoever spawns it.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = sipgraph();
         command
             .args(arguments)
             .envs(self.environment.iter().cloned())
             .current_dir(self.folder.path())
-            .stdin(Stdio::null());
-        timeout(STEP, command.output())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs a command of the program on the same database.
+    pub(crate) async fn cli_output(&self, arguments: &[&str]) -> Output {
+        self.cli_output_within(STEP, arguments).await
+    }
+
+    /// Runs a command of the program on the same database that ends within a time.
+    pub(crate) async fn cli_output_within(&self, within: Duration, arguments: &[&str]) -> Output {
+        timeout(within, self.command(arguments).output())
             .await
             .unwrap_or_else(|_| panic!("{arguments:?} did not end"))
             .unwrap()
