@@ -3,7 +3,8 @@
 use crate::harness::graphql::{list, text};
 use crate::harness::phone::Reply;
 use crate::harness::{
-    Account, Api, Feed, Phone, Server, Sip, Socket, Value, World, both_backends, eventually, json,
+    Account, Api, Feed, Phone, Seen, Server, Sip, Socket, Value, World, both_backends, eventually,
+    json,
 };
 use miniz_oxide::deflate::compress_to_vec_zlib;
 use std::time::{Duration, Instant};
@@ -69,6 +70,15 @@ async fn send_raw(phone: &mut Phone, to: &str, fields: &[(&str, &str)], body: &[
         .send_bytes(&[head.as_bytes(), b"\r\n\r\n", body].concat())
         .await;
     phone.answer_to(&signed).await.status()
+}
+
+/// The media type of typing notices (RFC 3994).
+const TYPING: &str = "application/im-iscomposing+xml";
+
+/// Has a device tell that its user types, for 90 s, and gives the status of the answer.
+async fn type_from(phone: &mut Phone, to: &str) -> u16 {
+    let xml = "<?xml version=\"1.0\"?><isComposing xmlns=\"urn:ietf:params:xml:ns:im-iscomposing\"><state>active</state><refresh>90</refresh></isComposing>";
+    send_raw(phone, to, &[("Content-Type", TYPING)], xml.as_bytes()).await
 }
 
 async fn simulated(world: &World, name: &str, simulation: &str) -> Account {
@@ -267,10 +277,12 @@ both_backends! {
     async fn h161_typing_is_told_live_and_kept_nowhere(database: Database) {
         let world = World::start(&database).await;
         let World { server, api, alice, bob, .. } = &world;
-        let mut phone = Phone::tcp(server, bob).await;
+        let (mut phone, mut other) = (Phone::tcp(server, bob).await, Phone::udp(server, alice).await);
         phone.come_online().await;
-        api.send(alice, bob, "hello").await;
+        other.come_online().await;
+        let sent = api.send(alice, bob, "hello").await;
         phone.take_message().await;
+        api.message_is(&text(&sent["id"]), "SENT").await;
         let alices = api.chats(json!({ "endpointId": alice.id })).await[0]["id"].clone();
         let bobs = api.chats(json!({ "endpointId": bob.id })).await[0]["id"].clone();
         let mut socket = Socket::open(server, &server.token).await;
@@ -284,7 +296,7 @@ both_backends! {
                 let payload = api.mutate("setComposing", "active", json!({ "chatId": alices, "active": active })).await;
                 assert_eq!(payload["active"], active, "{payload}");
                 let notice = phone.take_message().await;
-                assert!(notice.header("Content-Type").starts_with("application/im-iscomposing+xml"), "{notice:?}");
+                assert!(notice.header("Content-Type").starts_with(TYPING), "{notice:?}");
                 assert_eq!(notice.body.contains("<state>active</state>"), active, "{notice:?}");
                 let told = typing(&mut socket, &bobs, active);
                 if let Ok(notice) = tokio::time::timeout(Duration::from_millis(500), told).await {
@@ -295,15 +307,44 @@ both_backends! {
             seen.push(text(&notice["expiresAt"]));
         }
         assert!(seen[0] > seen[1], "typing lasts, not typing does not: {seen:?}");
-        // A device's notice comes to those who look.
-        let xml = "<?xml version=\"1.0\"?><isComposing xmlns=\"urn:ietf:params:xml:ns:im-iscomposing\"><state>active</state><refresh>90</refresh></isComposing>";
-        let status = send_raw(&mut phone, &alice.uri(), &[("Content-Type", "application/im-iscomposing+xml")], xml.as_bytes()).await;
-        assert_eq!(status, 200);
+        // A device's notice comes to those who look, and to the other side's devices.
+        assert_eq!(type_from(&mut phone, &alice.uri()).await, 200);
         let notice = typing(&mut socket, &alices, true).await;
         assert_eq!(notice["peer"], "bob@example.test", "{notice}");
+        let heard = other.take_message().await;
+        assert!(heard.header("Content-Type").starts_with(TYPING) && heard.header("From").contains(&bob.uri()), "{heard:?}");
+        assert!(heard.body.contains("<state>active</state>") && heard.body.contains("<refresh>90</refresh>"), "{heard:?}");
+        // Who looks at one endpoint hears of its chats alone.
+        let mut narrow = Socket::open(server, &server.token).await;
+        narrow.subscribe("narrow", query, json!({ "c": null, "e": [alice.id] })).await;
+        let notice = loop {
+            api.mutate("setComposing", "active", json!({ "chatId": alices })).await;
+            assert_eq!(type_from(&mut phone, &alice.uri()).await, 200);
+            if let Some(Seen::Message(message)) = narrow.see_within(Duration::from_millis(500)).await {
+                break message["payload"]["data"]["composing"].clone();
+            }
+        };
+        assert_eq!(notice["chatId"], alices, "{notice}");
         assert_eq!(api.messages(json!({})).await.len(), 2);
         assert_eq!(api.log(&[]).await.len(), before, "nothing is in the log");
         api.refused_at("setComposing", json!({ "chatId": "nonsense" }), "NOT_FOUND", "chatId").await;
+    }
+
+    /// Phones hear of each other's typing also where no chat keeps what they say.
+    async fn h161_phones_hear_of_typing_without_a_chat(database: Database) {
+        let server = Server::start(&database).await;
+        let api = Api::of(&server);
+        let domain = api.domain_create("private.test", false).await;
+        let (alice, bob) = (api.endpoint_create(&domain, "alice").await, api.endpoint_create(&domain, "bob").await);
+        let (mut from, mut to) = (Phone::tcp(&server, &alice).await, Phone::udp(&server, &bob).await);
+        to.come_online().await;
+        let before = api.event_cursor().await;
+        assert_eq!(type_from(&mut from, &bob.uri()).await, 200);
+        let heard = to.take_message().await;
+        assert!(heard.header("Content-Type").starts_with(TYPING) && heard.header("From").contains(&alice.uri()), "{heard:?}");
+        assert_eq!(api.event_cursor().await, before, "nothing is in the log");
+        assert_eq!(type_from(&mut from, "sip:nobody@private.test").await, 200);
+        assert_eq!((api.messages(json!({})).await.len(), api.chats(json!({})).await.len()), (0, 0));
     }
 
     /// Every end of a delivery can be tried without a phone.

@@ -70,6 +70,29 @@ impl Notices {
     pub(super) fn wake(&self) {
         self.news.notify(usize::MAX);
     }
+
+    /// Tells those who look.
+    fn tell(&self, account: AccountId, notice: Composing) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.notices.len() == KEPT {
+            told.notices.pop_front();
+            told.first += 1;
+        }
+        told.notices.push_back((account, notice));
+        drop(told);
+        self.wake();
+    }
+
+    /// Has a notice sent to devices.
+    fn send(&self, notice: Waiting) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.len() == WAITING_MAX {
+            waiting.pop_front();
+        }
+        waiting.push_back(notice);
+        drop(waiting);
+        self.to_send.notify(usize::MAX);
+    }
 }
 
 /// The last notices, of which the first has a number.
@@ -84,6 +107,7 @@ struct Waiting {
     from: Endpoint,
     to: Endpoint,
     active: bool,
+    refresh: Duration,
 }
 
 /// Which notices a feed has.
@@ -207,26 +231,17 @@ impl App {
         let Found::One(to) = self.store.endpoint(caller.account, peer).await? else {
             return Ok(());
         };
-        self.composing_tell(from, &to, active, REFRESH).await?;
-        let mut waiting = self
-            .notices
-            .waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if waiting.len() == WAITING_MAX {
-            waiting.pop_front();
-        }
-        waiting.push_back(Waiting {
+        let notice = Waiting {
             from: from.clone(),
             to,
             active,
-        });
-        drop(waiting);
-        self.notices.to_send.notify(usize::MAX);
-        Ok(())
+            refresh: REFRESH,
+        };
+        Ok(self.composing_tell(notice).await?)
     }
 
-    /// Takes a notice of a device. One to nobody here, or to somebody without a chat with its sender, is heard by nobody.
+    /// Takes a notice of a device for those who look and for the devices of the other side, also where no chat keeps what the
+    /// two say. One to nobody here is heard by nobody.
     ///
     /// # Errors
     /// Those of the store.
@@ -236,51 +251,45 @@ impl App {
             canonical: notice.to_user.clone(),
         };
         let account = notice.sender.account;
-        if let Found::One(recipient) = self.store.endpoint(account, key).await? {
+        if let Found::One(to) = self.store.endpoint(account, key).await? {
             let refresh = notice.refresh_s.map_or(REFRESH, |seconds| {
                 Duration::from_secs(seconds.into()).min(REFRESH_MAX)
             });
-            self.composing_tell(&notice.sender, &recipient, notice.active, refresh)
-                .await?;
+            let notice = Waiting {
+                from: notice.sender.clone(),
+                to,
+                active: notice.active,
+                refresh,
+            };
+            self.composing_tell(notice).await?;
         }
         Ok(())
     }
 
-    async fn composing_tell(
-        &self,
-        from: &Endpoint,
-        to: &Endpoint,
-        active: bool,
-        refresh: Duration,
-    ) -> Result<(), Error> {
+    /// Tells a notice to those who look, where there is a chat, and has it sent to the devices of the other side.
+    async fn composing_tell(&self, notice: Waiting) -> Result<(), Error> {
+        let Waiting { from, to, .. } = &notice;
         let key = ChatKey {
             endpoint: to.id,
             own_number: to.address(),
             peer: from.address(),
         };
-        let Some(chat) = self.store.chat_by_key(to.account, key).await? else {
-            return Ok(());
-        };
-        let lasts = if active { refresh } else { Duration::ZERO };
-        let notice = Composing {
-            chat: chat.id,
-            endpoint: to.id,
-            peer: chat.key.peer,
-            active,
-            expires_at: self.now().plus(lasts),
-        };
-        let mut told = self
-            .notices
-            .told
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if told.notices.len() == KEPT {
-            told.notices.pop_front();
-            told.first += 1;
+        if let Some(chat) = self.store.chat_by_key(to.account, key).await? {
+            let lasts = if notice.active {
+                notice.refresh
+            } else {
+                Duration::ZERO
+            };
+            let told = Composing {
+                chat: chat.id,
+                endpoint: to.id,
+                peer: chat.key.peer,
+                active: notice.active,
+                expires_at: self.now().plus(lasts),
+            };
+            self.notices.tell(to.account, told);
         }
-        told.notices.push_back((to.account, notice));
-        drop(told);
-        self.notices.wake();
+        self.notices.send(notice);
         Ok(())
     }
 
@@ -337,7 +346,7 @@ impl App {
             body: format!(
                 "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<isComposing xmlns=\"urn:ietf:params:xml:ns:im-iscomposing\">\
                  <state>{state}</state><contenttype>text/plain</contenttype><refresh>{}</refresh></isComposing>\r\n",
-                REFRESH.as_secs()
+                notice.refresh.as_secs()
             ),
             content_type: "application/im-iscomposing+xml".to_owned(),
             variables: Variables::new(),
@@ -345,7 +354,7 @@ impl App {
             from_tag: token(),
             cseq: 1,
             branch: format!("z9hG4bK{}", token()),
-            expires_s: u32::try_from(REFRESH.as_secs()).unwrap_or(u32::MAX),
+            expires_s: u32::try_from(notice.refresh.as_secs()).unwrap_or(u32::MAX),
         }
     }
 }
