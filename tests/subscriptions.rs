@@ -52,6 +52,40 @@ both_backends! {
         assert!(texts.contains(&&json!("one")) && !texts.contains(&&json!("two")), "{events:?}");
     }
 
+    /// All of a technology, by each of its names; nothing of one that is not there; an unknown one is not found.
+    async fn e115_a_feed_of_a_technology_has_all_of_it(database: Database) {
+        let world = World::start(&database).await;
+        let World { server, api, domain, alice, bob } = &world;
+        let start = api.event_cursor().await;
+        Phone::udp(server, bob).await.come_online().await;
+        api.send(alice, bob, "one").await;
+        let second = api.domain_create("second.test", true).await;
+        let zoe = api.endpoint_create(&second, "zoe").await;
+        api.mutate("deleteEndpoint", "", json!({ "id": zoe.id })).await;
+        let end = api.endpoint_create(domain, "end").await;
+        let seen = async |filter: Value| {
+            let mut feed = Feed::open_with(server, &server.token, &start, filter).await;
+            let events = feed.all_until(|e| e["type"] == "ENDPOINT_CREATED" && e["endpointId"] == json!(end.id)).await;
+            ids(&events)
+        };
+        let all = seen(json!({})).await;
+        assert!(all.len() > 8, "{all:?}");
+        for name in ["SIP", "pjsip"] {
+            assert_eq!(seen(json!({ "technology": name })).await, all, "{name}");
+        }
+        let created = json!({ "technology": "Sip", "types": ["ENDPOINT_CREATED"] });
+        assert_eq!(seen(created).await.len(), 2);
+        let query = "query($f: EventFilter) { events(filter: $f) { nodes { id } } }";
+        let data = api.data(query, json!({ "f": { "technology": "xmpp" } })).await;
+        assert_eq!(data["events"]["nodes"], json!([]));
+        let unknown = json!({ "technology": "iax2" });
+        assert_eq!(api.error(query, json!({ "f": unknown })).await, "NOT_FOUND");
+        let mut socket = Socket::open(server, &server.token).await;
+        socket.subscribe("x", EVENTS, json!({ "after": start, "filter": unknown })).await;
+        let message = socket.message().await;
+        assert!(message.to_string().contains("NOT_FOUND"), "{message}");
+    }
+
     /// A connection that drops, again and again: each event once, in order.
     async fn g142_a_resumed_feed_has_every_event_once(database: Database) {
         let world = World::start(&database).await;

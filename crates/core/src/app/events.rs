@@ -7,6 +7,7 @@ use super::App;
 use super::tokens::visible;
 use crate::access::{Caller, Scope};
 use crate::account::LogHead;
+use crate::address::technology;
 use crate::binding::Binding;
 use crate::cursor::EventCursor;
 use crate::endpoint::Endpoint;
@@ -38,6 +39,8 @@ pub struct EventFilter {
     pub endpoints: Option<Vec<EndpointId>>,
     /// Only about endpoints of these domains.
     pub domains: Option<Vec<DomainId>>,
+    /// Only about endpoints of this technology, by its name or an alias in any case.
+    pub technology: Option<String>,
     /// Only about these chats.
     pub chats: Option<Vec<ChatId>>,
 }
@@ -246,7 +249,7 @@ impl App {
     /// unless the filter names them.
     ///
     /// # Errors
-    /// `Forbidden` for a kind named without its scope; `Invalid` for a wrong page or cursor.
+    /// `Forbidden` for a kind named without its scope; `NotFound` for an unknown technology; `Invalid` for a wrong page or cursor.
     pub async fn events_page(
         &self,
         caller: &Caller,
@@ -336,7 +339,8 @@ impl App {
     /// Opens a feed: everything after a place, then live.
     ///
     /// # Errors
-    /// `Forbidden` for a kind named without its scope; `Invalid` for a cursor that is forged or another account's.
+    /// `Forbidden` for a kind named without its scope; `NotFound` for an unknown technology; `Invalid` for a cursor that is forged
+    /// or another account's.
     pub async fn events(
         self: &Arc<Self>,
         caller: &Caller,
@@ -391,12 +395,14 @@ fn oldest(log: &LogHead) -> EventCursor {
 struct Wanted {
     types: Vec<EventType>,
     filter: EventFilter,
+    /// Whether only events about endpoints are wanted: each endpoint is one of the technology that is available.
+    of_endpoints: bool,
     visible: Option<Vec<EndpointId>>,
 }
 
 impl Wanted {
     fn new(caller: &Caller, filter: &EventFilter) -> Result<Self, Error> {
-        let types = match &filter.types {
+        let mut types = match &filter.types {
             Some(types) => {
                 for kind in types {
                     caller.require(kind.scope())?;
@@ -415,9 +421,15 @@ impl Wanted {
                 readable
             }
         };
+        let known = |name: &String| technology(name).ok_or_else(|| Error::not_found("technology"));
+        let technology = filter.technology.as_ref().map(known).transpose()?;
+        if technology.is_some_and(|technology| !technology.available) {
+            types.clear();
+        }
         Ok(Self {
             types,
             filter: filter.clone(),
+            of_endpoints: technology.is_some(),
             visible: visible(caller),
         })
     }
@@ -427,6 +439,7 @@ impl Wanted {
             list.is_none_or(|list| value.is_some_and(|value| list.contains(&value)))
         }
         self.types.contains(&event.body.event_type())
+            && (!self.of_endpoints || event.subjects.endpoint.is_some())
             && one_of(self.filter.endpoints.as_ref(), event.subjects.endpoint)
             && one_of(self.filter.domains.as_ref(), event.subjects.domain)
             && one_of(self.filter.chats.as_ref(), event.subjects.chat)

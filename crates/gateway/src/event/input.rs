@@ -17,6 +17,8 @@ pub(crate) struct EventFilterInput {
     endpoint_ids: Option<Vec<ID>>,
     /// Only about endpoints of these domains.
     domain_ids: Option<Vec<ID>>,
+    /// Only about endpoints of this technology: a name or alias of `technologies`, in any case. An unknown one is `NOT_FOUND`.
+    technology: Option<String>,
     /// Only about these chats.
     chat_ids: Option<Vec<ID>>,
 }
@@ -30,6 +32,7 @@ impl EventFilterInput {
                 .map(|types| types.into_iter().filter_map(EventType::in_log).collect()),
             endpoints: filter.endpoint_ids.map(|ids| EndpointId::all(&ids)),
             domains: filter.domain_ids.map(|ids| DomainId::all(&ids)),
+            technology: filter.technology,
             chats: filter.chat_ids.map(|ids| ChatId::all(&ids)),
         }
     }
