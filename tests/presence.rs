@@ -230,6 +230,32 @@ both_backends! {
         assert_eq!((&removed["kind"], &removed["endpointId"], &removed["endpoint"]), (&json!("REMOVED"), &json!(carol.id), &Value::Null));
     }
 
+    /// What is changed of an endpoint is told too: it may come to match, or no longer.
+    async fn h158_presence_follows_changes_of_endpoints(database: Database) {
+        let world = World::start(&database).await;
+        let World { server, api, alice, bob, .. } = &world;
+        let query = "subscription($filter: EndpointFilter) { endpointStates(filter: $filter) { kind endpointId endpoint { displayName } } }";
+        let mut socket = Socket::open(server, &server.token).await;
+        socket.subscribe("x", query, json!({ "filter": { "enabled": true } })).await;
+        let mut next = async || socket.message().await["payload"]["data"]["endpointStates"].take();
+        for kind in ["INITIAL", "INITIAL", "INITIAL_DONE"] {
+            assert_eq!(next().await["kind"], kind);
+        }
+        for (endpoint, patch, kind, label) in [
+            (alice, json!({ "enabled": false }), "REMOVED", Value::Null),
+            (bob, json!({ "displayName": "Bobby" }), "CHANGED", json!({ "displayName": "Bobby" })),
+            (alice, json!({ "displayName": "Unseen" }), "", Value::Null),
+            (alice, json!({ "enabled": true }), "CHANGED", json!({ "displayName": "Unseen" })),
+        ] {
+            let input = json!({ "id": endpoint.id, "patch": patch });
+            assert_eq!(api.mutate("updateEndpoint", "", input).await["userErrors"], json!([]));
+            if !kind.is_empty() {
+                let expected = json!({ "kind": kind, "endpointId": endpoint.id, "endpoint": label });
+                assert_eq!(next().await, expected, "{patch}");
+            }
+        }
+    }
+
     /// Both algorithms, in the domain's order, over the same password.
     async fn a_domain_may_ask_for_sha_256(database: Database) {
         let world = World::start(&database).await;

@@ -635,6 +635,8 @@ impl App {
             EventType::EndpointStateChanged,
             EventType::ContactStatusChanged,
             EventType::EndpointCreated,
+            // It may come to match, or no longer.
+            EventType::EndpointUpdated,
             EventType::EndpointDeleted,
         ];
         // Opened before the list is read: what changes meanwhile is told again, never missed.
