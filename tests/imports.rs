@@ -206,6 +206,56 @@ both_backends! {
         assert_ne!(answer.status(), 200, "the old password");
     }
 
+    /// A row that the first look refuses is not stored, whatever becomes of what it was refused for.
+    async fn h171_what_was_refused_is_left_out(database: Database) {
+        let world = World::start(&database).await;
+        put(&world.server, "a.jsonl", concat!(
+            r#"{"domain":"example.test","name":"alice","enabled":"yes"}"#, "\n",
+            r#"{"domain":"example.test","name":"alice","displayName":"Second"}"#, "\n",
+            r#"{"domain":"example.test","name":"carol","password":"secret-of-carol"}"#, "\n"));
+        let output = import(&world.server, "a.jsonl", &[]).await;
+        let told = stdout(&output);
+        assert!(told.contains("a.jsonl:2: name: An earlier row") && told.contains("Would make 1 endpoints, change 0"), "{told}");
+        assert!(stderr(&output).contains("2 rows are bad"), "{output:?}");
+        let said = imported(&world.server, "a.jsonl", &["--apply", "--skip-bad"]).await;
+        assert!(said.contains("Made 1 endpoints, changed 0 and left 0") && said.contains("Left out 2 bad rows"), "{said}");
+        assert_eq!(world.api.endpoint(&world.alice.id).await["version"], 1);
+    }
+
+    /// A number goes from the row that takes it off an endpoint to one behind it, in one run.
+    async fn h171_a_number_moves_by_a_file(database: Database) {
+        let world = World::start(&database).await;
+        let (server, api) = (&world.server, &world.api);
+        let (one, two) = ("+12125550100", "+12125550101");
+        server.cli(&["number", "assign", "--account", ACCOUNT, one, two]).await;
+        let numbers = async |user: &str| {
+            let query = format!("{{ endpoint(by: {{ sipUri: \"sip:{user}@{DOMAIN}\" }}) {{ numbers }} }}");
+            api.data(&query, json!({})).await["endpoint"]["numbers"].clone()
+        };
+        let domain = ["--domain", DOMAIN, "--apply"];
+        // Far behind it too, in another commit.
+        let between: String = (0..260).map(|i| format!("desk{i},secret-{i},,\n")).collect();
+        for (rows, said, held) in [
+            (format!("name,numbers\nalice,{one} {two}\n"), "changed 1", [json!([one, two]), json!([])]),
+            (format!("name,numbers\nalice,{two}\nbob,{one}\n"), "changed 2", [json!([two]), json!([one])]),
+            (format!("name,password,numbers,description\nbob,,,\n{between}alice,,{one} {two},\n"), "Made 260 endpoints, changed 2", [json!([one, two]), json!([])]),
+        ] {
+            put(server, "a.csv", &rows);
+            let looked = imported(server, "a.csv", &domain[..2]).await;
+            assert!(looked.contains("Nothing was stored"), "{looked}");
+            let stored = imported(server, "a.csv", &domain).await;
+            assert!(stored.contains(said), "{stored}");
+            assert_eq!([numbers("alice").await, numbers("bob").await], held);
+            let again = imported(server, "a.csv", &domain).await;
+            assert!(again.contains("Made 0 endpoints, changed 0"), "{again}");
+        }
+        // Before that row the number is the other's still.
+        put(server, "a.csv", &format!("name,numbers\nbob,{one}\nalice,{two}\n"));
+        let output = import(server, "a.csv", &domain).await;
+        assert!(stdout(&output).contains("a.csv:2: numbers.0: Another endpoint has the number"), "{output:?}");
+        assert_eq!([numbers("alice").await, numbers("bob").await], [json!([one, two]), json!([])]);
+    }
+
     /// An import that is killed in the middle goes on where it was.
     async fn h171_a_broken_import_goes_on(database: Database) {
         let world = World::start(&database).await;

@@ -112,8 +112,10 @@ impl App {
         let given = rows.iter().filter_map(|row| row.settings.numbers.value());
         let mut numbers = self.numbers_named(account, given).await?;
         for (number, holder) in &mut numbers {
+            // In a dry run what earlier rows change is not so yet.
+            holder.take_if(|from| met.numbers_freed.get(number) == Some(from));
             if holder.is_none() && met.numbers.contains(number) {
-                // In a dry run nobody has it yet whom an earlier row gives it. No endpoint has this id.
+                // No endpoint has this id.
                 *holder = Some(EndpointId([0; 16]));
             }
         }

@@ -11,7 +11,7 @@ use crate::error::{Problem, ProblemCode};
 use crate::event::{EventBody, Subjects};
 use crate::keyring::Secret;
 use crate::{AccountId, ApplicationId, DomainId, EndpointId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What an endpoint is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,10 +93,14 @@ pub(super) struct Batch<'s> {
     pub(super) commit: Commit,
     /// Names that endpoints of the batch itself have.
     names: BTreeSet<(DomainId, String)>,
-    /// Numbers that endpoints of the batch itself have.
-    pub(super) numbers: BTreeSet<String>,
     /// The same without their domains, where names must be unique in all of the account.
     names_in_account: BTreeSet<String>,
+    /// Numbers that endpoints of the batch itself have.
+    pub(super) numbers: BTreeSet<String>,
+    /// The numbers that are given and that the account has, without those endpoints that the batch takes them off.
+    pub(super) numbers_known: Numbers,
+    /// Those that endpoints of the batch lose, with the endpoints that had them.
+    pub(super) numbers_freed: BTreeMap<String, EndpointId>,
     /// Domains that the commit looks at already.
     domains: BTreeSet<DomainId>,
     /// Applications that the commit looks at already.
@@ -123,8 +127,10 @@ impl<'s> Batch<'s> {
                 events: Vec::new(),
             },
             names: BTreeSet::new(),
-            numbers: BTreeSet::new(),
             names_in_account: BTreeSet::new(),
+            numbers: BTreeSet::new(),
+            numbers_known: snapshot.numbers.clone(),
+            numbers_freed: BTreeMap::new(),
             domains: BTreeSet::new(),
             applications: BTreeSet::new(),
             has_system_gateway: snapshot.has_system_gateway,
@@ -192,7 +198,7 @@ impl<'s> Batch<'s> {
         problems.extend(taken(
             endpoint.id,
             &endpoint.numbers,
-            &snapshot.numbers,
+            &self.numbers_known,
             &self.numbers,
         ));
         if !problems.is_empty() {

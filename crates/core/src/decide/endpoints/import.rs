@@ -10,7 +10,7 @@ use super::update::{UpdateSnapshot, restate};
 use super::{limit_set, name};
 use crate::application::Application;
 use crate::binding::{Binding, Transport};
-use crate::commit::{Commit, EndpointSecret, Write};
+use crate::commit::{Commit, EndpointSecret, Precondition, Write};
 use crate::decide::Mint;
 use crate::digest::ha1_values;
 use crate::domain::Domain;
@@ -19,7 +19,7 @@ use crate::error::{Problem, ProblemCode};
 use crate::keyring::Secret;
 use crate::patch::Field;
 use crate::ports::store::EndpointSecrets;
-use crate::{AccountId, ApplicationId, DomainId};
+use crate::{AccountId, ApplicationId, DomainId, EndpointId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -73,6 +73,8 @@ pub struct Met {
     pub account_names: BTreeSet<String>,
     /// The numbers that they get.
     pub numbers: BTreeSet<String>,
+    /// The numbers that they lose, with the endpoints that had them.
+    pub numbers_freed: BTreeMap<String, EndpointId>,
 }
 
 impl Met {
@@ -81,6 +83,7 @@ impl Met {
         self.names.extend(more.names);
         self.account_names.extend(more.account_names);
         self.numbers.extend(more.numbers);
+        self.numbers_freed.extend(more.numbers_freed);
     }
 }
 
@@ -151,6 +154,7 @@ pub fn import(
         }
     });
     let results = results.collect();
+    met.numbers_freed = batch.numbers_freed;
     met.numbers = batch.numbers;
     (batch.commit, results, met)
 }
@@ -179,6 +183,7 @@ fn make(
         });
         problems
     })?;
+    numbers_moved(batch, &[], &created.endpoint);
     if let Field::Value(limit) = limit {
         limit_put(batch, mint, &created.endpoint, Some(limit));
     }
@@ -219,7 +224,7 @@ fn change(
         bindings: stored.bindings.clone(),
         applications: settings.application.value().copied().into_iter().collect(),
         numbers: canonical
-            .filter_map(|number| account.numbers.get_key_value(&*number))
+            .filter_map(|number| batch.numbers_known.get_key_value(&*number))
             .map(|(number, holder)| (number.clone(), *holder))
             .collect(),
         voip_token: None,
@@ -238,6 +243,7 @@ fn change(
         batch.commit.writes.extend(writes);
         batch.commit.events.extend(events);
         batch.numbers.extend(updated.endpoint.numbers.clone());
+        numbers_moved(batch, &endpoint.numbers, &updated.endpoint);
     }
     let limit = match limit {
         Field::Absent => endpoint.cps_limit,
@@ -253,6 +259,32 @@ fn change(
     } else {
         Imported::Changed(changed)
     })
+}
+
+/// Notes the numbers that an endpoint loses, which are free for the rows behind it, and has those that it gets from an endpoint of
+/// the same commit go from one to the other in one step.
+fn numbers_moved(batch: &mut Batch<'_>, before: &[String], after: &Endpoint) {
+    for number in before.iter().filter(|n| !after.numbers.contains(n)) {
+        if let Some(holder) = batch.numbers_known.get_mut(number) {
+            *holder = None;
+        }
+        batch.numbers_freed.insert(number.clone(), after.id);
+    }
+    for number in after.numbers.iter().filter(|n| !before.contains(n)) {
+        let Some(from) = batch.numbers_freed.remove(number) else {
+            continue;
+        };
+        // Preconditions are of the state before the commit.
+        for precondition in &mut batch.commit.preconditions {
+            if let Precondition::NumberFor(moved, holder) = precondition
+                && moved == number
+            {
+                *holder = from;
+            }
+        }
+        let frees = |write: &Write| matches!(write, Write::NumberSet { number: moved, endpoint: None } if moved == number);
+        batch.commit.writes.retain(|write| !frees(write));
+    }
 }
 
 /// Adds the operator's limit for an endpoint that the commit makes, changes or leaves. Only for one that it leaves, the version is
@@ -489,6 +521,48 @@ mod tests {
             let problems = results[1].as_ref().unwrap_err();
             let conflicts = problems.iter().filter(|p| p.code == ProblemCode::Conflict);
             assert_eq!(conflicts.count(), 1, "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn h171_a_number_goes_from_a_row_to_one_behind_it() {
+        let mut snapshot = snapshot();
+        let alice = snapshot.there[0].endpoint.id;
+        snapshot.there[0].endpoint.numbers = vec!["+12".into(), "+13".into()];
+        for number in ["+12", "+13"] {
+            let numbers = &mut snapshot.account.numbers;
+            numbers.insert(number.into(), Some(alice));
+        }
+        let with = |name: &str, numbers: &[&str]| {
+            let mut row = row(name, NewCredentials::password("secret-1"));
+            let numbers = numbers.iter().map(ToString::to_string).collect();
+            row.settings.numbers = Field::Value(numbers);
+            row
+        };
+        let rows = [with("alice", &["+13"]), with("bob", &["+12"])];
+        let (commit, results) = decided(&rows, &snapshot);
+        let changed = Imported::Changed(vec!["numbers"]);
+        assert_eq!(results, [Ok(changed), Ok(Imported::Made)]);
+        let held = commit.preconditions.iter().filter_map(|p| match p {
+            Precondition::NumberFor(number, holder) => Some((number.as_str(), *holder)),
+            _ => None,
+        });
+        assert_eq!(held.collect::<Vec<_>>(), [("+12", alice)]);
+        let set = commit.writes.iter().filter_map(|write| match write {
+            Write::NumberSet { number, endpoint } => Some((number.as_str(), *endpoint)),
+            _ => None,
+        });
+        let set: Vec<_> = set.collect();
+        assert_eq!(set.len(), 1, "{set:?}");
+        assert!(set[0].0 == "+12" && ![None, Some(alice)].contains(&set[0].1));
+        // Before that row it is hers still, and it goes once.
+        for (rows, refused) in [
+            ([with("bob", &["+12"]), with("alice", &[])], 0),
+            ([with("alice", &["+12", "+13"]), with("bob", &["+13"])], 1),
+        ] {
+            let (_, results) = decided(&rows, &snapshot);
+            let problems = results[refused].as_ref().unwrap_err();
+            assert_eq!(problems[0].field, ["numbers", "0"], "{problems:?}");
         }
     }
 

@@ -14,6 +14,7 @@ use sipgraph_core::Problem;
 use sipgraph_core::app::App;
 use sipgraph_core::app::endpoints::import::{EndpointImport, IMPORT_BATCH};
 use sipgraph_core::decide::endpoints::{ImportRow, Imported};
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -64,8 +65,9 @@ struct Counts {
     made: u64,
     changed: u64,
     unchanged: u64,
-    bad: u64,
     problems: u64,
+    /// Which rows are bad, counted from 0.
+    bad: HashSet<usize>,
 }
 
 /// Runs the command.
@@ -93,8 +95,8 @@ async fn import(args: &Args, file: &EndpointFile, instance: &Instance) -> Result
         made,
         changed,
         unchanged,
-        bad,
         problems,
+        bad,
     } = found;
     if problems > args.problems {
         crate::cmd::print(&format!(
@@ -102,33 +104,33 @@ async fn import(args: &Args, file: &EndpointFile, instance: &Instance) -> Result
             problems - args.problems
         ))?;
     }
-    let is_refused = bad > 0 && !args.skip_bad;
+    let is_refused = !bad.is_empty() && !args.skip_bad;
     if !args.apply || is_refused {
         crate::cmd::print(&format!(
             "Would make {made} endpoints, change {changed} and leave {unchanged} as they are. Nothing was stored."
         ))?;
-        if bad > 0 {
-            return Err(Failure::Failed(format!("{bad} rows are bad.")));
+        if !bad.is_empty() {
+            return Err(Failure::Failed(format!("{} rows are bad.", bad.len())));
         }
         if made + changed > 0 {
             crate::cmd::print("Run it again with --apply to store it.")?;
         }
         return Ok(());
     }
-    let stored = pass(app, account, &told, Pass::Store).await?;
+    let stored = pass(app, account, &told, Pass::Store { without: &bad }).await?;
     crate::cmd::print(&format!(
         "Made {} endpoints, changed {} and left {} as they were.",
         stored.made, stored.changed, stored.unchanged
     ))?;
-    if stored.bad > bad {
+    if !stored.bad.is_empty() {
         // Others changed endpoints between the two passes.
         return Err(Failure::Failed(format!(
             "{} rows became bad meanwhile and were left out; run it again.",
-            stored.bad - bad
+            stored.bad.len()
         )));
     }
-    if bad > 0 {
-        crate::cmd::print(&format!("Left out {bad} bad rows."))?;
+    if !bad.is_empty() {
+        crate::cmd::print(&format!("Left out {} bad rows.", bad.len()))?;
     }
     Ok(())
 }
@@ -227,35 +229,39 @@ impl Told<'_> {
 
 /// What is done with the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pass {
+enum Pass<'b> {
     /// All of them are decided on and what is wrong is told.
     Look,
-    /// Those that are well are stored.
-    Store,
+    /// They are stored.
+    Store {
+        /// Those that were bad when they were looked at. They would be well now where what was wrong was a row before them.
+        without: &'b HashSet<usize>,
+    },
 }
 
 async fn pass(
     app: &App,
     account: AccountId,
     told: &Told<'_>,
-    pass: Pass,
+    pass: Pass<'_>,
 ) -> Result<Counts, Failure> {
-    let what = match pass {
-        Pass::Look => "Looking",
-        Pass::Store => "Storing",
+    let none = HashSet::new();
+    let (what, without) = match pass {
+        Pass::Look => ("Looking", &none),
+        Pass::Store { without } => ("Storing", without),
     };
     let progress = Progress::new(what, told.file.bytes());
     let mut import = EndpointImport::new(account);
     let mut counts = Counts::default();
-    let mut rows = told.file.rows().peekable();
+    let rows = told.file.rows().enumerate();
+    let mut rows = rows
+        .filter(|(number, _)| !without.contains(number))
+        .peekable();
     while rows.peek().is_some() {
-        let mut batch: Vec<Read> = rows.by_ref().take(IMPORT_BATCH).collect();
-        let known = batch.iter_mut().filter(|read| {
-            // What could not be read whole is never stored; what else is wrong with it is told.
-            read.row.is_some() && (pass == Pass::Look || read.problems.is_empty())
-        });
-        let (places, given): (Vec<&mut Read>, Vec<ImportRow>) = known
-            .filter_map(|read| {
+        let mut batch: Vec<(usize, Read)> = rows.by_ref().take(IMPORT_BATCH).collect();
+        let (places, given): (Vec<&mut Read>, Vec<ImportRow>) = batch
+            .iter_mut()
+            .filter_map(|(_, read)| {
                 let row = read.row.take()?;
                 Some((read, row))
             })
@@ -280,14 +286,14 @@ async fn pass(
                 }
             }
         }
-        for read in batch.iter().filter(|read| !read.problems.is_empty()) {
-            counts.bad += 1;
+        for (number, read) in batch.iter().filter(|(_, read)| !read.problems.is_empty()) {
+            counts.bad.insert(*number);
             if pass == Pass::Look {
                 told.problems(read, &read.problems, counts.problems, &progress)?;
             }
             counts.problems += u64::try_from(read.problems.len()).unwrap_or(u64::MAX);
         }
-        progress.at(batch.last().map_or(0, |read| read.byte));
+        progress.at(batch.last().map_or(0, |(_, read)| read.byte));
     }
     Ok(counts)
 }
