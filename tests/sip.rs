@@ -109,13 +109,20 @@ both_backends! {
         let (answer, _) = phone.ask_signed(request).await;
         assert_eq!(answer.status(), 415, "{answer:?}");
         assert!(answer.get("Accept-Encoding").is_some(), "{answer:?}");
-        assert_eq!(api.messages(json!({ "endpointId": bob.id })).await.len(), 3);
+        // What a phone wraps by RFC 3862 is known by what is in it.
+        for (kind, status) in [("text/plain;charset=utf-8", 202), ("text/html", 415)] {
+            let wrapped = format!("From: <im:alice@example.test>\r\nSubject: x\r\n\r\nContent-Type: {kind}\r\n\r\nGrüße in CPIM");
+            let request = phone.message_request(&bob.uri(), &wrapped).set("Content-Type", Some("message/cpim"));
+            let (answer, _) = phone.ask_signed(request).await;
+            assert_eq!(answer.status(), status, "{kind}: {answer:?}");
+        }
+        assert_eq!(api.bodies(json!({ "endpointId": bob.id })).await, ["Grüße in CPIM", "a text", "a text", "a text"]);
 
         // Without credentials nothing is taken.
         let request = phone.message_request(&bob.uri(), "unsigned");
         let answer = phone.ask(&request).await;
         assert!(matches!(answer.status(), 401 | 407), "{answer:?}");
-        assert_eq!(api.messages(json!({ "endpointId": bob.id })).await.len(), 3);
+        assert_eq!(api.messages(json!({ "endpointId": bob.id })).await.len(), 4);
     }
 
     /// A retransmitted request (same branch) and a repeated one (same Call-ID and CSeq) are one message.
