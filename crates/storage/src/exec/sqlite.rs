@@ -10,10 +10,11 @@
 //! error, or, when it is the fault of one row, each is applied in a transaction of its own.
 
 use std::{
+    collections::VecDeque,
     error::Error as StdError,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     thread::JoinHandle,
     time::Instant,
 };
@@ -128,9 +129,66 @@ pub(crate) type Connection = SyncConnectionWrapper<SqliteConnection, Inline>;
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
-enum ReaderJob {
-    Run(Job),
-    Stop,
+/// The jobs that wait for a reader.
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    /// A job came, or the last one did. Each job wakes one reader: behind a channel with a lock it would wake another, which then waits
+    /// for the next.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    is_closed: bool,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, job: Job) -> Result<(), Error> {
+        let mut waiting = self.lock();
+        if waiting.is_closed {
+            return Err(stopped());
+        }
+        if waiting.jobs.len() >= QUEUE_MAX {
+            return Err(overloaded());
+        }
+        waiting.jobs.push_back(job);
+        drop(waiting);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Waits for a job; none when no more come.
+    fn pop(&self) -> Option<Job> {
+        let waiting = self.lock();
+        let mut waiting = self
+            .changed
+            .wait_while(waiting, |waiting| {
+                waiting.jobs.is_empty() && !waiting.is_closed
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        waiting.jobs.pop_front()
+    }
+
+    /// Refuses what comes from now on.
+    fn close(&self) {
+        self.lock().is_closed = true;
+        self.changed.notify_all();
+    }
+}
+
+/// What the readers' threads end with.
+struct Readers(Arc<Queue>);
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 enum WriterJob {
@@ -147,8 +205,7 @@ pub(crate) struct Sqlite {
     path: PathBuf,
     meters: Arc<Meters>,
     writer: mpsc::SyncSender<WriterJob>,
-    readers: mpsc::SyncSender<ReaderJob>,
-    reader_count: usize,
+    readers: Readers,
     recent: Arc<Recent>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -235,18 +292,18 @@ impl Sqlite {
         threads.push(spawn("sqlite-writer".to_owned(), move || {
             state.serve(&jobs)
         })?);
-        let (readers, jobs) = mpsc::sync_channel(QUEUE_MAX);
-        let jobs = Arc::new(Mutex::new(jobs));
-        let reader_count = options.readers.max(1);
-        for number in 0..reader_count {
+        let readers = Readers(Arc::default());
+        for number in 0..options.readers.max(1) {
             let mut connection = open(path, options.synchronous).map_err(failed)?;
             connection
                 .batch_execute("PRAGMA query_only=ON")
                 .map_err(failed)?;
-            let jobs = Arc::clone(&jobs);
-            let connection = SyncConnectionWrapper::with_runtime(connection, Inline);
+            let jobs = Arc::clone(&readers.0);
+            let mut connection = SyncConnectionWrapper::with_runtime(connection, Inline);
             threads.push(spawn(format!("sqlite-reader-{number}"), move || {
-                read_jobs(connection, &jobs);
+                while let Some(job) = jobs.pop() {
+                    contain(&mut connection, job);
+                }
             })?);
         }
         Ok(Self {
@@ -254,7 +311,6 @@ impl Sqlite {
             meters,
             writer,
             readers,
-            reader_count,
             recent,
             threads: Mutex::new(threads),
         })
@@ -304,7 +360,7 @@ impl Sqlite {
             };
             let _ = reply.send(result.map_err(|error| from_diesel(&error)));
         });
-        send(&self.readers, ReaderJob::Run(job))?;
+        self.readers.0.push(job)?;
         answer.await.unwrap_or_else(|_| Err(lost()))
     }
 
@@ -329,14 +385,11 @@ impl Sqlite {
     pub(crate) async fn close(&self) {
         let threads =
             std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        let (writer, readers, count) =
-            (self.writer.clone(), self.readers.clone(), self.reader_count);
+        let (writer, readers) = (self.writer.clone(), Arc::clone(&self.readers.0));
         let ended = tokio::task::spawn_blocking(move || {
             // An error means that the threads are gone.
             let _ = writer.send(WriterJob::Stop);
-            for _ in 0..count {
-                let _ = readers.send(ReaderJob::Stop);
-            }
+            readers.close();
             for thread in threads {
                 let _ = thread.join();
             }
@@ -352,7 +405,7 @@ fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> Result<JoinHandl
         .map_err(|error| StartError::Unreachable(error.to_string()))
 }
 
-fn send<T>(queue: &mpsc::SyncSender<T>, job: T) -> Result<(), Error> {
+fn send(queue: &mpsc::SyncSender<WriterJob>, job: WriterJob) -> Result<(), Error> {
     queue.try_send(job).map_err(|error| match error {
         mpsc::TrySendError::Full(_) => overloaded(),
         mpsc::TrySendError::Disconnected(_) => stopped(),
@@ -402,17 +455,6 @@ fn end_on_disk_failure(error: &diesel::result::Error) {
     if is_disk_failure(error) {
         tracing::error!(%error, "the disk failed while the database was synced; ending, so that nothing is acknowledged that is not stored");
         std::process::exit(1);
-    }
-}
-
-fn read_jobs(mut connection: Connection, jobs: &Mutex<mpsc::Receiver<ReaderJob>>) {
-    loop {
-        // The lock is held while waiting: one idle reader waits for the next job, the others for the lock.
-        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        match job {
-            Ok(ReaderJob::Run(job)) => contain(&mut connection, job),
-            Ok(ReaderJob::Stop) | Err(_) => return,
-        }
     }
 }
 
