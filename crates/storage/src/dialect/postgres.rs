@@ -45,6 +45,8 @@ pub(crate) const ORDERS: Orders = Orders {
 };
 /// How lists are ordered of rows that are found by their ids: the planner knows that these are few.
 pub(crate) const FOUND_ORDERS: Orders = ORDERS;
+/// The events `t` that have a text, by their endpoint: the planner knows its way.
+pub(crate) const EVENTS_WITH_TEXT: &str = "events t";
 /// What a text is searched in, with small ASCII letters and all others as they are; an index of trigrams has the same.
 pub(crate) const NAME_SEARCHED: &str = "lower(endpoints.name COLLATE \"C\")";
 /// What a text is searched in for caller ids, as for names.

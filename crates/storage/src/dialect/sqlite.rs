@@ -51,6 +51,9 @@ pub(crate) const FOUND_ORDERS: Orders = Orders {
     seq: "+messages.seq",
     log_seq: "+messages.log_seq",
 };
+/// The events `t` that have a text, by their endpoint. Unless the index is named, SQLite walks through the account's whole log: it takes
+/// an account for few rows.
+pub(crate) const EVENTS_WITH_TEXT: &str = "events t INDEXED BY events_text";
 /// What a text is searched in; SQLite's LIKE takes ASCII letters of either case for the same, and no others.
 pub(crate) const NAME_SEARCHED: &str = "endpoints.name";
 /// What a text is searched in for caller ids, as for names.

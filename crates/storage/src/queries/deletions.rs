@@ -10,7 +10,7 @@ use diesel::{
 use diesel_async::RunQueryDsl;
 use sipgraph_core::ports::store::DomainDeletion;
 
-use super::{Conn, Db, FOR_UPDATE_SKIP_LOCKED, run_over};
+use super::{Conn, Db, EVENTS_WITH_TEXT, FOR_UPDATE_SKIP_LOCKED, run_over};
 use crate::{
     rows::{ChatClearing, EndpointRow, ObjectKey, convert},
     schema::{domain_deletions, endpoints},
@@ -104,14 +104,16 @@ async fn chats_purge(c: &mut Conn, limit: u32) -> QueryResult<u64> {
         for text in [
             "DELETE FROM messages WHERE (account_id, id) IN (SELECT t.account_id, t.id FROM {rows} JOIN messages t \
              ON t.account_id = k.account_id AND t.chat_id = k.chat_id AND t.seq <= k.up_to_seq ORDER BY t.seq LIMIT {limit})",
-            "UPDATE events SET text = NULL WHERE (account_id, seq) IN (SELECT t.account_id, t.seq FROM {rows} JOIN events t \
+            "UPDATE events SET text = NULL WHERE (account_id, seq) IN (SELECT t.account_id, t.seq FROM {rows} JOIN {events} \
              ON t.account_id = k.account_id AND t.endpoint_id = k.endpoint_id AND t.seq <= k.up_to_event \
              WHERE t.chat_id = k.chat_id AND t.text IS NOT NULL ORDER BY t.seq LIMIT {limit})",
             // Not when the chat was cleared again meanwhile.
             "DELETE FROM chat_clearings WHERE (account_id, chat_id, up_to_seq, up_to_event) IN \
              (SELECT k.account_id, k.chat_id, k.up_to_seq, k.up_to_event FROM {rows})",
         ] {
-            let text = text.replace("{limit}", &limit.to_string());
+            let text = text
+                .replace("{limit}", &limit.to_string())
+                .replace("{events}", EVENTS_WITH_TEXT);
             let row = ChatClearing {
                 account_id,
                 chat_id,
@@ -146,13 +148,15 @@ async fn endpoints_purge(c: &mut Conn, limit: u32) -> QueryResult<u64> {
              ON t.account_id = k.account_id AND t.endpoint_id = k.id ORDER BY t.log_seq LIMIT {limit})",
             "DELETE FROM chats WHERE (account_id, id) IN (SELECT t.account_id, t.id FROM {rows} JOIN chats t \
              ON t.account_id = k.account_id AND t.endpoint_id = k.id ORDER BY t.activity_seq LIMIT {limit})",
-            "UPDATE events SET text = NULL WHERE (account_id, seq) IN (SELECT t.account_id, t.seq FROM {rows} JOIN events t \
+            "UPDATE events SET text = NULL WHERE (account_id, seq) IN (SELECT t.account_id, t.seq FROM {rows} JOIN {events} \
              ON t.account_id = k.account_id AND t.endpoint_id = k.id WHERE t.text IS NOT NULL ORDER BY t.seq LIMIT {limit})",
             "DELETE FROM endpoint_deletions WHERE (account_id, endpoint_id) IN (SELECT k.account_id, k.id FROM {rows})",
         ] {
             // One that deals with fewer than its limit leaves none. A step may go over the limit once, because the text
             // stays the same for the statement cache.
-            let text = text.replace("{limit}", &limit.to_string());
+            let text = text
+                .replace("{limit}", &limit.to_string())
+                .replace("{events}", EVENTS_WITH_TEXT);
             gone += run_over(c, &text, vec![ObjectKey { account_id, id }]).await?;
             if gone >= limit {
                 return Ok(u64::try_from(gone).unwrap_or(u64::MAX));

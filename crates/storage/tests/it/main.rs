@@ -9,6 +9,7 @@ mod doubt;
 mod keys;
 mod log;
 mod outage;
+mod plans;
 mod queues;
 mod reads;
 mod registrations;
