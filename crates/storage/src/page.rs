@@ -1,6 +1,6 @@
 //! Keyset pages: lists run newest first, a page is read forward or backward, and one row more than asked tells whether there are more.
 
-use sipgraph_core::page::{Page, Slice};
+use sipgraph_core::page::{Page, PageKey, Slice};
 
 /// How many rows to read for a slice: one more than it holds.
 pub(crate) fn rows_to_read<K>(slice: &Slice<K>) -> i64 {
@@ -25,6 +25,55 @@ pub(crate) fn page<T, K>(slice: &Slice<K>, mut items: Vec<T>) -> Page<T> {
             has_next: more,
             has_previous: slice.after.is_some(),
         }
+    }
+}
+
+/// The rows of a page out of several lists that each have the page's order: no list is read further than the page may reach.
+pub(crate) struct Merged<T> {
+    slice: Slice,
+    rows: Vec<T>,
+}
+
+impl<T> Merged<T> {
+    /// Begins with no list read.
+    pub(crate) fn new(slice: &Slice) -> Self {
+        Self {
+            slice: *slice,
+            rows: Vec::new(),
+        }
+    }
+
+    /// Which rows of the next list may still be on the page.
+    pub(crate) fn slice(&self) -> &Slice {
+        &self.slice
+    }
+
+    /// Adds the rows of a list, which were read for [`Self::slice`].
+    pub(crate) fn add(&mut self, rows: Vec<T>, position: impl Fn(&T) -> i64) {
+        self.rows.extend(rows);
+        let backward = self.slice.backward;
+        self.rows.sort_by_key(|row| {
+            let place = position(row);
+            if backward { place } else { -place }
+        });
+        let wanted = usize::try_from(rows_to_read(&self.slice)).unwrap_or(usize::MAX);
+        self.rows.truncate(wanted);
+        if self.rows.len() == wanted {
+            let edge = self.rows.last().map(|row| PageKey {
+                position: position(row),
+                tie: [0; 16],
+            });
+            if backward {
+                self.slice.after = edge;
+            } else {
+                self.slice.before = edge;
+            }
+        }
+    }
+
+    /// The rows, in reading order.
+    pub(crate) fn into_rows(self) -> Vec<T> {
+        self.rows
     }
 }
 

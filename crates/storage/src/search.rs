@@ -9,7 +9,7 @@
 
 use sipgraph_core::ports::store::EndpointFilter;
 
-use crate::types::Id;
+use crate::{sql::Condition, types::Id};
 
 /// How many bits stand below the microsecond in SQLite's numbers; the migration has the same. They hold until 2112.
 const SLOT_BITS: u32 = 11;
@@ -18,8 +18,10 @@ const TRIGRAM: usize = 3;
 /// How many of the newest endpoints are looked at for a text that no index helps with, in two steps: mostly the first is
 /// enough, and both together take milliseconds.
 pub(crate) const SCANS: [i64; 2] = [1_000, 20_000];
-/// How many of the newest endpoints are looked at before SQLite's index is asked: a quarter of them fills a page.
-pub(crate) const FIRST_LOOK: i64 = 192;
+/// The most candidates that are all read at once, before any other endpoint is looked at.
+pub(crate) const FEW: usize = 48;
+/// How many of the newest endpoints are looked at for a text of which SQLite's index has more: a third of them fills a page.
+pub(crate) const FIRST_LOOK: i64 = 160;
 
 /// What a database has to find a part of a text by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +73,16 @@ pub(crate) struct Search<'s> {
     /// From the oldest rather than from the newest.
     pub(crate) backward: bool,
     pub(crate) limit: i64,
+}
+
+/// The candidates of a full-text index for a text, where they are few.
+pub(crate) enum Few {
+    /// No endpoint has the text.
+    None,
+    /// Those that have it meet this condition.
+    These(Condition),
+    /// They are more.
+    More,
 }
 
 /// A look for messages in SQLite's full-text index.

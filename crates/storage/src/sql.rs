@@ -15,7 +15,9 @@ use diesel::{
     sql_types::{Array, BigInt, Bool, HasSqlType, SqlType, Text},
     sqlite::Sqlite,
 };
-use std::{fmt, marker::PhantomData};
+use std::{fmt, marker::PhantomData, sync::OnceLock};
+
+use crate::types::{DbId, Id};
 
 /// A value and the SQL type that it is bound as.
 pub(crate) trait Bind<DB: Backend>: Send {
@@ -248,6 +250,156 @@ impl QueryId for Condition {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
 }
+
+/// A condition of the DSL: a text has a part, which a pattern of LIKE with `\` as its escape says.
+#[derive(Clone)]
+pub(crate) struct Contains {
+    /// What is searched in, in SQL text.
+    pub(crate) searched: &'static str,
+    /// The pattern.
+    pub(crate) pattern: String,
+}
+
+impl Expression for Contains {
+    type SqlType = Bool;
+}
+
+impl<QS> AppearsOnTable<QS> for Contains {}
+
+impl<QS> SelectableExpression<QS> for Contains {}
+
+impl<GB> ValidGrouping<GB> for Contains {
+    type IsAggregate = is_aggregate::Never;
+}
+
+impl QueryFragment<Pg> for Contains {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        // Which plan is the cheaper one depends on how common the very text is.
+        out.unsafe_to_cache_prepared();
+        out.push_sql(self.searched);
+        out.push_sql(" LIKE ");
+        out.push_bind_param::<Text, String>(&self.pattern)?;
+        out.push_sql(" ESCAPE '\\'");
+        Ok(())
+    }
+}
+
+impl QueryFragment<Sqlite> for Contains {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_sql(self.searched);
+        // Without the sign SQLite looks at the pattern when it plans, and so plans anew whenever one is bound.
+        out.push_sql(" LIKE +");
+        out.push_bind_param::<Text, String>(&self.pattern)?;
+        out.push_sql(" ESCAPE '\\'");
+        Ok(())
+    }
+}
+
+impl QueryId for Contains {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+/// A condition of the DSL: a column is one of some ids. Unlike diesel's `eq_any` it is one text and one parameter however many the
+/// ids are, so that the statement stays in the cache on SQLite too, which has no arrays.
+pub(crate) struct OneOf {
+    column: &'static str,
+    ids: Vec<Id>,
+    /// The ids as SQLite is given them: an array of their hexadecimal digits in JSON.
+    json: OnceLock<String>,
+}
+
+impl OneOf {
+    /// Makes a condition on a column, which is named with its table.
+    pub(crate) fn new<I: Into<Id>>(column: &'static str, ids: impl IntoIterator<Item = I>) -> Self {
+        Self {
+            column,
+            ids: ids.into_iter().map(Into::into).collect(),
+            json: OnceLock::new(),
+        }
+    }
+
+    fn to_json(&self) -> String {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut json = String::with_capacity(self.ids.len() * 35 + 2);
+        json.push('[');
+        for (place, id) in self.ids.iter().enumerate() {
+            json.push_str(if place == 0 { "\"" } else { ",\"" });
+            for byte in id.0 {
+                for digit in [byte >> 4, byte & 15] {
+                    json.push(char::from(DIGITS[usize::from(digit)]));
+                }
+            }
+            json.push('"');
+        }
+        json.push(']');
+        json
+    }
+}
+
+impl Expression for OneOf {
+    type SqlType = Bool;
+}
+
+impl<QS> AppearsOnTable<QS> for OneOf {}
+
+impl<QS> SelectableExpression<QS> for OneOf {}
+
+impl<GB> ValidGrouping<GB> for OneOf {
+    type IsAggregate = is_aggregate::Never;
+}
+
+impl QueryFragment<Pg> for OneOf {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(self.column);
+        out.push_sql(" = ANY(");
+        out.push_bind_param::<Array<DbId>, Vec<Id>>(&self.ids)?;
+        out.push_sql(")");
+        Ok(())
+    }
+}
+
+impl QueryFragment<Sqlite> for OneOf {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_sql(self.column);
+        out.push_sql(" IN (SELECT unhex(value) FROM json_each(");
+        out.push_bind_param::<Text, String>(self.json.get_or_init(|| self.to_json()))?;
+        out.push_sql("))");
+        Ok(())
+    }
+}
+
+impl QueryId for OneOf {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+/// A query of the DSL for its first row after a number of others. The numbers are in the text, for the reason of [`Limited`]: they are a
+/// few constants.
+#[derive(Debug)]
+pub(crate) struct Nth<Q> {
+    pub(crate) query: Q,
+    pub(crate) others: i64,
+}
+
+impl<DB: Backend, Q: QueryFragment<DB>> QueryFragment<DB> for Nth<Q> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        self.query.walk_ast(out.reborrow())?;
+        out.push_sql(&format!(" LIMIT 1 OFFSET {}", self.others));
+        Ok(())
+    }
+}
+
+impl<Q> QueryId for Nth<Q> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<Q: Query> Query for Nth<Q> {
+    type SqlType = Q::SqlType;
+}
+
+impl<Q, C> diesel::RunQueryDsl<C> for Nth<Q> {}
 
 /// A query of the DSL with a limit, which is a parameter on Postgres and part of the text on SQLite: SQLite looks at a limit's value
 /// when it plans, and so plans anew whenever a parameter there is bound.

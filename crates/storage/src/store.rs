@@ -523,7 +523,7 @@ impl Store for Storage {
         let plan = Plan::of(&filter, self.text_index);
         let page: StoreFuture<'_, Option<Page<Endpoint>>> = run!(
             self,
-            read(plan != Plan::One),
+            read(plan == Plan::Scan),
             endpoints::endpoints(account, &filter, &slice, plan)
         );
         Box::pin(async move { page.await?.ok_or_else(too_many_to_search) })
@@ -799,7 +799,12 @@ impl Store for Storage {
         filter: MessageFilter,
         slice: Slice,
     ) -> StoreFuture<'_, Page<Message>> {
-        read!(self, messages::messages(account, &filter, &slice))
+        let is_merged = filter.visible.is_some() && matches!(self.backend, Backend::Sqlite(_));
+        run!(
+            self,
+            read(is_merged),
+            messages::messages(account, &filter, &slice)
+        )
     }
 
     fn messages_count(&self, account: AccountId, filter: MessageFilter) -> StoreFuture<'_, i64> {
@@ -846,7 +851,12 @@ impl Store for Storage {
         filter: ChatFilter,
         slice: Slice,
     ) -> StoreFuture<'_, Page<Chat>> {
-        read!(self, chats::chats(account, &filter, &slice))
+        let is_merged = filter.visible.is_some() && matches!(self.backend, Backend::Sqlite(_));
+        run!(
+            self,
+            read(is_merged),
+            chats::chats(account, &filter, &slice)
+        )
     }
 
     fn chats_count(&self, account: AccountId, filter: ChatFilter) -> StoreFuture<'_, i64> {

@@ -10,7 +10,7 @@ use sipgraph_core::search::Words;
 
 use crate::{
     rows::MessageWords,
-    search::{MessageSearch, Search, account_word},
+    search::{Few, MessageSearch, Search, account_word},
     sql::{Columns, Limited, Orders, Sql},
     types::{DbTime, Id, Time},
 };
@@ -47,6 +47,9 @@ pub(crate) const ORDERS: Orders = Orders {
 pub(crate) const FOUND_ORDERS: Orders = ORDERS;
 /// The events `t` that have a text, by their endpoint: the planner knows its way.
 pub(crate) const EVENTS_WITH_TEXT: &str = "events t";
+/// Whether a list of some endpoints' rows is merged out of the lists of each: the planner knows how many rows they have, and each list
+/// would cost a round trip.
+pub(crate) const LISTS_MERGED: bool = false;
 /// What a text is searched in, with small ASCII letters and all others as they are; an index of trigrams has the same.
 pub(crate) const NAME_SEARCHED: &str = "lower(endpoints.name COLLATE \"C\")";
 /// What a text is searched in for caller ids, as for names.
@@ -58,6 +61,11 @@ pub(crate) async fn candidates(
     _search: &Search<'_>,
 ) -> QueryResult<Option<Vec<(i64, Id)>>> {
     Ok(None)
+}
+
+/// As for [`candidates`].
+pub(crate) async fn candidates_few(_c: &mut Conn, _terms: &str) -> QueryResult<Few> {
+    Ok(Few::More)
 }
 
 /// Which messages have the words of a search in their texts.

@@ -12,8 +12,8 @@ use sipgraph_core::search::Words;
 
 use crate::{
     rows::MessageWords,
-    search::{MessageSearch, Search, account_word, ascii_word},
-    sql::{Columns, Limited, Orders, Sql, bind},
+    search::{FEW, Few, MessageSearch, Search, account_word, ascii_word},
+    sql::{Binds, Columns, Condition, Limited, Orders, Sql, bind},
     types::{DbId, Id, Time},
 };
 
@@ -54,6 +54,9 @@ pub(crate) const FOUND_ORDERS: Orders = Orders {
 /// The events `t` that have a text, by their endpoint. Unless the index is named, SQLite walks through the account's whole log: it takes
 /// an account for few rows.
 pub(crate) const EVENTS_WITH_TEXT: &str = "events t INDEXED BY events_text";
+/// Whether a list of some endpoints' rows is merged out of the lists of each. SQLite would walk through the rows of the whole account, or
+/// sort all rows of these endpoints; and there is no network between.
+pub(crate) const LISTS_MERGED: bool = true;
 /// What a text is searched in; SQLite's LIKE takes ASCII letters of either case for the same, and no others.
 pub(crate) const NAME_SEARCHED: &str = "endpoints.name";
 /// What a text is searched in for caller ids, as for names.
@@ -79,16 +82,37 @@ pub(crate) async fn candidates(
          AND _endpoint_search.rowid BETWEEN ? AND ? AND r.account_id = ? \
          ORDER BY _endpoint_search.rowid {order} LIMIT {limit}"
     );
-    let query: Sql<'_, Db, (BigInt, DbId)> = Sql::new(
-        &text,
-        vec![
-            bind::<Db, Text, _>(*terms),
-            bind::<Db, BigInt, _>(*from),
-            bind::<Db, BigInt, _>(*to),
-            bind::<Db, DbId, _>(*account),
-        ],
+    let values = vec![
+        bind::<Db, Text, _>((*terms).to_owned()),
+        bind::<Db, BigInt, _>(*from),
+        bind::<Db, BigInt, _>(*to),
+        bind::<Db, DbId, _>(*account),
+    ];
+    load_text::<(BigInt, DbId), _>(c, text, values)
+        .await
+        .map(Some)
+}
+
+/// Asks the full-text index for candidates, of whatever account, until it has given more than a few. They come in the order that costs it
+/// least.
+pub(crate) async fn candidates_few(c: &mut Conn, terms: &str) -> QueryResult<Few> {
+    let text = format!(
+        "SELECT rowid FROM _endpoint_search WHERE _endpoint_search MATCH ? LIMIT {}",
+        FEW + 1
     );
-    diesel_async::RunQueryDsl::load(query, c).await.map(Some)
+    let values = vec![bind::<Db, Text, _>(terms.to_owned())];
+    let places = load_text::<BigInt, i64>(c, text, values).await?;
+    if places.is_empty() {
+        return Ok(Few::None);
+    }
+    if places.len() > FEW {
+        return Ok(Few::More);
+    }
+    let places: Vec<String> = places.iter().map(ToString::to_string).collect();
+    let text = "endpoints.id IN (SELECT r.endpoint_id FROM json_each(?) k \
+                CROSS JOIN _endpoint_search_places r ON r.place = k.value)";
+    let places = format!("[{}]", places.join(","));
+    Ok(Few::These(Condition::new(text.to_owned(), vec![places])))
 }
 
 /// Which messages have the words of a search in their texts.
@@ -261,6 +285,25 @@ where
             found.append(&mut diesel::RunQueryDsl::load(query, c)?);
         }
         Ok(found)
+    })
+    .await
+}
+
+/// Loads the rows of a query that is a text, as [`load`]; `ST` is the SQL type of what it selects.
+async fn load_text<ST, U>(
+    c: &mut Conn,
+    text: String,
+    values: Binds<'static, Db>,
+) -> QueryResult<Vec<U>>
+where
+    ST: CompatibleType<U, Db> + 'static,
+    ST::SqlType: 'static,
+    U: FromSqlRow<ST::SqlType, Db> + Send + 'static,
+    Db: QueryMetadata<ST>,
+{
+    c.spawn_blocking(move |c| {
+        let query: Sql<'_, Db, ST> = Sql::new(&text, values);
+        diesel::RunQueryDsl::load(query, c)
     })
     .await
 }

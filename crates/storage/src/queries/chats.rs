@@ -11,13 +11,14 @@ use sipgraph_core::{
 };
 
 use super::{
-    Conn, Db, deletions::chat_there, domains, endpoints, load, load_over, load_up_to,
+    Conn, Db, LISTS_MERGED, deletions::chat_there, domains, endpoints, load, load_over, load_up_to,
     messages::found_in_chat,
 };
 use crate::{
-    page::{by_position, page, rows_to_read},
+    page::{Merged, by_position, page, rows_to_read},
     rows::{ChatKeyRow, ChatRow, convert},
     schema::{chats, domains as domain_table},
+    sql::OneOf,
     types::{DbId, Id, Time},
 };
 
@@ -64,8 +65,8 @@ fn filtered(account: AccountId, filter: &ChatFilter) -> chats::BoxedQuery<'stati
         query = query.filter(found_in_chat(account, words));
     }
     if let Some(visible) = visible {
-        let ids: Vec<Id> = visible.iter().map(|id| (*id).into()).collect();
-        query = query.filter(chats::endpoint_id.eq_any(ids));
+        let ids = visible.iter().copied();
+        query = query.filter(OneOf::new("chats.endpoint_id", ids));
     }
     query
 }
@@ -75,11 +76,10 @@ pub(crate) async fn chats_by_ids(
     account: AccountId,
     ids: &[ChatId],
 ) -> QueryResult<Vec<Chat>> {
-    let ids: Vec<Id> = ids.iter().map(|id| (*id).into()).collect();
     let rows = load(
         c,
         of_account(account)
-            .filter(chats::id.eq_any(ids))
+            .filter(OneOf::new("chats.id", ids.iter().copied()))
             .select(ChatRow::as_select()),
     )
     .await?;
@@ -102,20 +102,39 @@ pub(crate) async fn chat_by_key(
     Ok(row.map(Chat::try_from).transpose()?)
 }
 
+/// Latest activity first. One read transaction, where lists are merged.
 pub(crate) async fn chats(
     c: &mut Conn,
     account: AccountId,
     filter: &ChatFilter,
     slice: &Slice,
 ) -> QueryResult<Page<Chat>> {
-    let query = filtered(account, filter);
-    let rows = load_up_to(
-        c,
-        by_position!(query, chats::activity_seq, slice).select(ChatRow::as_select()),
-        rows_to_read(slice),
-    )
-    .await?;
-    Ok(page(slice, convert(rows)?))
+    let lists = filter.visible.as_ref();
+    let Some(visible) = lists.filter(|_| LISTS_MERGED && filter.endpoint.is_none()) else {
+        let rows = listed(c, filtered(account, filter), slice).await?;
+        return Ok(page(slice, rows));
+    };
+    let mut merged = Merged::new(slice);
+    for endpoint in visible {
+        let own = ChatFilter {
+            endpoint: Some(*endpoint),
+            visible: None,
+            ..filter.clone()
+        };
+        let rows = listed(c, filtered(account, &own), merged.slice()).await?;
+        merged.add(rows, |chat| chat.activity_seq);
+    }
+    Ok(page(slice, merged.into_rows()))
+}
+
+async fn listed(
+    c: &mut Conn,
+    query: chats::BoxedQuery<'static, Db>,
+    slice: &Slice,
+) -> QueryResult<Vec<Chat>> {
+    let query = by_position!(query, chats::activity_seq, slice);
+    let rows = load_up_to(c, query.select(ChatRow::as_select()), rows_to_read(slice)).await?;
+    convert(rows)
 }
 
 pub(crate) async fn chats_count(

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use diesel::{
     QueryResult,
-    dsl::sql,
     prelude::*,
     sql_types::{Bool, Nullable, Text},
 };
@@ -24,8 +23,8 @@ use sipgraph_core::{
 use std::collections::BTreeMap;
 
 use super::{
-    CALLER_SEARCHED, Conn, Db, FOUND_ORDERS, NAME_SEARCHED, ORDERS, candidates, domains, load,
-    load_over, load_up_to,
+    CALLER_SEARCHED, Conn, Db, FOUND_ORDERS, NAME_SEARCHED, ORDERS, candidates, candidates_few,
+    domains, load, load_over, load_up_to,
 };
 use crate::{
     page::{by_creation, page, rows_to_read},
@@ -38,8 +37,8 @@ use crate::{
         endpoint_tokens, endpoints,
     },
     seal::Sealing,
-    search::{FIRST_LOOK, Plan, SCANS, Search, is_indexed, pattern, places_of, term, time_of},
-    sql::{Fixed, NAMES_IN_ACCOUNTS, NAMES_TWICE, Orders},
+    search::{FIRST_LOOK, Few, Plan, SCANS, Search, is_indexed, pattern, places_of, term, time_of},
+    sql::{Contains, Fixed, NAMES_IN_ACCOUNTS, NAMES_TWICE, Nth, OneOf, Orders},
     types::{DbId, DbTime, Id, Time},
 };
 
@@ -47,6 +46,11 @@ fn of_account(account: AccountId) -> endpoints::BoxedQuery<'static, Db> {
     endpoints::table
         .filter(endpoints::account_id.eq(Id::from(account)))
         .into_boxed()
+}
+
+/// Endpoints by their ids.
+fn one_of<I: Into<Id>>(ids: impl IntoIterator<Item = I>) -> OneOf {
+    OneOf::new("endpoints.id", ids)
 }
 
 fn ids_of(ids: &[EndpointId]) -> Vec<Id> {
@@ -71,7 +75,7 @@ fn filtered(account: AccountId, filter: &EndpointFilter) -> endpoints::BoxedQuer
     } = filter;
     let mut query = of_account(account);
     for ids in [ids, visible].into_iter().flatten() {
-        query = query.filter(endpoints::id.eq_any(ids_of(ids)));
+        query = query.filter(one_of(ids.iter().copied()));
     }
     if let Some(domain) = domain {
         query = query.filter(endpoints::domain_id.eq(Id::from(*domain)));
@@ -105,16 +109,15 @@ fn filtered(account: AccountId, filter: &EndpointFilter) -> endpoints::BoxedQuer
     if let Some(to) = to {
         query = query.filter(endpoints::created_at.lt(Time::from(*to)));
     }
-    for (column, text) in [
+    for (searched, text) in [
         (NAME_SEARCHED, name_contains),
         (CALLER_SEARCHED, caller_id_contains),
     ] {
         if let Some(text) = text {
-            // diesel's `sql` keeps the statement out of the cache: Postgres then plans for this very text.
-            let like = sql::<Bool>(column)
-                .sql(" LIKE ")
-                .bind::<Text, _>(pattern(text));
-            query = query.filter(like.sql(" ESCAPE '\\'"));
+            query = query.filter(Contains {
+                searched,
+                pattern: pattern(text),
+            });
         }
     }
     query
@@ -189,7 +192,7 @@ pub(crate) async fn trunks(c: &mut Conn, account: AccountId) -> QueryResult<Vec<
     // The text has the kind, so that the partial index is used.
     debug_assert_eq!(kind, 1, "the index on trunks is for this kind");
     let query = of_account(account)
-        .filter(sql::<Bool>("kind = 1"))
+        .filter(Fixed::<Bool>::new("endpoints.kind = 1"))
         .order((endpoints::created_at, endpoints::id))
         .select(EndpointRow::as_select());
     convert(load_up_to(c, query, TRUNKS_MAX.into()).await?)
@@ -203,7 +206,7 @@ pub(crate) async fn endpoints_by_ids(
     let rows = load(
         c,
         of_account(account)
-            .filter(endpoints::id.eq_any(ids_of(ids)))
+            .filter(one_of(ids.iter().copied()))
             .select(EndpointRow::as_select()),
     )
     .await?;
@@ -219,8 +222,8 @@ fn orders(filter: &EndpointFilter) -> Orders {
     }
 }
 
-/// Lists endpoints, newest first; none when a search would look at too many. One read transaction, unless the plan is
-/// [`Plan::One`].
+/// Lists endpoints, newest first; none when a search would look at too many. One read transaction, where the plan is
+/// [`Plan::Scan`].
 pub(crate) async fn endpoints(
     c: &mut Conn,
     account: AccountId,
@@ -234,13 +237,9 @@ pub(crate) async fn endpoints(
     };
     let rows = match plan {
         Plan::One => all(c).await?,
-        // A common text fills the page from the newest at a tenth of what the index costs.
-        Plan::Candidates => match scanned(c, account, filter, slice, &[FIRST_LOOK]).await? {
+        Plan::Candidates => match searched(c, account, filter, slice).await? {
             Some(rows) => rows,
-            None => match of_candidates(c, account, filter, slice).await? {
-                Some(rows) => rows,
-                None => all(c).await?,
-            },
+            None => all(c).await?,
         },
         Plan::Scan => match scanned(c, account, filter, slice, &SCANS).await? {
             Some(rows) => rows,
@@ -262,17 +261,8 @@ async fn newest(
     load_up_to(c, query.select(EndpointRow::as_select()), rows).await
 }
 
-/// Reads the rows of a page from the candidates of the full-text index, some at a time; none where the database has none.
-async fn of_candidates(
-    c: &mut Conn,
-    account: AccountId,
-    filter: &EndpointFilter,
-    slice: &Slice,
-) -> QueryResult<Option<Vec<EndpointRow>>> {
-    /// The most candidates of one step; each is a parameter of a statement.
-    const STEP_MAX: i64 = 8192;
-    let wanted = rows_to_read(slice);
-    let enough = usize::try_from(wanted).unwrap_or(usize::MAX);
+/// What a full-text index is asked for to find the texts of a filter.
+fn search_terms(filter: &EndpointFilter) -> String {
     let searched = [
         ("name", &filter.name_contains),
         ("caller_id", &filter.caller_id_contains),
@@ -283,7 +273,45 @@ async fn of_candidates(
         .filter(|(_, text)| is_indexed(text))
         .map(|(column, text)| term(column, text))
         .collect();
-    let terms = terms.join(" AND ");
+    terms.join(" AND ")
+}
+
+/// Searches where SQLite's index is asked by statements of its own. The index comes first, because it knows at once all that have a rare
+/// text; then the newest, because a common text fills the page from these at a tenth of what the index costs.
+async fn searched(
+    c: &mut Conn,
+    account: AccountId,
+    filter: &EndpointFilter,
+    slice: &Slice,
+) -> QueryResult<Option<Vec<EndpointRow>>> {
+    let terms = search_terms(filter);
+    match candidates_few(c, &terms).await? {
+        Few::None => return Ok(Some(Vec::new())),
+        Few::These(condition) => {
+            let query = filtered(account, filter).filter(condition);
+            let rows = newest(c, query, FOUND_ORDERS, slice, rows_to_read(slice)).await?;
+            return Ok(Some(rows));
+        }
+        Few::More => {}
+    }
+    if let Some(rows) = scanned(c, account, filter, slice, &[FIRST_LOOK]).await? {
+        return Ok(Some(rows));
+    }
+    of_candidates(c, account, filter, &terms, slice).await
+}
+
+/// Reads the rows of a page from the candidates of the full-text index, some at a time; none where the database has none.
+async fn of_candidates(
+    c: &mut Conn,
+    account: AccountId,
+    filter: &EndpointFilter,
+    terms: &str,
+    slice: &Slice,
+) -> QueryResult<Option<Vec<EndpointRow>>> {
+    /// The most candidates of one step; each is a parameter of a statement.
+    const STEP_MAX: i64 = 8192;
+    let wanted = rows_to_read(slice);
+    let enough = usize::try_from(wanted).unwrap_or(usize::MAX);
     let place = |key: Option<PageKey>| key.map(|key| places_of(key.position));
     // A list runs from the newest: what comes after a key is older.
     let mut from = place(slice.before).map_or(0, |(first, _)| first);
@@ -294,7 +322,7 @@ async fn of_candidates(
     loop {
         let search = Search {
             account: account.into(),
-            terms: &terms,
+            terms,
             from,
             to,
             backward: slice.backward,
@@ -314,7 +342,7 @@ async fn of_candidates(
             .filter(|(place, _)| edge.is_none_or(|edge| time_of(*place) != edge));
         let ids: Vec<Id> = whole.map(|(_, id)| *id).collect();
         if !ids.is_empty() {
-            let query = filtered(account, filter).filter(endpoints::id.eq_any(ids));
+            let query = filtered(account, filter).filter(one_of(ids));
             rows.extend(newest(c, query, FOUND_ORDERS, slice, wanted).await?);
         }
         if is_last || rows.len() >= enough {
@@ -349,14 +377,12 @@ async fn scanned(
             endpoints::id,
             slice
         );
-        let edge: Option<(Time, Id)> = all
-            .select((endpoints::created_at, endpoints::id))
-            .offset(most)
-            .limit(1)
-            .get_result(c)
-            .await
-            .optional()?;
-        let edge = edge.map(|(at, id)| PageKey {
+        let query = Nth {
+            query: all.select((endpoints::created_at, endpoints::id)),
+            others: most,
+        };
+        let edge: Vec<(Time, Id)> = load(c, query).await?;
+        let edge = edge.into_iter().next().map(|(at, id)| PageKey {
             position: at.0,
             tie: id.0,
         });
@@ -382,15 +408,13 @@ async fn scanned(
 /// Whether the account has more endpoints than a search without an index looks at.
 async fn is_too_large(c: &mut Conn, account: AccountId) -> QueryResult<bool> {
     let most = SCANS.iter().copied().max().unwrap_or_default();
-    let beyond: Option<Id> = of_account(account)
-        .order(endpoints::created_at)
-        .select(endpoints::id)
-        .offset(most)
-        .limit(1)
-        .get_result(c)
-        .await
-        .optional()?;
-    Ok(beyond.is_some())
+    let newest = of_account(account).order(endpoints::created_at);
+    let query = Nth {
+        query: newest.select(endpoints::id),
+        others: most,
+    };
+    let beyond: Vec<Id> = load(c, query).await?;
+    Ok(!beyond.is_empty())
 }
 
 /// Lists endpoints by name, the last byte by byte first; none when a search would look at too many.
@@ -405,22 +429,16 @@ pub(crate) async fn endpoints_by_name(
         return Ok(None);
     }
     let mut query = filtered(account, filter);
-    let by_name = orders(filter).name;
-    for (key, comparison) in [
-        (&slice.after, ", endpoints.id) < ("),
-        (&slice.before, ", endpoints.id) > ("),
-    ] {
-        if let Some(key) = key {
-            let place = sql::<Bool>("(")
-                .sql(by_name)
-                .sql(comparison)
-                .bind::<Text, _>(key.name.clone())
-                .sql(", ")
-                .bind::<DbId, _>(Id(key.id));
-            query = query.filter(place.sql(")"));
-        }
+    let name = Fixed::<Text>::new(orders(filter).name);
+    // As in a list by creation: the first comparison lets an index be entered.
+    if let Some(NameKey { name: last, id }) = slice.after.clone() {
+        let follows = name.lt(last.clone()).or(endpoints::id.lt(Id(id)));
+        query = query.filter(name.le(last)).filter(follows);
     }
-    let name = Fixed::<Text>::new(by_name);
+    if let Some(NameKey { name: first, id }) = slice.before.clone() {
+        let precedes = name.gt(first.clone()).or(endpoints::id.gt(Id(id)));
+        query = query.filter(name.ge(first)).filter(precedes);
+    }
     let query = if slice.backward {
         query.order((name.asc(), endpoints::id.asc()))
     } else {
@@ -611,7 +629,7 @@ pub(crate) async fn has_system_gateway(c: &mut Conn, account: AccountId) -> Quer
 /// Returns the trunks of the instance that stand somewhere.
 pub(crate) async fn trunks_of_instance(c: &mut Conn) -> QueryResult<Vec<Endpoint>> {
     let query = endpoints::table
-        .filter(sql::<Bool>("kind = 1"))
+        .filter(Fixed::<Bool>::new("endpoints.kind = 1"))
         .filter(endpoints::nested.is_not_null())
         .order((endpoints::account_id, endpoints::created_at, endpoints::id))
         .select(EndpointRow::as_select())

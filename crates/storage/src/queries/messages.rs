@@ -11,15 +11,15 @@ use sipgraph_core::{
 };
 
 use super::{
-    Conn, Db, FOUND_ORDERS, MESSAGE_FOUND, ORDERS, deletions::message_there, found_first,
-    index_words, insert_text, load, load_up_to, run_over, search_terms,
+    Conn, Db, FOUND_ORDERS, LISTS_MERGED, MESSAGE_FOUND, ORDERS, deletions::message_there,
+    found_first, index_words, insert_text, load, load_up_to, run_over, search_terms,
 };
 use crate::{
-    page::{by_position, page, rows_to_read},
+    page::{Merged, by_position, page, rows_to_read},
     rows::{MessageRow, SearchPosition, convert, direction_number, status_number},
     schema::{accounts, messages},
     search::MessageSearch,
-    sql::{Condition, Fixed, Orders, Sql},
+    sql::{Condition, Fixed, OneOf, Orders, Sql},
     types::{DbId, Id, Time},
 };
 
@@ -76,8 +76,8 @@ fn filtered(account: AccountId, filter: &MessageFilter) -> messages::BoxedQuery<
         query = query.filter(messages::seq.le(*seq));
     }
     if let Some(visible) = visible {
-        let ids: Vec<Id> = visible.iter().map(|id| (*id).into()).collect();
-        query = query.filter(messages::endpoint_id.eq_any(ids));
+        let ids = visible.iter().copied();
+        query = query.filter(OneOf::new("messages.endpoint_id", ids));
     }
     query
 }
@@ -198,18 +198,17 @@ pub(crate) async fn messages_by_ids(
     account: AccountId,
     ids: &[MessageId],
 ) -> QueryResult<Vec<Message>> {
-    let ids: Vec<Id> = ids.iter().map(|id| (*id).into()).collect();
     let rows = load(
         c,
         of_account(account)
-            .filter(messages::id.eq_any(ids))
+            .filter(OneOf::new("messages.id", ids.iter().copied()))
             .select(MessageRow::as_select()),
     )
     .await?;
     convert(rows)
 }
 
-/// Newest first: by `seq` in one chat, by `log_seq` across chats.
+/// Newest first: by `seq` in one chat, by `log_seq` across chats. One read transaction, where lists are merged.
 pub(crate) async fn messages(
     c: &mut Conn,
     account: AccountId,
@@ -221,8 +220,25 @@ pub(crate) async fn messages(
     {
         return Ok(page);
     }
-    let rows = listed(c, filtered(account, filter), ORDERS, filter, slice).await?;
-    Ok(page(slice, rows))
+    // A chat is one list already, and so is an endpoint.
+    let is_one = filter.endpoint.is_some() || filter.chat.is_some();
+    let lists = filter.visible.as_ref().filter(|_| LISTS_MERGED && !is_one);
+    let Some(visible) = lists else {
+        let rows = listed(c, filtered(account, filter), ORDERS, filter, slice).await?;
+        return Ok(page(slice, rows));
+    };
+    let mut merged = Merged::new(slice);
+    for endpoint in visible {
+        let own = MessageFilter {
+            endpoint: Some(*endpoint),
+            visible: None,
+            ..filter.clone()
+        };
+        let query = filtered(account, &own);
+        let rows = listed(c, query, ORDERS, &own, merged.slice()).await?;
+        merged.add(rows, |message| message.log_seq);
+    }
+    Ok(page(slice, merged.into_rows()))
 }
 
 async fn listed(
@@ -273,7 +289,7 @@ async fn found_page(
         text: None,
         ..filter.clone()
     };
-    let query = filtered(account, &others).filter(messages::id.eq_any(first));
+    let query = filtered(account, &others).filter(OneOf::new("messages.id", first));
     let rows = listed(c, query, FOUND_ORDERS, filter, slice).await?;
     let is_full = i64::try_from(rows.len()).is_ok_and(|count| count >= wanted);
     Ok((is_all || is_full).then(|| page(slice, rows)))

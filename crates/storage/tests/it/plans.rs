@@ -1,4 +1,4 @@
-//! How SQLite finds what the store asks for: by which index.
+//! How SQLite finds what the store asks for: by which index, and whether the statement is compiled once.
 
 use std::{
     collections::BTreeSet,
@@ -8,24 +8,47 @@ use std::{
 use diesel::connection::{Instrumentation, InstrumentationEvent, set_default_instrumentation};
 use sipgraph_core::{
     commit::{Precondition, Write},
-    ports::Store as _,
+    page::{PageKey, Slice},
+    ports::{
+        Store as _,
+        store::{ChatFilter, EndpointFilter, MessageFilter},
+    },
 };
 use sipgraph_testkit::Database;
 
-use crate::world::World;
+use crate::world::{World, first};
 
-/// The statements that all connections of the process keep compiled.
-static KEPT: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+/// What all connections of the process were asked for, with its values, and what they keep compiled.
+static SEEN: Mutex<Seen> = Mutex::new(Seen {
+    asked: Vec::new(),
+    kept: BTreeSet::new(),
+});
 
-fn kept() -> std::sync::MutexGuard<'static, BTreeSet<String>> {
-    KEPT.lock().unwrap_or_else(PoisonError::into_inner)
+struct Seen {
+    asked: Vec<String>,
+    kept: BTreeSet<String>,
+}
+
+impl Seen {
+    /// The statements, without their values, that had a value which no other test has.
+    fn with(&self, mark: &str) -> Vec<String> {
+        let marked = self.asked.iter().filter(|asked| asked.contains(mark));
+        let texts = marked.filter_map(|asked| asked.split(" -- binds: ").next());
+        texts.map(str::to_owned).collect()
+    }
+}
+
+fn seen() -> std::sync::MutexGuard<'static, Seen> {
+    SEEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn watch() -> Option<Box<dyn Instrumentation>> {
-    Some(Box::new(|event: InstrumentationEvent<'_>| {
-        if let InstrumentationEvent::CacheQuery { sql, .. } = event {
-            kept().insert(sql.to_owned());
+    Some(Box::new(|event: InstrumentationEvent<'_>| match event {
+        InstrumentationEvent::StartQuery { query, .. } => seen().asked.push(query.to_string()),
+        InstrumentationEvent::CacheQuery { sql, .. } => {
+            seen().kept.insert(sql.to_owned());
         }
+        _ => {}
     }))
 }
 
@@ -39,6 +62,101 @@ fn plan(database: &Database, text: &str) -> Vec<String> {
     let nothing = vec![rusqlite::types::Null; explain.parameter_count()];
     let steps = explain.query_map(rusqlite::params_from_iter(nothing), |row| row.get("detail"));
     steps.unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+#[tokio::test]
+async fn a_list_of_some_endpoints_looks_at_no_others() {
+    const PLACE: i64 = 987_654_321;
+    set_default_instrumentation(watch).unwrap();
+    let database = Database::sqlite();
+    let world = World::on(&database).await;
+    let domain = world.domain("a.example").await;
+    let mut visible = Vec::new();
+    for name in ["alice", "bob", "carol"] {
+        let phone = world.phone(&domain, name).await;
+        let chat = world.chat(&phone, "x").await;
+        world.apply(world.receive(&phone, chat, "text")).await;
+        visible.push(phone.id);
+    }
+    let messages = MessageFilter {
+        visible: Some(visible.clone()),
+        ..MessageFilter::default()
+    };
+    let chats = ChatFilter {
+        visible: Some(visible),
+        ..ChatFilter::default()
+    };
+    let place = Some(PageKey {
+        position: PLACE,
+        tie: [0; 16],
+    });
+    for slice in [
+        Slice {
+            after: place,
+            ..first(50)
+        },
+        Slice {
+            backward: true,
+            after: place,
+            ..first(50)
+        },
+    ] {
+        let page = world.store.messages(world.account, messages.clone(), slice);
+        assert_eq!(page.await.unwrap().items.len(), 3);
+        let page = world.store.chats(world.account, chats.clone(), slice);
+        assert_eq!(page.await.unwrap().items.len(), 3);
+    }
+    let asked = seen().with(&PLACE.to_string());
+    // One for each endpoint, of each list, in each direction.
+    assert_eq!(asked.len(), 12, "{asked:#?}");
+    for text in asked {
+        let steps = plan(&database, &text);
+        let (index, position) = if text.contains("FROM `messages`") {
+            ("messages USING INDEX messages_endpoint", "log_seq")
+        } else {
+            ("chats USING INDEX chats_endpoint_activity", "activity_seq")
+        };
+        // The place in the list is where the index is entered, so that no row before it is looked at, nor one of others; and without
+        // a sort none after the page.
+        let entered = format!("SEARCH {index} (account_id=? AND endpoint_id=? AND {position}<?)");
+        assert!(steps.contains(&entered), "{text}\n{steps:#?}");
+        assert!(
+            steps.iter().all(|step| !step.contains("TEMP B-TREE")),
+            "{text}\n{steps:#?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_search_is_compiled_once() {
+    const PART: &str = "compiledonce";
+    set_default_instrumentation(watch).unwrap();
+    let database = Database::sqlite();
+    let world = World::on(&database).await;
+    let domain = world.domain("a.example").await;
+    // More than the index is asked for at first, and then than are looked at before it is asked again.
+    for number in 0..200 {
+        let name = if number < 70 { PART } else { "other" };
+        world.phone(&domain, &format!("{name}{number}")).await;
+    }
+    let filter = EndpointFilter {
+        name_contains: Some(PART.to_owned()),
+        ..EndpointFilter::default()
+    };
+    let page = world.store.endpoints(world.account, filter, first(50));
+    assert_eq!(page.await.unwrap().items.len(), 50);
+    let rare = EndpointFilter {
+        name_contains: Some(format!("{PART}69")),
+        ..EndpointFilter::default()
+    };
+    let page = world.store.endpoints(world.account, rare, first(50));
+    assert_eq!(page.await.unwrap().items.len(), 1);
+    let seen = seen();
+    let asked = seen.with(PART);
+    assert!(asked.len() >= 6, "{asked:#?}");
+    for text in asked {
+        assert!(seen.kept.contains(&text), "{text}");
+    }
 }
 
 #[tokio::test]
@@ -60,9 +178,9 @@ async fn what_a_deleted_endpoint_left_is_cleared_away_without_a_look_at_the_log(
         assert!(world.store.deleted_purge(LIMIT).await.unwrap() > 0);
     }
     let blanking: Vec<String> = {
-        let kept = kept();
-        kept.iter()
-            .filter(|text| text.starts_with("UPDATE events") && text.contains(&LIMIT.to_string()))
+        let seen = seen();
+        let kept = seen.kept.iter();
+        kept.filter(|text| text.starts_with("UPDATE events") && text.contains(&LIMIT.to_string()))
             .cloned()
             .collect()
     };

@@ -324,6 +324,47 @@ both_backends! {
         assert_eq!(unread, [(alice.id, 5), (bob.id, 3)]);
     }
 
+    async fn lists_of_some_endpoints_are_paged_as_the_whole_list_is(database: Database) {
+        let world = World::on(&database).await;
+        let domain = world.domain("a.example").await;
+        let mut lines = Vec::new();
+        for name in ["alice", "bob", "carol", "dave"] {
+            let phone = world.phone(&domain, name).await;
+            for peer in ["x", "y"] {
+                lines.push((world.chat(&phone, peer).await, phone.clone()));
+            }
+        }
+        // Alice has most of them, so that her list alone fills pages; Bob has the oldest, Dave none.
+        for line in [2, 3, 0, 1, 0, 0, 4, 0, 1, 1, 5, 0, 4] {
+            let (chat, phone) = &lines[line];
+            world.apply(world.receive(phone, *chat, "text")).await;
+        }
+        let store = &world.store;
+        let id = |line: usize| lines[line].1.id;
+        for seen in [vec![id(0), id(2)], vec![id(2), id(0), id(6)], vec![id(4)], vec![id(6)]] {
+            let messages = MessageFilter { visible: Some(seen.clone()), ..MessageFilter::default() };
+            let chats = ChatFilter { visible: Some(seen.clone()), ..ChatFilter::default() };
+            let all = store.messages(world.account, MessageFilter::default(), first(100)).await.unwrap().items;
+            let expected: Vec<PageKey> = all.iter().filter(|m| seen.contains(&m.endpoint)).map(|m| at(m.log_seq)).collect();
+            let every = store.chats(world.account, ChatFilter::default(), first(100)).await.unwrap().items;
+            let active: Vec<PageKey> = every.iter().filter(|c| seen.contains(&c.key.endpoint)).map(|c| at(c.activity_seq)).collect();
+            for backward in [false, true] {
+                let walked = walk(
+                    backward,
+                    |message: &Message| at(message.log_seq),
+                    async |slice| store.messages(world.account, messages.clone(), slice).await.unwrap(),
+                ).await;
+                assert_eq!(walked, expected, "{seen:?}, {backward}");
+                let walked = walk(
+                    backward,
+                    |chat: &sipgraph_core::chat::Chat| at(chat.activity_seq),
+                    async |slice| store.chats(world.account, chats.clone(), slice).await.unwrap(),
+                ).await;
+                assert_eq!(walked, active, "{seen:?}, {backward}");
+            }
+        }
+    }
+
     async fn messages_with_words_are_paged_as_the_list_is(database: Database) {
         let world = World::on(&database).await;
         let other = world.other("other").await;
