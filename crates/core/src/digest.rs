@@ -136,6 +136,14 @@ fn ha1(
     }
 }
 
+/// Feeds parts to a hash, each behind its length, so that no two lists of parts are the same octets.
+pub(crate) fn framed(parts: &[&[u8]], mut feed: impl FnMut(&[u8])) {
+    for part in parts {
+        feed(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        feed(part);
+    }
+}
+
 /// Writes bytes as lower-case hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {

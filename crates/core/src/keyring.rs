@@ -116,10 +116,7 @@ impl InstanceKey {
             KeyUse::Idempotency => &self.idempotency,
             KeyUse::Nonce => &self.nonce,
         });
-        for part in parts {
-            mac.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-            mac.update(part);
-        }
+        crate::digest::framed(parts, |octets| mac.update(octets));
         mac.finalize().into_bytes().into()
     }
 }

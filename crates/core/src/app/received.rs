@@ -213,14 +213,12 @@ impl App {
             return Err(Problem::validation("body", "The body is too large.").into());
         }
         let mut name = Sha256::new();
-        for part in [
+        let parts: [&[u8]; 3] = [
             received.call_id.as_bytes(),
             &received.cseq.to_be_bytes(),
             received.from_tag.as_bytes(),
-        ] {
-            name.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-            name.update(part);
-        }
+        ];
+        crate::digest::framed(&parts, |octets| name.update(octets));
         Ok(Idempotency {
             actor: sender.0,
             operation: "MESSAGE",
