@@ -3,6 +3,7 @@
 use crate::harness::graphql::{code, code_of, field_of, list, text};
 use crate::harness::world::ENDPOINT;
 use crate::harness::{Account, Api, Feed, Phone, Value, World, both_backends, json};
+use futures_util::future::join_all;
 
 /// Changes an endpoint, which must be accepted; gives the payload.
 async fn updated(api: &Api, input: Value) -> Value {
@@ -844,7 +845,7 @@ both_backends! {
             let input = json!({ "id": id, "patch": { "displayName": format!("n{i}") }, "version": 3 });
             world.api.mutate("updateEndpoint", "endpoint { version }", input)
         });
-        let payloads = futures_util::future::join_all(calls).await;
+        let payloads = join_all(calls).await;
         let won = payloads.iter().filter(|p| p["endpoint"]["version"] == 4).count();
         let lost = payloads.iter().filter(|p| p["userErrors"][0]["code"] == "CONFLICT").count();
         assert_eq!((won, lost), (1, 9), "{payloads:?}");
@@ -993,6 +994,64 @@ both_backends! {
         let first = world.api.mutate("replaceEndpoint", select, input.clone()).await;
         let again = world.api.mutate("replaceEndpoint", select, input).await;
         assert_eq!((&first["replayed"], &again["replayed"], &first["endpoint"]), (&json!(false), &json!(true), &again["endpoint"]));
+    }
+
+    /// The same key and input have one effect, also for fifty at once and after a restart; another input is refused.
+    async fn h145_each_change_of_objects_is_done_once(database: Database) {
+        let mut world = World::start(&database).await;
+        let application = world.api.mutate("createApplication", "application { id }", json!({ "name": "Desk" })).await["application"]["id"].clone();
+        let spare = world.api.domain_create("spare.test", false).await;
+        let carol = world.api.endpoint_create(&world.domain, "carol").await;
+        let World { server, api, domain, alice, bob } = &mut world;
+        let whole = whole(&api.endpoint(&alice.id).await);
+        let new = |name: &str| json!({ "domainId": domain, "name": name, "credentials": { "password": "secret" } });
+        // Each with what it answers with and another input.
+        for (mutation, object, mut input, (field, value)) in [
+            ("createDomain", "domain { id }", json!({ "name": "new.test" }), ("name", json!("newer.test"))),
+            ("updateDomain", "domain { description }", json!({ "id": spare, "patch": { "description": "d" } }), ("patch", json!({}))),
+            ("createApplication", "application { id }", json!({ "name": "Shop" }), ("name", json!("Shops"))),
+            ("updateApplication", "application { name }", json!({ "id": application, "patch": { "name": "Desks" } }), ("patch", json!({}))),
+            ("createEndpoints", "endpoints { id }", json!({ "endpoints": [new("dora"), new("emil")] }), ("endpoints", json!([new("emma")]))),
+            ("updateEndpoint", "endpoint { version }", json!({ "id": bob.id, "patch": { "displayName": "B" } }), ("patch", json!({}))),
+            ("replaceEndpoint", "endpoint { version }", json!({ "id": alice.id, "endpoint": { "displayName": "A" } }), ("version", json!(1))),
+            ("updateSipProfile", "sipProfile { defaultCodecs }", json!({ "patch": { "defaultCodecs": ["OPUS"] } }), ("patch", json!({}))),
+            ("updateAccount", "account { uniqueNamesAcrossAccount }", json!({ "patch": { "uniqueNamesAcrossAccount": true } }), ("patch", json!({}))),
+            ("deleteEndpoint", "deletedEndpointId", json!({ "id": carol.id }), ("id", json!(bob.id))),
+            ("deleteApplication", "deletedApplicationId", json!({ "id": application }), ("id", json!("nonsense"))),
+            ("deleteDomain", "deletedDomainId", json!({ "id": spare }), ("cascade", json!(true))),
+        ] {
+            if mutation == "replaceEndpoint" {
+                let label = input["endpoint"]["displayName"].take();
+                input["endpoint"] = whole.clone();
+                input["endpoint"]["displayName"] = label;
+            }
+            input["idempotencyKey"] = json!(format!("key of {mutation}"));
+            let select = format!("{object} replayed");
+            let before = api.event_cursor().await;
+            let payloads = join_all((0..50).map(|_| api.mutate(mutation, &select, input.clone()))).await;
+            assert!(payloads.iter().all(|p| p["userErrors"] == json!([])), "{mutation}: {payloads:?}");
+            assert_eq!(payloads.iter().filter(|p| p["replayed"] == false).count(), 1, "{mutation}: {payloads:?}");
+            let answer = |payload: &Value| {
+                let mut payload = payload.clone();
+                payload["replayed"].take();
+                payload
+            };
+            assert!(payloads.iter().all(|p| answer(p) == answer(&payloads[0])), "{mutation}: {payloads:?}");
+            let query = "query($after: Cursor) { events(after: $after) { nodes { type } } }";
+            let told = api.data(query, json!({ "after": before })).await["events"]["nodes"].take();
+            let expected = match mutation {
+                "createEndpoints" => json!([{ "type": "ENDPOINT_CREATED" }, { "type": "ENDPOINT_CREATED" }]),
+                "updateEndpoint" | "replaceEndpoint" => json!([{ "type": "ENDPOINT_UPDATED" }]),
+                "deleteEndpoint" => json!([{ "type": "ENDPOINT_DELETED" }]),
+                _ => json!([]),
+            };
+            assert_eq!(told, expected, "{mutation}");
+            server.kill_and_restart().await;
+            let again = api.mutate(mutation, &select, input.clone()).await;
+            assert_eq!((&again["replayed"], answer(&again)), (&json!(true), answer(&payloads[0])), "{mutation}");
+            input[field] = value;
+            api.refused_at(mutation, input, "IDEMPOTENCY_KEY_REUSED", "idempotencyKey").await;
+        }
     }
 
     /// A dry run says what would be and leaves no trace.
