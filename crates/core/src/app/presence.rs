@@ -319,12 +319,8 @@ impl App {
                     })
                     .collect();
                 let commit = Commit {
-                    account,
-                    at: self.now(),
-                    idempotency: None,
-                    preconditions: Vec::new(),
                     writes,
-                    events: Vec::new(),
+                    ..Commit::empty(account, self.now())
                 };
                 match self.commit(commit).await {
                     Ok(_) => self.refreshes.written(step),

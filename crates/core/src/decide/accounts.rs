@@ -53,12 +53,9 @@ pub fn update(
         preconditions.push(Precondition::NoNameTwice);
     }
     let commit = Commit {
-        account: old.id,
-        at: mint.now,
-        idempotency: None,
         preconditions,
         writes: vec![Write::NamesUniqueSet(account.unique_names)],
-        events: Vec::new(),
+        ..Commit::empty(old.id, mint.now)
     };
     let changed = vec!["uniqueNamesAcrossAccount"];
     Ok((Some(commit), UpdatedAccount { account, changed }))

@@ -82,12 +82,9 @@ pub fn create(
         version: 1,
     };
     let commit = Commit {
-        account,
-        at: mint.now,
-        idempotency: None,
         preconditions: vec![Precondition::ApplicationsBelow(APPLICATIONS_MAX)],
         writes: vec![Write::ApplicationInsert(application.clone())],
-        events: Vec::new(),
+        ..Commit::empty(account, mint.now)
     };
     Ok((commit, application))
 }
@@ -144,12 +141,9 @@ pub fn update(
     }
     application.version += 1;
     let commit = Commit {
-        account: old.account,
-        at: mint.now,
-        idempotency: None,
         preconditions: vec![Precondition::ApplicationAt(old.id, old.version)],
         writes: vec![Write::ApplicationUpdate(application.clone())],
-        events: Vec::new(),
+        ..Commit::empty(old.account, mint.now)
     };
     let updated = UpdatedApplication {
         application,
@@ -175,15 +169,12 @@ pub fn delete(
         ));
     }
     Ok(Commit {
-        account: application.account,
-        at: mint.now,
-        idempotency: None,
         preconditions: vec![
             Precondition::ApplicationAt(application.id, application.version),
             Precondition::ApplicationUnused(application.id),
         ],
         writes: vec![Write::ApplicationDelete(application.id)],
-        events: Vec::new(),
+        ..Commit::empty(application.account, mint.now)
     })
 }
 

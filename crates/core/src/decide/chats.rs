@@ -45,11 +45,8 @@ pub fn delete(mint: &Mint<'_>, chat: &Chat, owner: &Endpoint) -> Commit {
 
 fn changed(mint: &Mint<'_>, chat: &Chat, write: Write) -> Commit {
     Commit {
-        account: chat.account,
-        at: mint.now,
-        idempotency: None,
         preconditions: vec![Precondition::ChatThere(chat.id)],
         writes: vec![write],
-        events: Vec::new(),
+        ..Commit::empty(chat.account, mint.now)
     }
 }

@@ -383,12 +383,9 @@ pub fn canonical_address(uri: &str) -> String {
 
 fn leased(mint: &Mint<'_>, dispatch: &Dispatch, writes: Vec<Write>) -> Commit {
     Commit {
-        account: dispatch.account,
-        at: mint.now,
-        idempotency: None,
         preconditions: vec![Precondition::DispatchLeased(dispatch.id, dispatch.lease)],
         writes,
-        events: Vec::new(),
+        ..Commit::empty(dispatch.account, mint.now)
     }
 }
 

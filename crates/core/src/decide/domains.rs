@@ -151,12 +151,9 @@ pub fn create(
         version: 1,
     };
     let commit = Commit {
-        account,
-        at: mint.now,
-        idempotency: None,
         preconditions,
         writes: vec![Write::DomainInsert(domain.clone())],
-        events: Vec::new(),
+        ..Commit::empty(account, mint.now)
     };
     Ok((commit, domain))
 }
@@ -283,16 +280,13 @@ pub fn update(
             .map(Precondition::DomainNameFree),
     );
     let commit = Commit {
-        account: old.account,
-        at: mint.now,
-        idempotency: None,
         preconditions,
         writes: vec![Write::DomainUpdate {
             aliases_removed: only_in(&old.aliases, &domain.aliases),
             aliases_added,
             domain: domain.clone(),
         }],
-        events: Vec::new(),
+        ..Commit::empty(old.account, mint.now)
     };
     Ok((Some(commit), UpdatedDomain { domain, changed }))
 }
@@ -301,15 +295,12 @@ pub fn update(
 #[must_use]
 pub fn delete(mint: &Mint<'_>, domain: &Domain) -> Commit {
     Commit {
-        account: domain.account,
-        at: mint.now,
-        idempotency: None,
         preconditions: vec![
             Precondition::DomainAt(domain.id, domain.version),
             Precondition::DomainEmpty(domain.id),
         ],
         writes: vec![Write::DomainDelete(domain.id)],
-        events: Vec::new(),
+        ..Commit::empty(domain.account, mint.now)
     }
 }
 
@@ -317,15 +308,12 @@ pub fn delete(mint: &Mint<'_>, domain: &Domain) -> Commit {
 #[must_use]
 pub fn delete_begin(mint: &Mint<'_>, domain: &Domain) -> Commit {
     Commit {
-        account: domain.account,
-        at: mint.now,
-        idempotency: None,
         preconditions: vec![
             Precondition::DomainAt(domain.id, domain.version),
             Precondition::DomainWithoutGateway(domain.id),
         ],
         writes: vec![Write::DomainDeleteBegin(domain.id)],
-        events: Vec::new(),
+        ..Commit::empty(domain.account, mint.now)
     }
 }
 
@@ -333,12 +321,9 @@ pub fn delete_begin(mint: &Mint<'_>, domain: &Domain) -> Commit {
 #[must_use]
 pub fn delete_end(mint: &Mint<'_>, account: AccountId, domain: DomainId) -> Commit {
     Commit {
-        account,
-        at: mint.now,
-        idempotency: None,
         preconditions: vec![Precondition::DomainEmpty(domain)],
         writes: vec![Write::DomainDelete(domain)],
-        events: Vec::new(),
+        ..Commit::empty(account, mint.now)
     }
 }
 

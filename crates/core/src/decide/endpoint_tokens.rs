@@ -82,9 +82,6 @@ pub fn create(
         revoked_at: None,
     };
     let commit = Commit {
-        account: endpoint.account,
-        at: mint.now,
-        idempotency: None,
         preconditions: vec![
             Precondition::TokenLive(caller.token),
             Precondition::EndpointAt(endpoint.id, endpoint.version),
@@ -94,7 +91,7 @@ pub fn create(
             token: token.clone(),
             ha1,
         }],
-        events: Vec::new(),
+        ..Commit::empty(endpoint.account, mint.now)
     };
     let created = CreatedEndpointToken {
         token,
@@ -127,16 +124,12 @@ pub fn revoke(
     let of_token = |binding: &Binding| binding.token == Some(token.id);
     let removal = presence::remove(mint, endpoint, bindings, of_token, BindingEnd::TokenRevoked);
     let mut commit = removal.unwrap_or_else(|| Commit {
-        account: endpoint.account,
-        at: mint.now,
-        idempotency: None,
         // A binding that is made with it at this moment is to be seen.
         preconditions: vec![Precondition::BindingsAt(
             endpoint.id,
             endpoint.bindings_revision,
         )],
-        writes: Vec::new(),
-        events: Vec::new(),
+        ..Commit::empty(endpoint.account, mint.now)
     });
     commit
         .preconditions

@@ -202,15 +202,11 @@ impl Changes {
             return None;
         }
         let mut commit = Commit {
-            account: endpoint.account,
-            at: mint.now,
-            idempotency: None,
             preconditions: vec![
                 Precondition::EndpointAt(endpoint.id, endpoint.version),
                 Precondition::BindingsAt(endpoint.id, endpoint.bindings_revision),
             ],
-            writes: Vec::new(),
-            events: Vec::new(),
+            ..Commit::empty(endpoint.account, mint.now)
         };
         let last = |binding: Option<&Binding>| binding.map(|binding| binding.flow.remote.clone());
         let device = Device {
@@ -488,10 +484,6 @@ pub fn qualify(
         None => ContactStatus::Unreachable,
     };
     let mut commit = Commit {
-        account: endpoint.account,
-        at: mint.now,
-        idempotency: None,
-        preconditions: Vec::new(),
         writes: vec![Write::BindingQualify {
             endpoint: endpoint.id,
             id,
@@ -499,7 +491,7 @@ pub fn qualify(
             round_trip,
             at: mint.now,
         }],
-        events: Vec::new(),
+        ..Commit::empty(endpoint.account, mint.now)
     };
     if status != binding.status {
         let revision = endpoint.bindings_revision;

@@ -100,12 +100,9 @@ pub fn update(
     }
     profile.version += 1;
     let commit = Commit {
-        account: old.account,
-        at: mint.now,
-        idempotency: None,
         preconditions: vec![Precondition::SipProfileAt(old.version)],
         writes: vec![Write::SipProfilePut(profile.clone())],
-        events: Vec::new(),
+        ..Commit::empty(old.account, mint.now)
     };
     Ok((Some(commit), UpdatedSipProfile { profile, changed }))
 }
@@ -114,12 +111,9 @@ pub fn update(
 #[must_use]
 pub fn enforced(mint: &Mint<'_>, profile: &SipProfile) -> Commit {
     Commit {
-        account: profile.account,
-        at: mint.now,
-        idempotency: None,
         preconditions: vec![Precondition::SipProfileAt(profile.version)],
         writes: vec![Write::SipProfileEnforced],
-        events: Vec::new(),
+        ..Commit::empty(profile.account, mint.now)
     }
 }
 

@@ -93,9 +93,6 @@ pub fn create(
         revoked_at: None,
     };
     let commit = Commit {
-        account,
-        at: mint.now,
-        idempotency: None,
         preconditions: minter
             .map(|caller| Precondition::TokenLive(caller.token))
             .into_iter()
@@ -104,7 +101,7 @@ pub fn create(
             token: token.clone(),
             hash: secret_hash(&secret),
         }],
-        events: Vec::new(),
+        ..Commit::empty(account, mint.now)
     };
     let created = CreatedToken {
         token,
@@ -179,12 +176,9 @@ fn endpoints(
 #[must_use]
 pub fn revoke(mint: &Mint<'_>, token: &ApiToken) -> Commit {
     Commit {
-        account: token.account,
-        at: mint.now,
-        idempotency: None,
         preconditions: vec![Precondition::TokenLive(token.id)],
         writes: vec![Write::TokenRevoke(token.id)],
-        events: Vec::new(),
+        ..Commit::empty(token.account, mint.now)
     }
 }
 

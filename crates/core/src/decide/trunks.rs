@@ -197,12 +197,9 @@ fn host_and_port(address: &Address) -> String {
 #[must_use]
 pub fn start(mint: &Mint<'_>, dispatch: &Dispatch, attempt: &TrunkAttempt) -> Option<Commit> {
     attempt.is_new.then(|| Commit {
-        account: dispatch.account,
-        at: mint.now,
-        idempotency: None,
         preconditions: vec![Precondition::DispatchLeased(dispatch.id, dispatch.lease)],
         writes: vec![Write::DeliveryInsert(attempt.delivery.clone())],
-        events: Vec::new(),
+        ..Commit::empty(dispatch.account, mint.now)
     })
 }
 

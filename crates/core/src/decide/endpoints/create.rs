@@ -118,14 +118,7 @@ impl<'s> Batch<'s> {
         Self {
             mint,
             snapshot,
-            commit: Commit {
-                account,
-                at: mint.now,
-                idempotency: None,
-                preconditions: Vec::new(),
-                writes: Vec::new(),
-                events: Vec::new(),
-            },
+            commit: Commit::empty(account, mint.now),
             names: BTreeSet::new(),
             names_in_account: BTreeSet::new(),
             numbers: BTreeSet::new(),

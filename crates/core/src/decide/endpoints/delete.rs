@@ -27,15 +27,11 @@ pub fn deletable(endpoint: &Endpoint) -> Result<(), Problem> {
 pub fn delete(mint: &Mint<'_>, endpoint: &Endpoint, waiting: &[Waiting]) -> Commit {
     let count = i64::try_from(waiting.len()).unwrap_or(i64::MAX);
     let mut commit = Commit {
-        account: endpoint.account,
-        at: mint.now,
-        idempotency: None,
         preconditions: vec![
             Precondition::EndpointAt(endpoint.id, endpoint.version),
             Precondition::WaitingFor(endpoint.id, count),
         ],
-        writes: Vec::new(),
-        events: Vec::new(),
+        ..Commit::empty(endpoint.account, mint.now)
     };
     for (dispatch, message) in waiting {
         let message = message.as_ref().map(|(message, sender)| (message, sender));
@@ -51,14 +47,7 @@ pub fn delete(mint: &Mint<'_>, endpoint: &Endpoint, waiting: &[Waiting]) -> Comm
 /// Decides on failing some of the messages on their way to an endpoint that is about to be deleted.
 #[must_use]
 pub fn fail_some(mint: &Mint<'_>, endpoint: &Endpoint, waiting: &[Waiting]) -> Commit {
-    let mut commit = Commit {
-        account: endpoint.account,
-        at: mint.now,
-        idempotency: None,
-        preconditions: Vec::new(),
-        writes: Vec::new(),
-        events: Vec::new(),
-    };
+    let mut commit = Commit::empty(endpoint.account, mint.now);
     for (dispatch, message) in waiting {
         let message = message.as_ref().map(|(message, sender)| (message, sender));
         fail_waiting(mint, &mut commit, dispatch, message);

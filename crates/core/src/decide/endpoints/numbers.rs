@@ -108,14 +108,7 @@ pub fn release(
     number: &str,
     endpoint: Option<&Endpoint>,
 ) -> Commit {
-    let mut commit = Commit {
-        account,
-        at: mint.now,
-        idempotency: None,
-        preconditions: Vec::new(),
-        writes: Vec::new(),
-        events: Vec::new(),
-    };
+    let mut commit = Commit::empty(account, mint.now);
     // Nobody has the id of nothing: without an endpoint the number must be free.
     let holder = endpoint.map_or(EndpointId([0; 16]), |endpoint| endpoint.id);
     let held = Precondition::NumberFor(number.to_owned(), holder);
@@ -135,12 +128,8 @@ pub fn release(
 #[must_use]
 pub fn limit_set(mint: &Mint<'_>, endpoint: &Endpoint, limit: Option<i32>) -> (Commit, Endpoint) {
     let mut commit = Commit {
-        account: endpoint.account,
-        at: mint.now,
-        idempotency: None,
         preconditions: vec![Precondition::EndpointAt(endpoint.id, endpoint.version)],
-        writes: Vec::new(),
-        events: Vec::new(),
+        ..Commit::empty(endpoint.account, mint.now)
     };
     let mut after = endpoint.clone();
     after.cps_limit = limit;

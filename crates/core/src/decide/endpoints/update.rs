@@ -308,12 +308,8 @@ fn finish(
         return Err(problems);
     }
     let mut commit = Commit {
-        account: before.account,
-        at: mint.now,
-        idempotency: None,
         preconditions: vec![Precondition::EndpointAt(before.id, before.version)],
-        writes: Vec::new(),
-        events: Vec::new(),
+        ..Commit::empty(before.account, mint.now)
     };
     if endpoint.application != before.application
         && let Some(id) = endpoint.application
