@@ -2,7 +2,8 @@
 
 use crate::harness::graphql::{code, field_of, list, text};
 use crate::harness::server::ALL_SCOPES;
-use crate::harness::{Api, Feed, Value, World, both_backends, eventually, json};
+use crate::harness::{Api, Database, Feed, Server, Value, World, both_backends, eventually, json};
+use sipgraph_testkit::block_on;
 
 async fn minted(api: &Api, input: Value) -> Value {
     let payload = api
@@ -220,4 +221,37 @@ both_backends! {
             assert_eq!(line, None, "{secret} is in the log");
         }
     }
+}
+
+/// A revocation holds on another node a second later: it looks each token up that often.
+#[test]
+fn a_revocation_holds_on_other_nodes_too() {
+    block_on(async {
+        let database = Database::postgres().await;
+        let world = World::start(&database).await;
+        let key = |server: &Server| server.folder().join("secret.key");
+        let mut node = Server::prepared(database.url(), &[]);
+        std::fs::copy(key(&world.server), key(&node)).unwrap();
+        node.run().await;
+        let input = json!({ "name": "reader", "scopes": ["endpoints.read"] });
+        let token = minted(&world.api, input).await;
+        let secret = text(&token["secret"]);
+        let reader = Api::with(&node, &secret);
+        assert_eq!(reader.endpoints_count().await, 2);
+        let id = &token["apiToken"]["id"];
+        let payload = world
+            .api
+            .mutate(
+                "revokeApiToken",
+                "apiToken { revokedAt }",
+                json!({ "id": id }),
+            )
+            .await;
+        assert_eq!(payload["userErrors"], json!([]), "{payload}");
+        eventually("the token being unknown at the other node", || async {
+            let response = reader.gql("{ endpoints { totalCount } }", json!({})).await;
+            (code(&response) == Some("UNAUTHENTICATED")).then_some(())
+        })
+        .await;
+    });
 }

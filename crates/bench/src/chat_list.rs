@@ -271,7 +271,7 @@ async fn on_postgres(size: Size, folder: &Path, report: &mut Report) -> Result<(
     client.tell_cost(size, report).await
 }
 
-/// Whether a statement looks up the bearer token: once for each request, whatever is asked.
+/// Whether a statement looks up the bearer token: once a second, whatever is asked.
 fn is_of_token(text: &str) -> bool {
     text.contains("secret_hash")
 }

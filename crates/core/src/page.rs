@@ -5,6 +5,7 @@ use crate::{AccountId, Error};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
 
 /// The most rows of one page.
 pub const PAGE_MAX: i32 = 1000;
@@ -145,33 +146,48 @@ pub enum ListKind {
 
 /// Makes and reads the opaque positions of one list of one account under one filter.
 #[derive(Debug, Clone)]
-pub struct PageCursors<'k> {
-    keys: &'k Keyring,
+pub struct PageCursors {
+    keys: Keyring,
     account: AccountId,
     kind: ListKind,
     /// A digest: each row of a page has a cursor, and the filter's text is long.
     filter: [u8; 32],
 }
 
-impl<'k> PageCursors<'k> {
+impl PageCursors {
     /// Prepares for a list; `filter` is any text that is the same for the same filter (its `Debug` form).
     #[must_use]
-    pub fn new(keys: &'k Keyring, account: AccountId, kind: ListKind, filter: String) -> Self {
+    pub fn new(keys: &Keyring, account: AccountId, kind: ListKind, filter: String) -> Self {
         Self {
-            keys,
+            keys: keys.clone(),
             account,
             kind,
             filter: Sha256::digest(filter).into(),
         }
     }
 
-    /// Writes a position as opaque text.
+    /// Gives each row of a page its cursor.
     #[must_use]
-    pub fn encode<K: Position>(&self, key: K) -> String {
-        let mut bytes = key.to_bytes();
-        let mac = self.keys.mac(KeyUse::Cursor, &self.parts(&bytes));
-        bytes.extend(&mac[..MAC_BYTES]);
-        URL_SAFE_NO_PAD.encode(bytes)
+    pub fn page<T, K: Position>(
+        self,
+        page: Page<T>,
+        place: impl Fn(&T) -> K,
+    ) -> Page<(RowCursor, T)> {
+        let of = Arc::new(self);
+        page.map(|row| {
+            let place = place(&row).to_bytes();
+            let of = Arc::clone(&of);
+            (RowCursor { of, place }, row)
+        })
+    }
+
+    /// Returns the cursor of a position.
+    #[must_use]
+    pub fn cursor<K: Position>(self, key: &K) -> RowCursor {
+        RowCursor {
+            place: key.to_bytes(),
+            of: Arc::new(self),
+        }
     }
 
     /// Checks a request and reads its positions.
@@ -235,6 +251,25 @@ impl<'k> PageCursors<'k> {
     }
 }
 
+/// The position of a row in its list. It becomes text, which takes a MAC, when somebody wants to see it.
+#[derive(Debug, Clone)]
+pub struct RowCursor {
+    of: Arc<PageCursors>,
+    place: Vec<u8>,
+}
+
+impl RowCursor {
+    /// Writes it as opaque text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mac = self
+            .of
+            .keys
+            .mac(KeyUse::Cursor, &self.of.parts(&self.place));
+        URL_SAFE_NO_PAD.encode([&self.place[..], &mac[..MAC_BYTES]].concat())
+    }
+}
+
 fn in_range(argument: &str, n: i32) -> Result<u32, Error> {
     u32::try_from(n)
         .ok()
@@ -246,8 +281,7 @@ fn in_range(argument: &str, n: i32) -> Result<u32, Error> {
 mod tests {
     use super::*;
 
-    fn cursors(keys: &Keyring, filter: &str) -> PageCursors<'static> {
-        let keys: &'static Keyring = Box::leak(Box::new(keys.clone()));
+    fn cursors(keys: &Keyring, filter: &str) -> PageCursors {
         PageCursors::new(keys, AccountId([1; 16]), ListKind::Endpoints, filter.into())
     }
 
@@ -258,7 +292,7 @@ mod tests {
             position: -5,
             tie: [3; 16],
         };
-        let text = cursors(&keys, "a").encode(key);
+        let text = cursors(&keys, "a").cursor(&key).text();
         let request = PageRequest {
             after: Some(text.clone()),
             ..PageRequest::default()
@@ -277,7 +311,7 @@ mod tests {
             name: "alice".into(),
             id: [4; 16],
         };
-        let text = cursors(&keys, "a").encode(named.clone());
+        let text = cursors(&keys, "a").cursor(&named).text();
         let request = PageRequest {
             before: Some(text),
             ..PageRequest::default()

@@ -26,8 +26,8 @@ pub(crate) struct PageInfo {
 }
 
 impl PageInfo {
-    pub(crate) fn of<T>(page: &Page<(String, T)>) -> Self {
-        let cursor = |item: Option<&(String, T)>| item.map(|(cursor, _)| Cursor(cursor.clone()));
+    pub(crate) fn of<C, T>(page: &Page<(C, T)>, text: impl Fn(&C) -> String) -> Self {
+        let cursor = |item: Option<&(C, T)>| item.map(|(cursor, _)| Cursor(text(cursor)));
         Self {
             has_next_page: page.has_next,
             has_previous_page: page.has_previous,
@@ -93,18 +93,18 @@ macro_rules! connection {
         impl $connection {
             /// Makes a page of rows, of which `wrap` makes nodes.
             pub(crate) fn new<R>(
-                page: sipgraph_core::page::Page<(String, R)>,
+                page: sipgraph_core::page::Page<(sipgraph_core::page::RowCursor, R)>,
                 total: $crate::connection::Total,
                 view: $crate::view::View,
                 wrap: impl Fn(R) -> $node,
             ) -> Self {
                 Self {
-                    page_info: $crate::connection::PageInfo::of(&page),
+                    page_info: $crate::connection::PageInfo::of(&page, |cursor| cursor.text()),
                     edges: page
                         .items
                         .into_iter()
                         .map(|(cursor, row)| $edge {
-                            cursor: $crate::scalars::Cursor(cursor),
+                            cursor,
                             node: $crate::resolve::Whole(wrap(row)),
                         })
                         .collect(),
@@ -140,13 +140,34 @@ macro_rules! connection {
             }
         }
 
-        $(#[$edge_doc])*
-        #[derive(async_graphql::SimpleObject)]
         pub(crate) struct $edge {
-            /// The position of the row in the list.
-            cursor: $crate::scalars::Cursor,
-            /// The row.
+            cursor: sipgraph_core::page::RowCursor,
             node: $crate::resolve::Whole<$node>,
+        }
+
+        $(#[$edge_doc])*
+        #[async_graphql::Object]
+        impl $edge {
+            /// The position of the row in the list.
+            fn cursor(&self) -> $crate::scalars::Cursor {
+                $crate::scalars::Cursor(self.cursor.text())
+            }
+
+            /// The row.
+            fn node(&self) -> &$crate::resolve::Whole<$node> {
+                &self.node
+            }
+        }
+
+        impl $crate::resolve::Row for $edge {
+            fn plain(name: &str) -> Option<$crate::resolve::Plain<Self>> {
+                $crate::resolve::plain!(name, "cursor" => Self::cursor,)
+            }
+
+            async fn ahead(rows: &[&Self], asked: &async_graphql::Lookahead<'_>) {
+                let nodes: Vec<&$node> = rows.iter().map(|edge| &edge.node.0).collect();
+                <$node as $crate::resolve::Row>::ahead(&nodes, &asked.field("node")).await;
+            }
         }
     };
 }

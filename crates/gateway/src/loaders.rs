@@ -61,6 +61,20 @@ where
     Err(Error::internal(format!("no batch answered for {key:?}")))
 }
 
+/// Loads the values that many rows are going to ask for one by one, with one look-up; gives those that are there. A key without an
+/// answer is loaded by its row.
+pub(crate) async fn ahead<K, V>(loader: &Loader<K, V>, keys: impl Iterator<Item = K>) -> Vec<V>
+where
+    K: Eq + Hash + Copy + std::fmt::Debug,
+    V: Clone,
+    Batch: BatchFn<K, Answer<V>>,
+{
+    let keys: Vec<K> = keys.collect();
+    let answers = Box::pin(loader.try_load_many(keys)).await;
+    let answers = answers.unwrap_or_default().into_values();
+    answers.filter_map(|answer| answer.ok().flatten()).collect()
+}
+
 /// Gives each key its row, or nothing, or the error of the batch.
 async fn answers<K: Eq + Hash + Copy, V>(
     keys: &[K],
@@ -76,14 +90,17 @@ async fn answers<K: Eq + Hash + Copy, V>(
     }
 }
 
-impl BatchFn<EndpointId, Answer<Endpoint>> for Batch {
-    async fn load(&mut self, keys: &[EndpointId]) -> HashMap<EndpointId, Answer<Endpoint>> {
+impl BatchFn<EndpointId, Answer<Arc<Endpoint>>> for Batch {
+    async fn load(&mut self, keys: &[EndpointId]) -> HashMap<EndpointId, Answer<Arc<Endpoint>>> {
         let read = async {
             let rows = self
                 .app
                 .endpoints_by_ids(&self.caller, keys.to_vec())
                 .await?;
-            Ok(rows.into_iter().map(|row| (row.id, row)).collect())
+            Ok(rows
+                .into_iter()
+                .map(|row| (row.id, Arc::new(row)))
+                .collect())
         };
         answers(keys, read).await
     }
@@ -115,24 +132,30 @@ impl BatchFn<ApplicationId, Answer<Application>> for Batch {
     }
 }
 
-impl BatchFn<MessageId, Answer<Message>> for Batch {
-    async fn load(&mut self, keys: &[MessageId]) -> HashMap<MessageId, Answer<Message>> {
+impl BatchFn<MessageId, Answer<Arc<Message>>> for Batch {
+    async fn load(&mut self, keys: &[MessageId]) -> HashMap<MessageId, Answer<Arc<Message>>> {
         let read = async {
             let rows = self
                 .app
                 .messages_by_ids(&self.caller, keys.to_vec())
                 .await?;
-            Ok(rows.into_iter().map(|row| (row.id, row)).collect())
+            Ok(rows
+                .into_iter()
+                .map(|row| (row.id, Arc::new(row)))
+                .collect())
         };
         answers(keys, read).await
     }
 }
 
-impl BatchFn<ChatId, Answer<Chat>> for Batch {
-    async fn load(&mut self, keys: &[ChatId]) -> HashMap<ChatId, Answer<Chat>> {
+impl BatchFn<ChatId, Answer<Arc<Chat>>> for Batch {
+    async fn load(&mut self, keys: &[ChatId]) -> HashMap<ChatId, Answer<Arc<Chat>>> {
         let read = async {
             let rows = self.app.chats_by_ids(&self.caller, keys.to_vec()).await?;
-            Ok(rows.into_iter().map(|row| (row.id, row)).collect())
+            Ok(rows
+                .into_iter()
+                .map(|row| (row.id, Arc::new(row)))
+                .collect())
         };
         answers(keys, read).await
     }

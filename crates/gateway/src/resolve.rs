@@ -1,27 +1,125 @@
-//! Objects and lists of objects, resolved without a task and a box for each of their fields.
+//! Objects and lists of objects, resolved without a task, a box and a value for each of their fields.
 //!
-//! `async_graphql` makes a boxed future of each field before it polls any. Most fields of ours are there with their row. Here
-//! each field is polled once, in one box that all of them share; only a field that has to wait keeps a box, and all that wait do
-//! so together, across a list too, so that loaders still read in batches. A selection that is more than plain fields and
-//! fragments on the type itself is left to the library. It knows no type of ours.
+//! `async_graphql` makes a boxed future of each field before it polls any, and a map of each object. Most fields of ours are there
+//! with their row: they are written as JSON at once. The others are polled in one box that all of them share; only one that has to
+//! wait keeps a box, and all that wait do so together. What the rows of a list will look up is looked up before, in one batch, so
+//! that few wait. A selection that is more than plain fields and fragments on the type itself is left to the library. It knows
+//! no type of ours.
 
-use std::{borrow::Cow, future::poll_fn, task::Poll};
+use std::{borrow::Cow, collections::HashSet, future::poll_fn, task::Poll};
 
 use async_graphql::{
-    ContainerType, ContextSelectionSet, Name, OutputType, Positioned, ServerError, ServerResult,
-    Value,
-    indexmap::IndexMap,
+    ContainerType, Context, ContextSelectionSet, ID, Lookahead, OutputType, Positioned,
+    ServerError, ServerResult, Value,
     parser::types::{Field, Selection, SelectionSet},
     registry::Registry,
     resolver_utils::{resolve_container, resolve_list},
 };
 use futures_util::future::try_join_all;
+use sipgraph_graphql_transport::json;
+use tokio::task::coop::unconstrained;
 use tokio_util::sync::ReusableBoxFuture;
+
+/// Writes a field of an object as JSON. The context is that of the field: methods of an `Object` take one, whether they ask or not.
+pub(crate) type Plain<T> = fn(&T, &Context<'_>, &mut Vec<u8>);
+
+/// An object that can be resolved here.
+pub(crate) trait Row: ContainerType {
+    /// Returns what writes a field, if the field is there with the row: it has no arguments, waits for nothing and can't fail.
+    fn plain(name: &str) -> Option<Plain<Self>>;
+
+    /// Looks up what the fields that are asked for need, for all rows at once. A row that finds nothing looks it up itself.
+    fn ahead(rows: &[&Self], asked: &Lookahead<'_>) -> impl Future<Output = ()> + Send {
+        let _ = (rows, asked);
+        std::future::ready(())
+    }
+}
+
+/// Finds what writes a field among those named: `plain!(name, "body" => Self::body, ...)`.
+macro_rules! plain {
+    ($name:ident, $($field:literal => $get:expr,)*) => {
+        match $name {
+            $($field => {
+                let write: $crate::resolve::Plain<Self> =
+                    |row, ctx, out| $crate::resolve::Leaf::write(&$get(row, ctx), out);
+                Some(write)
+            })*
+            _ => None,
+        }
+    };
+}
+pub(crate) use plain;
+
+/// The value of a plain field.
+pub(crate) trait Leaf {
+    /// Appends it as JSON, as the library would tell it.
+    fn write(&self, out: &mut Vec<u8>);
+}
+
+impl<T: Leaf + ?Sized> Leaf for &T {
+    fn write(&self, out: &mut Vec<u8>) {
+        T::write(self, out);
+    }
+}
+
+impl<T: Leaf> Leaf for Option<T> {
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Some(value) => value.write(out),
+            None => json::write(&Value::Null, out),
+        }
+    }
+}
+
+impl<T: Leaf> Leaf for [T] {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.push(b'[');
+        for (place, item) in self.iter().enumerate() {
+            if place > 0 {
+                out.push(b',');
+            }
+            item.write(out);
+        }
+        out.push(b']');
+    }
+}
+
+impl Leaf for str {
+    fn write(&self, out: &mut Vec<u8>) {
+        json::write_text(self, out);
+    }
+}
+
+impl Leaf for String {
+    fn write(&self, out: &mut Vec<u8>) {
+        json::write_text(self, out);
+    }
+}
+
+impl Leaf for ID {
+    fn write(&self, out: &mut Vec<u8>) {
+        json::write_text(self, out);
+    }
+}
+
+/// Tells values as the library does.
+macro_rules! leaves {
+    ($($type:ty),* $(,)?) => {$(
+        impl $crate::resolve::Leaf for $type {
+            fn write(&self, out: &mut Vec<u8>) {
+                sipgraph_graphql_transport::json::write(&async_graphql::Value::from(self.clone()), out);
+            }
+        }
+    )*};
+}
+pub(crate) use leaves;
+
+leaves!(bool, i32);
 
 /// An object whose fields are resolved here.
 pub(crate) struct Whole<T>(pub(crate) T);
 
-impl<T: ContainerType> OutputType for Whole<T> {
+impl<T: Row> OutputType for Whole<T> {
     fn type_name() -> Cow<'static, str> {
         T::type_name()
     }
@@ -35,18 +133,17 @@ impl<T: ContainerType> OutputType for Whole<T> {
         ctx: &ContextSelectionSet<'_>,
         _field: &Positioned<Field>,
     ) -> ServerResult<Value> {
-        let Some(selected) = Selected::of::<T>(ctx) else {
+        let Some(selected) = Selected::of(ctx) else {
             return resolve_container(ctx, &self.0).await;
         };
-        let objects = selected.resolve(ctx, &[&self.0], false).await?;
-        Ok(objects.into_iter().next().unwrap_or_default())
+        selected.resolve(ctx, &[&self.0], false).await
     }
 }
 
 /// A list of objects whose fields are resolved here.
 pub(crate) struct Rows<'a, T>(pub(crate) Vec<&'a T>);
 
-impl<T: ContainerType> OutputType for Rows<'_, T> {
+impl<T: Row> OutputType for Rows<'_, T> {
     fn type_name() -> Cow<'static, str> {
         Vec::<&T>::type_name()
     }
@@ -64,28 +161,34 @@ impl<T: ContainerType> OutputType for Rows<'_, T> {
         ctx: &ContextSelectionSet<'_>,
         field: &Positioned<Field>,
     ) -> ServerResult<Value> {
-        let Some(selected) = Selected::of::<T>(ctx) else {
+        T::ahead(&self.0, &ctx.with_field(field).look_ahead()).await;
+        let Some(selected) = Selected::of(ctx) else {
             return resolve_list(ctx, field, self.0.iter().copied(), Some(self.0.len())).await;
         };
-        let objects = selected.resolve(ctx, &self.0, true).await?;
-        Ok(Value::List(objects))
+        selected.resolve(ctx, &self.0, true).await
     }
 }
 
-/// The fields that are selected of a type.
-struct Selected<'a> {
-    /// Each with its place in the object.
-    fields: Vec<(usize, &'a Positioned<Field>)>,
-    /// The object without the values of these fields.
-    empty: IndexMap<Name, Value>,
+/// How a field that is selected gets its value.
+enum How<T> {
+    TypeName,
+    Plain(Plain<T>),
+    Resolved,
 }
 
-impl<'a> Selected<'a> {
+/// The fields that are selected of a type.
+struct Selected<'a, T> {
+    fields: Vec<(&'a Positioned<Field>, How<T>)>,
+    /// Their keys in the answer.
+    keys: HashSet<&'a str>,
+}
+
+impl<'a, T: Row> Selected<'a, T> {
     /// Returns what a selection set selects; `None` when the library has to resolve it.
-    fn of<T: ContainerType>(ctx: &ContextSelectionSet<'a>) -> Option<Self> {
+    fn of(ctx: &ContextSelectionSet<'a>) -> Option<Self> {
         let mut selected = Self {
             fields: Vec::with_capacity(ctx.item.node.items.len()),
-            empty: IndexMap::with_capacity(ctx.item.node.items.len()),
+            keys: HashSet::with_capacity(ctx.item.node.items.len()),
         };
         let type_name = T::type_name();
         selected
@@ -102,7 +205,7 @@ impl<'a> Selected<'a> {
     ) -> bool {
         set.items.iter().all(|item| {
             let (on, set) = match &item.node {
-                Selection::Field(field) => return self.add_field(field, type_name),
+                Selection::Field(field) => return self.add_field(field),
                 Selection::InlineFragment(inner) => {
                     let on = inner.node.type_condition.as_ref();
                     (on, &inner.node.selection_set.node)
@@ -121,82 +224,142 @@ impl<'a> Selected<'a> {
     }
 
     /// Fields that are selected twice have to be merged, and directives may change a value: both are left to the library.
-    fn add_field(&mut self, field: &'a Positioned<Field>, type_name: &str) -> bool {
-        let is_type_name = field.node.name.node == "__typename";
-        let value = if is_type_name {
-            Value::from(type_name)
+    fn add_field(&mut self, field: &'a Positioned<Field>) -> bool {
+        let name = field.node.name.node.as_str();
+        let how = if name == "__typename" {
+            How::TypeName
         } else {
-            Value::Null
+            T::plain(name).map_or(How::Resolved, How::Plain)
         };
-        let key = field.node.response_key().node.clone();
-        let (place, earlier) = self.empty.insert_full(key, value);
-        if !is_type_name {
-            self.fields.push((place, field));
-        }
-        earlier.is_none() && field.node.directives.is_empty()
+        self.fields.push((field, how));
+        let is_first = self.keys.insert(field.node.response_key().node.as_str());
+        is_first && field.node.directives.is_empty()
     }
 
-    /// Resolves the fields of objects; `is_list` says whether their places in the list are part of the paths of errors.
-    async fn resolve<T: ContainerType>(
+    /// Resolves the fields of objects; `is_list` says whether the answer is a list, and their places part of the paths of errors.
+    async fn resolve(
         self,
         ctx: &ContextSelectionSet<'a>,
         rows: &[&T],
         is_list: bool,
-    ) -> ServerResult<Vec<Value>> {
-        let Self { fields, empty } = &self;
-        let resolve = |index: usize, row, field| async move {
-            let within = if is_list { &ctx.with_index(index) } else { ctx };
-            let resolved = T::resolve_field(row, &within.with_field(field)).await;
-            match resolved {
-                Ok(value) => Ok(value.unwrap_or_default()),
-                // The library tells errors of a list's items at the item.
-                Err(error) if is_list => Err(within.set_error_path(error)),
-                Err(error) => Err(error),
-            }
+    ) -> ServerResult<Value> {
+        let resolved = self.fields.iter();
+        let resolved = resolved.filter(|(_, how)| matches!(how, How::Resolved));
+        let resolved: Vec<_> = resolved.map(|(field, _)| *field).collect();
+        let values = if resolved.is_empty() {
+            Vec::new()
+        } else {
+            values(ctx, rows, &resolved, is_list).await?
         };
-        let mut objects = Vec::with_capacity(rows.len());
-        let mut waiting = Vec::new();
-        poll_fn(|cx| {
-            let mut shared: Option<ReusableBoxFuture<'_, ServerResult<Value>>> = None;
-            for (index, row) in rows.iter().copied().enumerate() {
-                let mut object = empty.clone();
-                for (place, field) in fields.iter().copied() {
-                    let resolving = resolve(index, row, field);
-                    let polled = match &mut shared {
-                        Some(shared) => {
-                            shared.set(resolving);
-                            shared
-                        }
-                        None => shared.insert(ReusableBoxFuture::new(resolving)),
-                    }
-                    .poll(cx);
-                    match polled {
-                        Poll::Ready(value) => put(&mut object, place, value?),
-                        Poll::Pending => waiting.push((index, place, shared.take())),
+        Ok(self.written(ctx, rows, &values, is_list))
+    }
+
+    /// Writes objects with the values that were resolved, row by row.
+    fn written(
+        &self,
+        ctx: &ContextSelectionSet<'a>,
+        rows: &[&T],
+        values: &[Value],
+        is_list: bool,
+    ) -> Value {
+        /// What a field takes in most answers, so that the text is rarely moved.
+        const FIELD: usize = 32;
+        let mut out = Vec::with_capacity(rows.len() * self.fields.len() * FIELD);
+        let fields = self.fields.iter();
+        let fields = fields.map(|(field, how)| {
+            let key = field.node.response_key().node.as_bytes();
+            (key, ctx.with_field(field), how)
+        });
+        let fields: Vec<_> = fields.collect();
+        let mut values = values.iter();
+        if is_list {
+            out.push(b'[');
+        }
+        for (index, row) in rows.iter().copied().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            out.push(b'{');
+            for (place, (key, ctx, how)) in fields.iter().enumerate() {
+                if place > 0 {
+                    out.push(b',');
+                }
+                // A name of GraphQL needs no escapes.
+                out.push(b'"');
+                out.extend_from_slice(key);
+                out.extend_from_slice(b"\":");
+                match how {
+                    How::TypeName => json::write_text(&T::type_name(), &mut out),
+                    How::Plain(write) => write(row, ctx, &mut out),
+                    How::Resolved => {
+                        json::write(values.next().unwrap_or(&Value::Null), &mut out);
                     }
                 }
-                objects.push(object);
             }
-            Poll::Ready(Ok::<_, ServerError>(()))
-        })
-        .await?;
-        let waiting = waiting.into_iter().filter_map(|(index, place, resolving)| {
-            let resolving = resolving?;
-            Some(async move { Ok::<_, ServerError>((index, place, resolving.await?)) })
-        });
-        for (index, place, value) in try_join_all(waiting).await? {
-            if let Some(object) = objects.get_mut(index) {
-                put(object, place, value);
-            }
+            out.push(b'}');
         }
-        Ok(objects.into_iter().map(Value::Object).collect())
+        if is_list {
+            out.push(b']');
+        }
+        Value::Binary(out.into())
     }
 }
 
-fn put(object: &mut IndexMap<Name, Value>, place: usize, value: Value) {
-    if let Some((_, at)) = object.get_index_mut(place) {
-        *at = value;
+/// Resolves the fields of objects that are not plain, row by row.
+async fn values<'a, T: Row>(
+    ctx: &ContextSelectionSet<'a>,
+    rows: &[&T],
+    fields: &[&'a Positioned<Field>],
+    is_list: bool,
+) -> ServerResult<Vec<Value>> {
+    let resolve = |index: usize, row, field| async move {
+        let within = if is_list { &ctx.with_index(index) } else { ctx };
+        let resolved = T::resolve_field(row, &within.with_field(field)).await;
+        match resolved {
+            Ok(value) => Ok(value.unwrap_or_default()),
+            // The library tells errors of a list's items at the item.
+            Err(error) if is_list => Err(within.set_error_path(error)),
+            Err(error) => Err(error),
+        }
+    };
+    let mut values = Vec::with_capacity(rows.len() * fields.len());
+    let mut waiting = Vec::new();
+    // A page is bounded: what was looked up before is taken in one turn, however many locks that are.
+    unconstrained(poll_fn(|cx| {
+        let mut shared: Option<ReusableBoxFuture<'_, ServerResult<Value>>> = None;
+        for (index, row) in rows.iter().copied().enumerate() {
+            for field in fields.iter().copied() {
+                let resolving = resolve(index, row, field);
+                let polled = match &mut shared {
+                    Some(shared) => {
+                        shared.set(resolving);
+                        shared
+                    }
+                    None => shared.insert(ReusableBoxFuture::new(resolving)),
+                }
+                .poll(cx);
+                values.push(match polled {
+                    Poll::Ready(value) => value?,
+                    Poll::Pending => {
+                        waiting.push((values.len(), shared.take()));
+                        Value::Null
+                    }
+                });
+            }
+        }
+        Poll::Ready(Ok::<_, ServerError>(()))
+    }))
+    .await?;
+    let waiting = waiting.into_iter().filter_map(|(place, resolving)| {
+        let resolving = resolving?;
+        Some(async move { Ok::<_, ServerError>((place, resolving.await?)) })
+    });
+    for (place, value) in try_join_all(waiting).await? {
+        if let Some(at) = values.get_mut(place) {
+            *at = value;
+        }
     }
+    Ok(values)
 }
 
 #[cfg(test)]
@@ -245,6 +408,12 @@ mod tests {
 
     struct Library(Vec<Item>);
 
+    impl Row for Item {
+        fn plain(name: &str) -> Option<Plain<Self>> {
+            plain!(name, "number" => Self::number,)
+        }
+    }
+
     #[Object(name = "Query")]
     impl Library {
         fn item(&self) -> Option<&Item> {
@@ -256,16 +425,16 @@ mod tests {
         }
     }
 
-    struct Ours(Vec<Item>);
+    struct Ours(Vec<Whole<Item>>);
 
     #[Object(name = "Query")]
     impl Ours {
-        fn item(&self) -> Option<Whole<&Item>> {
-            self.0.first().map(Whole)
+        fn item(&self) -> Option<&Whole<Item>> {
+            self.0.first()
         }
 
         fn items(&self) -> Option<Rows<'_, Item>> {
-            Some(Rows(self.0.iter().collect()))
+            Some(Rows(self.0.iter().map(|item| &item.0).collect()))
         }
     }
 
@@ -277,7 +446,11 @@ mod tests {
     #[tokio::test]
     async fn answers_are_those_of_the_library() {
         let library = Schema::new(Library(items()), EmptyMutation, EmptySubscription);
-        let ours = Schema::new(Ours(items()), EmptyMutation, EmptySubscription);
+        let ours = Schema::new(
+            Ours(items().into_iter().map(Whole).collect()),
+            EmptyMutation,
+            EmptySubscription,
+        );
         assert_eq!(ours.sdl(), library.sdl());
         for selected in [
             "number",
@@ -302,7 +475,12 @@ mod tests {
             for root in ["item", "items"] {
                 let query = format!("{{ {root} {{ {selected} }} }} {fragment}");
                 let [expected, found] = [library.execute(&query).await, ours.execute(&query).await];
-                assert_eq!(found.data, expected.data, "{query}");
+                let [left, right] = [&found, &expected].map(|response| {
+                    let mut text = Vec::new();
+                    json::write(&response.data, &mut text);
+                    String::from_utf8(text).unwrap()
+                });
+                assert_eq!(left, right, "{query}");
                 let [expected, found] = [expected, found].map(|response| {
                     let errors = response.errors.into_iter();
                     let mut errors: Vec<_> = errors

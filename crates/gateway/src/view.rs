@@ -7,11 +7,15 @@
 //! A view also knows how many rows its operation may still list: lists in lists multiply, and the document alone does not
 //! tell by how much.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    hash::Hash,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
+use ::dataloader::BatchFn;
 use async_graphql::Context;
 use sipgraph_core::{
     App, ApplicationId, ChatId, DomainId, EndpointId, Error, ErrorKind, ExchangeId, MessageId,
@@ -33,7 +37,7 @@ use crate::{
     domain::Domain,
     endpoint::Endpoint,
     errors,
-    loaders::{Loader, get, loader},
+    loaders::{Answer, Batch, Loader, ahead, get, loader},
     message::Message,
     resolve::Whole,
 };
@@ -53,11 +57,11 @@ struct Inner {
     rows_left: Arc<AtomicI64>,
     account: OnceCell<account::Account>,
     sip_profile: OnceCell<SipProfile>,
-    endpoints: OnceLock<Loader<EndpointId, endpoint::Endpoint>>,
+    endpoints: OnceLock<Loader<EndpointId, Arc<endpoint::Endpoint>>>,
     domains: OnceLock<Loader<DomainId, domain::Domain>>,
     applications: OnceLock<Loader<ApplicationId, application::Application>>,
-    messages: OnceLock<Loader<MessageId, message::Message>>,
-    chats: OnceLock<Loader<ChatId, chat::Chat>>,
+    messages: OnceLock<Loader<MessageId, Arc<message::Message>>>,
+    chats: OnceLock<Loader<ChatId, Arc<chat::Chat>>>,
     contacts: OnceLock<Loader<EndpointId, Vec<Binding>>>,
     unread: OnceLock<Loader<EndpointId, i64>>,
     voip_tokens: OnceLock<Loader<EndpointId, Secret>>,
@@ -159,82 +163,87 @@ impl View {
         Box::pin(self.0.sip_profile.get_or_try_init(read)).await
     }
 
+    fn loader<K, V>(&self, of: impl Fn(&Inner) -> &OnceLock<Loader<K, V>>) -> &Loader<K, V>
+    where
+        K: Eq + Hash + Clone + std::fmt::Debug,
+        V: Clone,
+        Batch: BatchFn<K, Answer<V>>,
+    {
+        of(&self.0).get_or_init(|| loader(&self.0.app, &self.0.caller))
+    }
+
+    /// Looks up endpoints that rows are going to ask for one by one.
+    pub(crate) async fn endpoints_ahead(&self, ids: impl Iterator<Item = EndpointId>) {
+        ahead(self.loader(|of| &of.endpoints), ids).await;
+    }
+
+    /// Looks up domains that rows are going to ask for one by one.
+    pub(crate) async fn domains_ahead(&self, ids: impl Iterator<Item = DomainId>) {
+        ahead(self.loader(|of| &of.domains), ids).await;
+    }
+
+    /// Looks up chats that rows are going to ask for one by one.
+    pub(crate) async fn chats_ahead(&self, ids: impl Iterator<Item = ChatId>) {
+        ahead(self.loader(|of| &of.chats), ids).await;
+    }
+
+    /// Looks up messages that rows are going to ask for one by one.
+    pub(crate) async fn messages_ahead(
+        &self,
+        ids: impl Iterator<Item = MessageId>,
+    ) -> Vec<Arc<message::Message>> {
+        ahead(self.loader(|of| &of.messages), ids).await
+    }
+
     pub(crate) async fn endpoint(&self, id: EndpointId) -> Result<Option<Whole<Endpoint>>, Error> {
-        let loader = self
-            .0
-            .endpoints
-            .get_or_init(|| loader(&self.0.app, &self.0.caller));
-        let row = get(loader, id).await?;
+        let row = get(self.loader(|of| &of.endpoints), id).await?;
         Ok(row.map(|row| Whole(Endpoint::new(row, self.clone()))))
     }
 
     pub(crate) async fn domain(&self, id: DomainId) -> Result<Option<Domain>, Error> {
-        let loader = self
-            .0
-            .domains
-            .get_or_init(|| loader(&self.0.app, &self.0.caller));
-        Ok(get(loader, id).await?.map(Domain::new))
+        Ok(get(self.loader(|of| &of.domains), id)
+            .await?
+            .map(Domain::new))
     }
 
     pub(crate) async fn application(
         &self,
         id: ApplicationId,
     ) -> Result<Option<Application>, Error> {
-        let loader = self
-            .0
-            .applications
-            .get_or_init(|| loader(&self.0.app, &self.0.caller));
-        Ok(get(loader, id).await?.map(Application::new))
+        Ok(get(self.loader(|of| &of.applications), id)
+            .await?
+            .map(Application::new))
     }
 
     pub(crate) async fn message(&self, id: MessageId) -> Result<Option<Whole<Message>>, Error> {
-        let loader = self
-            .0
-            .messages
-            .get_or_init(|| loader(&self.0.app, &self.0.caller));
-        let row = get(loader, id).await?;
+        let row = get(self.loader(|of| &of.messages), id).await?;
         Ok(row.map(|row| Whole(Message::new(row, self.clone()))))
     }
 
     pub(crate) async fn chat(&self, id: ChatId) -> Result<Option<Whole<Chat>>, Error> {
-        let loader = self
-            .0
-            .chats
-            .get_or_init(|| loader(&self.0.app, &self.0.caller));
-        let row = get(loader, id).await?;
+        let row = get(self.loader(|of| &of.chats), id).await?;
         Ok(row.map(|row| Whole(Chat::new(row, self.clone()))))
     }
 
     pub(crate) async fn contacts(&self, id: EndpointId) -> Result<Vec<Binding>, Error> {
-        let loader = self
-            .0
-            .contacts
-            .get_or_init(|| loader(&self.0.app, &self.0.caller));
-        Ok(get(loader, id).await?.unwrap_or_default())
+        Ok(get(self.loader(|of| &of.contacts), id)
+            .await?
+            .unwrap_or_default())
     }
 
     pub(crate) async fn unread_count(&self, id: EndpointId) -> Result<i64, Error> {
-        let loader = self
-            .0
-            .unread
-            .get_or_init(|| loader(&self.0.app, &self.0.caller));
-        Ok(get(loader, id).await?.unwrap_or_default())
+        Ok(get(self.loader(|of| &of.unread), id)
+            .await?
+            .unwrap_or_default())
     }
 
     pub(crate) async fn voip_token(&self, id: EndpointId) -> Result<Option<Secret>, Error> {
-        let loader = self
-            .0
-            .voip_tokens
-            .get_or_init(|| loader(&self.0.app, &self.0.caller));
-        get(loader, id).await
+        get(self.loader(|of| &of.voip_tokens), id).await
     }
 
     pub(crate) async fn trace(&self, exchange: ExchangeId) -> Result<delivery::Trace, Error> {
-        let loader = self
-            .0
-            .traces
-            .get_or_init(|| loader(&self.0.app, &self.0.caller));
-        Ok(get(loader, exchange).await?.unwrap_or_default())
+        let trace = get(self.loader(|of| &of.traces), exchange).await?;
+        Ok(trace.unwrap_or_default())
     }
 
     /// Returns whether the caller has a scope; for fields that are null, and no error, without it.

@@ -3,7 +3,7 @@
 use async_graphql::{ErrorExtensionValues, Pos, Response, ServerError, Value};
 use serde::Serialize;
 
-use crate::Config;
+use crate::{Config, json};
 
 /// The codes that the transport itself puts into `extensions.code`.
 pub mod code {
@@ -111,44 +111,46 @@ fn cut(message: &mut String, chars_max: usize) {
     }
 }
 
-/// The body of a response, in the order that the specification recommends.
-#[derive(Serialize)]
-struct Body<'a> {
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    errors: &'a [ServerError],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'a Value>,
-    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    extensions: &'a std::collections::BTreeMap<String, Value>,
-}
-
-/// Returns the JSON of a finished response; `data` is absent in a request error.
+/// Returns the JSON of a finished response, in the order that the specification recommends; `data` is absent in a request error.
 pub(crate) fn encode(response: &Response, request_error: bool) -> String {
-    to_json(&Body {
-        errors: &response.errors,
-        data: (!request_error).then_some(&response.data),
-        extensions: &response.extensions,
-    })
+    let mut out = Vec::new();
+    let begin = |out: &mut Vec<u8>, name: &str| {
+        out.push(if out.is_empty() { b'{' } else { b',' });
+        json::write_text(name, out);
+        out.push(b':');
+    };
+    if !response.errors.is_empty() {
+        begin(&mut out, "errors");
+        out.extend_from_slice(to_json(&response.errors).as_bytes());
+    }
+    if !request_error {
+        begin(&mut out, "data");
+        json::write(&response.data, &mut out);
+    }
+    if !response.extensions.is_empty() {
+        begin(&mut out, "extensions");
+        out.extend_from_slice(to_json(&response.extensions).as_bytes());
+    }
+    out.push(b'}');
+    String::from_utf8(out).unwrap_or_else(|error| unwritable(&error))
 }
 
 /// Returns the JSON of a body that holds one error.
 pub(crate) fn encode_error(error: &ServerError) -> String {
-    to_json(&Body {
-        errors: std::slice::from_ref(error),
-        data: None,
-        extensions: &Default::default(),
-    })
+    encode(&Response::from_errors(vec![error.clone()]), true)
 }
 
 /// Returns the JSON of `value`, whose maps have string keys.
 pub(crate) fn to_json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_else(|error| {
-        tracing::error!(%error, "a response cannot be written as JSON");
-        format!(
-            r#"{{"errors":[{{"message":"Internal server error","extensions":{{"code":"{}"}}}}]}}"#,
-            code::INTERNAL_SERVER_ERROR
-        )
-    })
+    serde_json::to_string(value).unwrap_or_else(|error| unwritable(&error))
+}
+
+fn unwritable(error: &(dyn std::error::Error + 'static)) -> String {
+    tracing::error!(error, "a response cannot be written as JSON");
+    format!(
+        r#"{{"errors":[{{"message":"Internal server error","extensions":{{"code":"{}"}}}}]}}"#,
+        code::INTERNAL_SERVER_ERROR
+    )
 }
 
 #[cfg(test)]

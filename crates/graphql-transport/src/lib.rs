@@ -24,6 +24,7 @@ mod drain;
 mod error;
 mod gate;
 mod http;
+pub mod json;
 mod media;
 mod request;
 mod transport;

@@ -2,7 +2,7 @@
 //! endpoints, chats and messages; and on SQLite against itself on Postgres.
 //!
 //! All run with one worker thread and answer the same closed loop in turns. What counts is the CPU that a request costs the
-//! server, and for some also what it costs Postgres. The product looks up the bearer token of each request and keeps accounts
+//! server, and for some also what it costs Postgres. The product checks the bearer token of each request and keeps accounts
 //! apart; the reference does neither.
 
 pub(crate) mod fill;

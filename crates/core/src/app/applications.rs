@@ -8,7 +8,7 @@ use crate::decide::applications::{
     ApplicationPatch, NewApplication, UpdatedApplication, create, delete, update,
 };
 use crate::error::Problem;
-use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest};
+use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest, RowCursor};
 use crate::ports::store::EndpointFilter;
 use crate::{ApplicationId, Error, Fault};
 
@@ -166,18 +166,15 @@ impl App {
         &self,
         caller: &Caller,
         request: &PageRequest,
-    ) -> Result<Page<(String, Application)>, Error> {
+    ) -> Result<Page<(RowCursor, Application)>, Error> {
         caller.require_whole(Scope::ApplicationsRead, "application")?;
         let kind = ListKind::Applications;
         let cursors = PageCursors::new(&self.keys, caller.account, kind, String::new());
         let slice = cursors.slice(request)?;
         let page = self.store.applications(caller.account, slice).await?;
-        Ok(page.map(|application| {
-            let key = PageKey {
-                position: application.created_at.0,
-                tie: application.id.0,
-            };
-            (cursors.encode(key), application)
+        Ok(cursors.page(page, |application| PageKey {
+            position: application.created_at.0,
+            tie: application.id.0,
         }))
     }
 

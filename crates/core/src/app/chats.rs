@@ -9,7 +9,7 @@ use crate::decide::chats::{clear, delete, mark};
 use crate::endpoint::Endpoint;
 use crate::error::Problem;
 use crate::message::MessageDirection;
-use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest};
+use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest, RowCursor};
 use crate::ports::store::{ChatFilter, EndpointKey, Found, MessageFilter};
 use crate::{ChatId, Error, Fault, MessageId};
 
@@ -236,7 +236,7 @@ impl App {
         caller: &Caller,
         filter: ChatFilter,
         request: &PageRequest,
-    ) -> Result<Page<(String, Chat)>, Error> {
+    ) -> Result<Page<(RowCursor, Chat)>, Error> {
         caller.require(Scope::ChatsRead)?;
         no_nul(filter.peer.as_ref())?;
         no_nul(filter.own_number.as_ref())?;
@@ -252,12 +252,9 @@ impl App {
             ..filter
         };
         let page = self.store.chats(caller.account, filter, slice).await?;
-        Ok(page.map(|chat| {
-            let key = PageKey {
-                position: chat.activity_seq,
-                tie: [0; 16],
-            };
-            (cursors.encode(key), chat)
+        Ok(cursors.page(page, |chat| PageKey {
+            position: chat.activity_seq,
+            tie: [0; 16],
         }))
     }
 

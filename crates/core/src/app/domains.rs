@@ -10,7 +10,7 @@ use crate::decide::domains::{
 use crate::domain::Domain;
 use crate::endpoint::EndpointType;
 use crate::error::Problem;
-use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest};
+use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest, RowCursor};
 use crate::patch::Field;
 use crate::ports::store::EndpointFilter;
 use crate::{DomainId, Error, Fault};
@@ -255,7 +255,7 @@ impl App {
         &self,
         caller: &Caller,
         request: &PageRequest,
-    ) -> Result<Page<(String, Domain)>, Error> {
+    ) -> Result<Page<(RowCursor, Domain)>, Error> {
         caller.require_whole(Scope::DomainsRead, "domain")?;
         let cursors =
             PageCursors::new(&self.keys, caller.account, ListKind::Domains, String::new());
@@ -263,12 +263,9 @@ impl App {
             .store
             .domains(caller.account, cursors.slice(request)?)
             .await?;
-        Ok(page.map(|domain| {
-            let key = PageKey {
-                position: domain.created_at.0,
-                tie: domain.id.0,
-            };
-            (cursors.encode(key), domain)
+        Ok(cursors.page(page, |domain| PageKey {
+            position: domain.created_at.0,
+            tie: domain.id.0,
         }))
     }
 

@@ -5,7 +5,7 @@ use super::tokens::narrowed;
 use crate::access::{Caller, Scope};
 use crate::address::technology;
 use crate::endpoint::Endpoint;
-use crate::page::{ListKind, NameKey, Page, PageCursors, PageKey, PageRequest, Slice};
+use crate::page::{ListKind, NameKey, Page, PageCursors, PageKey, PageRequest, RowCursor, Slice};
 use crate::ports::store::EndpointFilter;
 use crate::{AccountId, Error};
 
@@ -20,21 +20,21 @@ impl App {
         caller: &Caller,
         filter: EndpointFilter,
         request: &PageRequest,
-    ) -> Result<Page<(String, Endpoint)>, Error> {
+    ) -> Result<Page<(RowCursor, Endpoint)>, Error> {
         caller.require(Scope::EndpointsRead)?;
         let cursors = self.endpoint_cursors(caller, ListKind::Endpoints, &filter);
         let slice = cursors.slice(request)?;
         let filter = resolved(caller, filter)?;
         let page = self.store.endpoints(caller.account, filter, slice).await?;
-        Ok(page.map(|endpoint| (cursors.encode(place(&endpoint)), endpoint)))
+        Ok(cursors.page(page, place))
     }
 
     /// Returns the cursor of an endpoint in the list without a filter, newest first.
     #[must_use]
-    pub fn endpoint_cursor(&self, caller: &Caller, endpoint: &Endpoint) -> String {
+    pub fn endpoint_cursor(&self, caller: &Caller, endpoint: &Endpoint) -> RowCursor {
         let filter = EndpointFilter::default();
         self.endpoint_cursors(caller, ListKind::Endpoints, &filter)
-            .encode(place(endpoint))
+            .cursor(&place(endpoint))
     }
 
     /// Lists endpoints by name, the last byte by byte first, each with its cursor. Scope: `endpoints.read`.
@@ -46,7 +46,7 @@ impl App {
         caller: &Caller,
         filter: EndpointFilter,
         request: &PageRequest,
-    ) -> Result<Page<(String, Endpoint)>, Error> {
+    ) -> Result<Page<(RowCursor, Endpoint)>, Error> {
         caller.require(Scope::EndpointsRead)?;
         let cursors = self.endpoint_cursors(caller, ListKind::EndpointNames, &filter);
         let slice = cursors.slice(request)?;
@@ -55,12 +55,9 @@ impl App {
             .store
             .endpoints_by_name(caller.account, filter, slice)
             .await?;
-        Ok(page.map(|endpoint| {
-            let key = NameKey {
-                name: endpoint.name.clone(),
-                id: endpoint.id.0,
-            };
-            (cursors.encode(key), endpoint)
+        Ok(cursors.page(page, |endpoint| NameKey {
+            name: endpoint.name.clone(),
+            id: endpoint.id.0,
         }))
     }
 
@@ -99,7 +96,7 @@ impl App {
         caller: &Caller,
         kind: ListKind,
         filter: &EndpointFilter,
-    ) -> PageCursors<'_> {
+    ) -> PageCursors {
         PageCursors::new(&self.keys, caller.account, kind, format!("{filter:?}"))
     }
 }

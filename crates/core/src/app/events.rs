@@ -682,7 +682,7 @@ impl StateFeed {
                     .map_err(|error| unavailable(&error))?;
                 if page.has_next {
                     self.next_page = Some(PageRequest {
-                        after: page.items.last().map(|(cursor, _)| cursor.clone()),
+                        after: page.items.last().map(|(cursor, _)| cursor.text()),
                         ..request
                     });
                 }

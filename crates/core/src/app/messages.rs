@@ -23,7 +23,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{Problem, ProblemCode, ProblemDetail};
 use crate::json::JsonObject;
 use crate::message::{CallKey, Message, MessageDirection, MessageOrigin, Receipt, Variables};
-use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest, Slice};
+use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest, RowCursor, Slice};
 use crate::ports::store::{ChatFilter, EndpointKey, Found, MessageFilter, SendSnapshot};
 use crate::{AccountId, ChatId, EndpointId, Error, ExchangeId, Fault, MessageId, Timestamp};
 use futures_util::future::join_all;
@@ -716,7 +716,7 @@ impl App {
         caller: &Caller,
         filter: MessageFilter,
         request: &PageRequest,
-    ) -> Result<Page<(String, Message)>, Error> {
+    ) -> Result<Page<(RowCursor, Message)>, Error> {
         caller.require(Scope::MessagesRead)?;
         no_nul(filter.peer.as_ref())?;
         let in_chat = filter.chat.is_some();
@@ -732,17 +732,13 @@ impl App {
             ..filter
         };
         let page = self.store.messages(caller.account, filter, slice).await?;
-        Ok(page.map(|message| {
-            let position = if in_chat {
+        Ok(cursors.page(page, |message| PageKey {
+            position: if in_chat {
                 message.seq
             } else {
                 message.log_seq
-            };
-            let key = PageKey {
-                position,
-                tie: [0; 16],
-            };
-            (cursors.encode(key), message)
+            },
+            tie: [0; 16],
         }))
     }
 

@@ -26,7 +26,7 @@ pub mod transformations;
 pub mod trunks;
 
 use crate::access::Caller;
-use crate::commit::{Answer, Applied, Commit, IDEMPOTENCY_KEPT, Idempotency, InputMac};
+use crate::commit::{Answer, Applied, Commit, IDEMPOTENCY_KEPT, Idempotency, InputMac, Write};
 use crate::decide::Mint;
 use crate::decide::presence::RegistrationTimes;
 use crate::defence::Limits;
@@ -111,6 +111,7 @@ pub struct App {
     started_at: Timestamp,
     logs: events::Logs,
     sessions: tokens::Sessions,
+    checked: tokens::Checked,
     refreshes: presence::Refreshes,
     failures: registrations::Failures,
     paces: trunks::Paces,
@@ -155,6 +156,7 @@ impl App {
             started_at,
             logs: events::Logs::default(),
             sessions: tokens::Sessions::new(started_at),
+            checked: tokens::Checked::default(),
             refreshes: presence::Refreshes::default(),
             failures,
             paces: trunks::Paces::default(),
@@ -253,7 +255,16 @@ impl App {
     /// Commits and wakes the readers of the account's log.
     async fn commit(&self, commit: Commit) -> Result<Answer, Error> {
         let account = commit.account;
-        let answer = self.store.commit(commit).await?;
+        let revokes = commit
+            .writes
+            .iter()
+            .any(|write| matches!(write, Write::TokenRevoke(_)));
+        let answer = self.store.commit(commit).await;
+        if revokes {
+            // Whatever the answer: it may be stored although the answer was lost.
+            self.checked.forget();
+        }
+        let answer = answer?;
         if let Answer::Applied(Applied { head, .. }) = &answer {
             self.bus.wake(Wake {
                 account,

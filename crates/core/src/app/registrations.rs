@@ -11,7 +11,7 @@ use crate::decide::Mint;
 use crate::defence::{Admission, Consequence, Defence, Limits, Source, Target};
 use crate::error::Problem;
 use crate::event::{EventBody, Subjects};
-use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest};
+use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest, RowCursor};
 use crate::ports::store::RegistrationFailureFilter;
 use crate::registration_failure::{
     AOR_MAX, FailedRegistration, FailureReason, KEPT_MAX, RegistrationFailure,
@@ -253,7 +253,7 @@ impl App {
         caller: &Caller,
         filter: &RegistrationFailureFilter,
         request: &PageRequest,
-    ) -> Result<Page<(String, RegistrationFailure)>, Error> {
+    ) -> Result<Page<(RowCursor, RegistrationFailure)>, Error> {
         caller.require(Scope::RegistrationsRead)?;
         let kind = ListKind::RegistrationFailures;
         let cursors = PageCursors::new(&self.keys, caller.account, kind, format!("{filter:?}"));
@@ -266,12 +266,9 @@ impl App {
             .store
             .registration_failures(caller.account, filter, slice)
             .await?;
-        Ok(page.map(|failure| {
-            let key = PageKey {
-                position: failure.at.0,
-                tie: failure.id.0,
-            };
-            (cursors.encode(key), failure)
+        Ok(cursors.page(page, |failure| PageKey {
+            position: failure.at.0,
+            tie: failure.id.0,
         }))
     }
 

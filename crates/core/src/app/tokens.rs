@@ -4,13 +4,13 @@ use super::{App, Outcome, contended, key_reused};
 use crate::access::{Caller, Scope};
 use crate::commit::Answer;
 use crate::decide::tokens::{CreatedToken, NewToken, create, revoke, secret_hash, unknown};
-use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest};
+use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest, RowCursor};
 use crate::ports::store::EndpointFilter;
 use crate::token::ApiToken;
 use crate::{AccountId, EndpointId, Error, ErrorKind, Fault, Timestamp, TokenId};
 use event_listener::Event;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Who waits for the end of which token's sessions.
@@ -35,32 +35,95 @@ impl Sessions {
     }
 }
 
+/// How long a token that was good is taken as good without another look. Its revocation holds at once on the node that revokes it,
+/// and after this time on all others.
+const CHECK_HOLDS: Duration = Duration::from_secs(1);
+/// The most tokens that are known at a time, of about half a KiB each.
+const CHECKED_MAX: usize = 1024;
+
+/// Holders of the secrets that were looked up within [`CHECK_HOLDS`].
+#[derive(Default)]
+pub(super) struct Checked(Mutex<Holders>);
+
+#[derive(Default)]
+struct Holders {
+    /// When each was looked up, by the hashes of their secrets.
+    callers: HashMap<[u8; 32], (Timestamp, Caller)>,
+    /// Revocations so far: what was read before one is not taken in after it.
+    revocations: u64,
+}
+
+impl Checked {
+    fn holders(&self) -> MutexGuard<'_, Holders> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the holder, or how many revocations there were before it has to be looked up.
+    fn get(&self, hash: &[u8; 32], now: Timestamp) -> Result<Caller, u64> {
+        let holders = self.holders();
+        match holders.callers.get(hash) {
+            // A clock that was set back would let it hold for longer.
+            Some((at, caller)) if *at <= now && now.since(*at) < CHECK_HOLDS => Ok(caller.clone()),
+            _ => Err(holders.revocations),
+        }
+    }
+
+    fn put(&self, hash: [u8; 32], at: Timestamp, caller: &Caller, revocations: u64) {
+        let mut holders = self.holders();
+        if holders.revocations != revocations {
+            return;
+        }
+        if holders.callers.len() >= CHECKED_MAX {
+            holders.callers.clear();
+        }
+        holders.callers.insert(hash, (at, caller.clone()));
+    }
+
+    /// Forgets all, once a token may have been revoked.
+    pub(super) fn forget(&self) {
+        let mut holders = self.holders();
+        holders.callers.clear();
+        holders.revocations += 1;
+    }
+}
+
 impl App {
-    /// Finds the holder of a bearer secret.
+    /// Finds the holder of a bearer secret. It is looked up at most once a second.
     ///
     /// # Errors
     /// `Unauthenticated` for an unknown, revoked or expired one; all read the same.
     pub async fn token_check(&self, secret: &str) -> Result<Caller, Error> {
-        let token = self.store.token_by_hash(secret_hash(secret)).await?;
-        let now = self.now();
-        match token {
-            Some(token)
-                if token.revoked_at.is_none() && token.expires_at.is_none_or(|end| now < end) =>
-            {
-                Ok(Caller {
-                    account: token.account,
-                    token: token.id,
-                    token_name: token.name.into(),
-                    scopes: token.scopes.into(),
-                    endpoints: token.endpoints.map(Into::into),
-                    expires_at: token.expires_at,
-                })
+        let hash = secret_hash(secret);
+        let asked_at = self.now();
+        let caller = match self.checked.get(&hash, asked_at) {
+            Ok(caller) => Some(caller),
+            Err(revocations) => {
+                let token = self.store.token_by_hash(hash).await?;
+                let caller = token
+                    .filter(|token| token.revoked_at.is_none())
+                    .map(|token| Caller {
+                        account: token.account,
+                        token: token.id,
+                        token_name: token.name.into(),
+                        scopes: token.scopes.into(),
+                        endpoints: token.endpoints.map(Into::into),
+                        expires_at: token.expires_at,
+                    });
+                if let Some(caller) = &caller {
+                    self.checked.put(hash, asked_at, caller, revocations);
+                }
+                caller
             }
-            _ => Err(Error::new(
-                ErrorKind::Unauthenticated,
-                "The token is unknown, revoked or expired.",
-            )),
-        }
+        };
+        let now = self.now();
+        caller
+            .filter(|caller| caller.expires_at.is_none_or(|end| now < end))
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Unauthenticated,
+                    "The token is unknown, revoked or expired.",
+                )
+            })
     }
 
     /// Mints a token for the operator.
@@ -205,7 +268,7 @@ impl App {
         &self,
         caller: &Caller,
         request: &PageRequest,
-    ) -> Result<Page<(String, ApiToken)>, Error> {
+    ) -> Result<Page<(RowCursor, ApiToken)>, Error> {
         caller.require(Scope::TokensRead)?;
         let cursors = PageCursors::new(&self.keys, caller.account, ListKind::Tokens, String::new());
         let slice = cursors.slice(request)?;
@@ -217,12 +280,9 @@ impl App {
             });
         }
         let page = self.store.tokens(caller.account, slice).await?;
-        Ok(page.map(|token| {
-            let key = PageKey {
-                position: token.created_at.0,
-                tie: token.id.0,
-            };
-            (cursors.encode(key), token)
+        Ok(cursors.page(page, |token| PageKey {
+            position: token.created_at.0,
+            tie: token.id.0,
         }))
     }
 
@@ -369,5 +429,49 @@ pub(super) fn narrowed(caller: &Caller, filter: EndpointFilter) -> EndpointFilte
     EndpointFilter {
         visible: visible(caller),
         ..filter
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller() -> Caller {
+        Caller {
+            account: AccountId([1; 16]),
+            token: TokenId([2; 16]),
+            token_name: "t".into(),
+            scopes: [].into(),
+            endpoints: None,
+            expires_at: None,
+        }
+    }
+
+    #[test]
+    fn a_look_up_holds_for_a_second() {
+        let checked = Checked::default();
+        let at = Timestamp(5_000_000);
+        let revocations = checked.get(&[7; 32], at).unwrap_err();
+        checked.put([7; 32], at, &caller(), revocations);
+        assert_eq!(
+            checked.get(&[7; 32], at.plus(CHECK_HOLDS / 2)),
+            Ok(caller())
+        );
+        assert!(checked.get(&[8; 32], at).is_err());
+        assert!(checked.get(&[7; 32], at.plus(CHECK_HOLDS)).is_err());
+        // The clock was set back.
+        assert!(checked.get(&[7; 32], at.minus(CHECK_HOLDS)).is_err());
+    }
+
+    #[test]
+    fn what_was_read_before_a_revocation_is_not_taken_in_after_it() {
+        let checked = Checked::default();
+        let at = Timestamp(5_000_000);
+        let revocations = checked.get(&[7; 32], at).unwrap_err();
+        checked.put([8; 32], at, &caller(), revocations);
+        checked.forget();
+        checked.put([7; 32], at, &caller(), revocations);
+        assert!(checked.get(&[7; 32], at).is_err());
+        assert!(checked.get(&[8; 32], at).is_err());
     }
 }

@@ -1,9 +1,15 @@
 //! What clients see of applications.
 
-use async_graphql::{Enum, ID, Object, SimpleObject};
+use async_graphql::{Context, Enum, ID, Object, SimpleObject};
 use sipgraph_core::application;
 
-use crate::{connection::connection, errors::UserError, id::NodeId, scalars::DateTime};
+use crate::{
+    connection::connection,
+    errors::UserError,
+    id::NodeId,
+    resolve::{Plain, Row, plain},
+    scalars::DateTime,
+};
 
 /// A method of HTTP by which a callback is made.
 #[derive(Clone, Copy, Debug, Enum, PartialEq, Eq)]
@@ -35,12 +41,12 @@ impl Application {
     }
 
     /// Its name, for people.
-    async fn name(&self) -> &str {
+    fn name(&self) -> &str {
         &self.row.name
     }
 
     /// Whom it calls back; null when nobody is.
-    async fn callback_url(&self) -> Option<&str> {
+    fn callback_url(&self) -> Option<&str> {
         self.row.callback_url.as_deref()
     }
 
@@ -50,8 +56,19 @@ impl Application {
     }
 
     /// When it was made.
-    async fn created_at(&self) -> DateTime {
+    fn created_at(&self) -> DateTime {
         DateTime(self.row.created_at)
+    }
+}
+
+impl Row for Application {
+    fn plain(name: &str) -> Option<Plain<Self>> {
+        plain!(name,
+            "id" => |application: &Self, _: &Context<'_>| application.row.id.to_id(),
+            "name" => Self::name,
+            "callbackUrl" => Self::callback_url,
+            "createdAt" => Self::created_at,
+        )
     }
 }
 

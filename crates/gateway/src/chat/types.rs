@@ -1,6 +1,8 @@
 //! What clients see of chats.
 
-use async_graphql::{ID, Object, SimpleObject};
+use std::sync::Arc;
+
+use async_graphql::{Context, ID, Lookahead, Object, SimpleObject};
 use sipgraph_core::{app::composing, chat};
 
 use crate::{
@@ -8,20 +10,21 @@ use crate::{
     endpoint::Endpoint,
     errors::{Nullable, UserError, optional},
     id::NodeId,
-    message::{Message, MessageConnection, MessageFilterInput, messages_page},
-    resolve::Whole,
+    message::{Message, MessageConnection, MessageFilterInput, messages_ahead, messages_page},
+    resolve::{Plain, Row, Whole, plain},
     scalars::{Cursor, DateTime, int},
     view::View,
 };
 
 /// A chat.
 pub(crate) struct Chat {
-    row: chat::Chat,
+    row: Arc<chat::Chat>,
     view: View,
 }
 
 impl Chat {
-    pub(crate) fn new(row: chat::Chat, view: View) -> Self {
+    pub(crate) fn new(row: impl Into<Arc<chat::Chat>>, view: View) -> Self {
+        let row = row.into();
         Self { row, view }
     }
 }
@@ -99,6 +102,37 @@ impl Chat {
         // Boxed, as in `loaders::get`.
         let request = page_request(first, after, last, before);
         Box::pin(messages_page(&self.view, filter, request)).await
+    }
+}
+
+impl Row for Chat {
+    fn plain(name: &str) -> Option<Plain<Self>> {
+        plain!(name,
+            "id" => |chat: &Self, _: &Context<'_>| chat.row.id.to_id(),
+            "endpointId" => Self::endpoint_id,
+            "ownNumber" => Self::own_number,
+            "peer" => Self::peer,
+            "unreadCount" => Self::unread_count,
+            "messageCount" => Self::message_count,
+            "createdAt" => Self::created_at,
+            "updatedAt" => Self::updated_at,
+        )
+    }
+
+    async fn ahead(rows: &[&Self], asked: &Lookahead<'_>) {
+        let Some(view) = rows.first().map(|first| &first.view) else {
+            return;
+        };
+        if asked.field("endpoint").exists() {
+            let ids = rows.iter().map(|chat| chat.row.key.endpoint);
+            view.endpoints_ahead(ids).await;
+        }
+        let last = asked.field("lastMessage");
+        if last.exists() {
+            let ids = rows.iter().filter_map(|chat| chat.row.last_message);
+            let found = view.messages_ahead(ids).await;
+            messages_ahead(view, found.iter().map(|message| &**message), &last).await;
+        }
     }
 }
 

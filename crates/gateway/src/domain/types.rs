@@ -1,9 +1,15 @@
 //! What clients see of domains.
 
-use async_graphql::{Enum, ID, Object, SimpleObject};
+use async_graphql::{Context, Enum, ID, Object, SimpleObject};
 use sipgraph_core::{digest, domain};
 
-use crate::{connection::connection, errors::UserError, id::NodeId, scalars::DateTime};
+use crate::{
+    connection::connection,
+    errors::UserError,
+    id::NodeId,
+    resolve::{Plain, Row, plain},
+    scalars::DateTime,
+};
 
 /// A hash of SIP digest authentication.
 #[derive(Clone, Copy, Debug, Enum, PartialEq, Eq)]
@@ -39,17 +45,17 @@ impl Domain {
     }
 
     /// Its host name in lower case, which is also the digest realm; unique in the instance, immutable.
-    async fn name(&self) -> &str {
+    fn name(&self) -> &str {
         &self.row.name
     }
 
     /// Other host names or addresses that mean this domain, in lower case, sorted.
-    async fn aliases(&self) -> &[String] {
+    fn aliases(&self) -> &[String] {
         &self.row.aliases
     }
 
     /// A note for people; null when there is none.
-    async fn description(&self) -> Option<&str> {
+    fn description(&self) -> Option<&str> {
         self.row.description.as_deref()
     }
 
@@ -67,6 +73,17 @@ impl Domain {
     /// When it was made.
     async fn created_at(&self) -> DateTime {
         DateTime(self.row.created_at)
+    }
+}
+
+impl Row for Domain {
+    fn plain(name: &str) -> Option<Plain<Self>> {
+        plain!(name,
+            "id" => |domain: &Self, _: &Context<'_>| domain.row.id.to_id(),
+            "name" => Self::name,
+            "aliases" => Self::aliases,
+            "description" => Self::description,
+        )
     }
 }
 

@@ -1,8 +1,8 @@
 //! What clients see of endpoints.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use async_graphql::{Enum, ID, Object, Result, SimpleObject};
+use async_graphql::{Context, Enum, ID, Lookahead, Object, Result, SimpleObject};
 use sipgraph_core::{binding, endpoint, event};
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     errors::{Nullable, UserError, error, nullable, optional},
     id::NodeId,
     message::{MessageConnection, MessageFilterInput, messages_page},
-    resolve::Whole,
+    resolve::{Plain, Row, Whole, leaves, plain},
     scalars::{Cursor, DateTime, JSONObject, SipUri, int},
     transformation::Transformation,
     view::{View, found},
@@ -193,14 +193,17 @@ pub(crate) enum ContactStatus {
     Unreachable,
 }
 
+leaves!(EndpointState, Simulation, EndpointType, Encryption);
+
 /// An endpoint.
 pub(crate) struct Endpoint {
-    row: endpoint::Endpoint,
+    row: Arc<endpoint::Endpoint>,
     view: View,
 }
 
 impl Endpoint {
-    pub(crate) fn new(row: endpoint::Endpoint, view: View) -> Self {
+    pub(crate) fn new(row: impl Into<Arc<endpoint::Endpoint>>, view: View) -> Self {
+        let row = row.into();
         Self { row, view }
     }
 }
@@ -627,6 +630,48 @@ pub(crate) fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
+impl Row for Endpoint {
+    fn plain(name: &str) -> Option<Plain<Self>> {
+        plain!(name,
+            "id" => |endpoint: &Self, _: &Context<'_>| endpoint.row.id.to_id(),
+            "externalId" => Self::external_id,
+            "recordType" => Self::record_type,
+            "type" => Self::kind,
+            "technology" => Self::technology,
+            "resource" => Self::resource,
+            "name" => Self::name,
+            "displayName" => Self::display_name,
+            "description" => Self::description,
+            "enabled" => Self::enabled,
+            "sipUri" => Self::sip_uri,
+            "numbers" => Self::numbers,
+            "state" => Self::state,
+            "callerId" => Self::caller_id,
+            "sendAs" => Self::send_as,
+            "allowOutside" => Self::allow_outside,
+            "encryption" => Self::encryption,
+            "capacity" => Self::capacity,
+            "cpsLimit" => Self::cps_limit,
+            "authRequired" => Self::auth_required,
+            "outSipUsername" => Self::out_sip_username,
+            "hasOutSipPassword" => Self::has_out_sip_password,
+            "simulation" => Self::simulation,
+            "createdAt" => Self::created_at,
+            "updatedAt" => Self::updated_at,
+            "version" => Self::version,
+        )
+    }
+
+    async fn ahead(rows: &[&Self], asked: &Lookahead<'_>) {
+        if let Some(first) = rows.first()
+            && asked.field("domain").exists()
+        {
+            let ids = rows.iter().map(|endpoint| endpoint.row.domain);
+            first.view.domains_ahead(ids).await;
+        }
+    }
+}
+
 connection!(
     /// A page of endpoints, newest first unless asked for otherwise.
     EndpointConnection,
@@ -651,7 +696,7 @@ impl EndpointEdge {
     pub(super) fn new(row: endpoint::Endpoint, view: View) -> Self {
         let cursor = view.app().endpoint_cursor(view.caller(), &row);
         Self {
-            cursor: Cursor(cursor),
+            cursor,
             node: Whole(Endpoint::new(row, view)),
         }
     }

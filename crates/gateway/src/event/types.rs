@@ -952,7 +952,7 @@ pub(crate) struct EventConnection {
 impl EventConnection {
     pub(super) fn new(page: Page<(String, event::Event)>, view: &View) -> Self {
         Self {
-            page_info: PageInfo::of(&page),
+            page_info: PageInfo::of(&page, String::clone),
             edges: page
                 .items
                 .into_iter()

@@ -1,6 +1,8 @@
 //! What clients see of messages.
 
-use async_graphql::{Enum, ID, Object, SimpleObject};
+use std::sync::Arc;
+
+use async_graphql::{Context, Enum, ID, Lookahead, Object, SimpleObject};
 use sipgraph_core::{
     Fault, ProblemCode,
     access::Scope,
@@ -14,7 +16,7 @@ use crate::{
     endpoint::{Endpoint, Transport},
     errors::{Nullable, UserError, nullable, optional},
     id::NodeId,
-    resolve::Whole,
+    resolve::{Plain, Row, Whole, leaves, plain},
     scalars::{DateTime, JSONObject, SipUri, int},
     view::View,
 };
@@ -97,14 +99,17 @@ pub(crate) enum DeliveryOutcome {
     TransportError,
 }
 
+leaves!(MessageDirection, MessageOrigin, MessageStatus);
+
 /// A message.
 pub(crate) struct Message {
-    row: message::Message,
+    row: Arc<message::Message>,
     view: View,
 }
 
 impl Message {
-    pub(crate) fn new(row: message::Message, view: View) -> Self {
+    pub(crate) fn new(row: impl Into<Arc<message::Message>>, view: View) -> Self {
+        let row = row.into();
         Self { row, view }
     }
 
@@ -175,7 +180,8 @@ impl Message {
     }
 
     /// The E.164 number that it comes from; null when it comes from none.
-    async fn from_number(&self) -> Option<&str> {
+    #[graphql(name = "fromNumber")]
+    fn sender_number(&self) -> Option<&str> {
         self.row.from_number.as_deref()
     }
 
@@ -377,6 +383,56 @@ impl Delivery {
             next_attempt_at,
             possible_duplicate,
         }
+    }
+}
+
+impl Row for Message {
+    fn plain(name: &str) -> Option<Plain<Self>> {
+        plain!(name,
+            "id" => |message: &Self, _: &Context<'_>| message.row.id.to_id(),
+            "exchangeId" => Self::exchange_id,
+            "endpointId" => Self::endpoint_id,
+            "chatId" => Self::chat_id,
+            "direction" => Self::direction,
+            "origin" => Self::origin,
+            "from" => Self::from,
+            "to" => Self::to,
+            "fromNumber" => Self::sender_number,
+            "toNumber" => Self::to_number,
+            "body" => Self::body,
+            "contentType" => Self::content_type,
+            "status" => Self::status,
+            "read" => Self::read,
+            "seq" => Self::seq,
+            "idempotencyKey" => Self::idempotency_key,
+            "createdAt" => Self::created_at,
+            "statusAt" => Self::status_at,
+            "expiresAt" => Self::expires_at,
+            "deliveredAt" => Self::delivered_at,
+            "displayedAt" => Self::displayed_at,
+        )
+    }
+
+    async fn ahead(rows: &[&Self], asked: &Lookahead<'_>) {
+        if let Some(first) = rows.first() {
+            let rows = rows.iter().map(|message| &*message.row);
+            messages_ahead(&first.view, rows, asked).await;
+        }
+    }
+}
+
+/// Looks up what the fields that are asked for of messages need.
+pub(crate) async fn messages_ahead<'m>(
+    view: &View,
+    rows: impl Iterator<Item = &'m message::Message> + Clone,
+    asked: &Lookahead<'_>,
+) {
+    if asked.field("endpoint").exists() {
+        let ids = rows.clone().map(|message| message.endpoint);
+        view.endpoints_ahead(ids).await;
+    }
+    if asked.field("chat").exists() {
+        view.chats_ahead(rows.map(|message| message.chat)).await;
     }
 }
 

@@ -1,7 +1,11 @@
 //! What clients see of failed registrations.
 
 use async_graphql::{Enum, ID, Object, SimpleObject};
-use sipgraph_core::{access::Scope, page::Page, registration_failure};
+use sipgraph_core::{
+    access::Scope,
+    page::{Page, RowCursor},
+    registration_failure,
+};
 
 use crate::{
     connection::PageInfo,
@@ -100,16 +104,16 @@ pub(crate) struct RegistrationFailureConnection {
 
 impl RegistrationFailureConnection {
     pub(super) fn new(
-        page: Page<(String, registration_failure::RegistrationFailure)>,
+        page: Page<(RowCursor, registration_failure::RegistrationFailure)>,
         view: &View,
     ) -> Self {
         Self {
-            page_info: PageInfo::of(&page),
+            page_info: PageInfo::of(&page, RowCursor::text),
             edges: page
                 .items
                 .into_iter()
                 .map(|(cursor, row)| RegistrationFailureEdge {
-                    cursor: Cursor(cursor),
+                    cursor: Cursor(cursor.text()),
                     node: RegistrationFailure {
                         row,
                         view: view.clone(),

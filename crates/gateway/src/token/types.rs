@@ -1,9 +1,15 @@
 //! What clients see of tokens. Secrets are shown once, by the mutation that makes them.
 
-use async_graphql::{ID, Object, SimpleObject};
+use async_graphql::{Context, ID, Object, SimpleObject};
 use sipgraph_core::{access::Scope, token};
 
-use crate::{connection::connection, errors::UserError, id::NodeId, scalars::DateTime};
+use crate::{
+    connection::connection,
+    errors::UserError,
+    id::NodeId,
+    resolve::{Plain, Row, plain},
+    scalars::DateTime,
+};
 
 /// A token.
 pub(crate) struct ApiToken {
@@ -25,7 +31,7 @@ impl ApiToken {
     }
 
     /// Its name, for people.
-    async fn name(&self) -> &str {
+    fn name(&self) -> &str {
         &self.row.name
     }
 
@@ -41,18 +47,30 @@ impl ApiToken {
     }
 
     /// When it was made.
-    async fn created_at(&self) -> DateTime {
+    fn created_at(&self) -> DateTime {
         DateTime(self.row.created_at)
     }
 
     /// When it ends; null when it does not.
-    async fn expires_at(&self) -> Option<DateTime> {
+    fn expires_at(&self) -> Option<DateTime> {
         self.row.expires_at.map(DateTime)
     }
 
     /// When it was revoked; null while it is not.
-    async fn revoked_at(&self) -> Option<DateTime> {
+    fn revoked_at(&self) -> Option<DateTime> {
         self.row.revoked_at.map(DateTime)
+    }
+}
+
+impl Row for ApiToken {
+    fn plain(name: &str) -> Option<Plain<Self>> {
+        plain!(name,
+            "id" => |token: &Self, _: &Context<'_>| token.row.id.to_id(),
+            "name" => Self::name,
+            "createdAt" => Self::created_at,
+            "expiresAt" => Self::expires_at,
+            "revokedAt" => Self::revoked_at,
+        )
     }
 }
 

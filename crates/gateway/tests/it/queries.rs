@@ -239,3 +239,60 @@ async fn the_log_is_read_as_history() {
     assert_eq!(only["edges"].as_array().unwrap().len(), 1);
     assert_eq!(only["edges"][0]["node"]["__typename"], "MessageIn");
 }
+
+/// Most fields are written as JSON with their row; a directive leaves them to the library. Both have to tell the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_that_are_written_at_once_are_those_of_the_library() {
+    let gateway = Gateway::start().await;
+    let domain = gateway.domain("example.com").await;
+    let create = "mutation($i:CreateEndpointInput!){createEndpoint(input:$i){endpoint{id} userErrors{message}}}";
+    for name in ["alice", "bob"] {
+        let input = json!({
+            "domainId": domain, "name": name, "displayName": "\"A\" \u{2028}\\é\n", "description": "", "callerId": "A",
+            "sendAs": "random", "encryption": "OPTIONAL", "simulation": "BUSY", "capacity": 7
+        });
+        let answer = gateway.data(create, json!({ "i": input })).await;
+        assert_eq!(
+            answer["createEndpoint"]["userErrors"],
+            json!([]),
+            "{answer}"
+        );
+    }
+    let send = "mutation{sendMessage(input:{from:{uri:\"sip:alice@example.com\"},to:{uri:\"sip:bob@example.com\"},
+        body:\"a \\\"b\\\"\",idempotencyKey:\"k\"}){userErrors{message}}}";
+    gateway.data(send, json!({})).await;
+    let make = "mutation{createApplication(input:{name:\"a\",callbackUrl:\"https://example.com/\"}){userErrors{message}}
+        createApiToken(input:{name:\"t\",scopes:[\"chats.read\"],expiresInSeconds:60}){userErrors{message}}}";
+    gateway.data(make, json!({})).await;
+    for (root, kind) in [
+        ("endpoints", "Endpoint"),
+        ("messages", "Message"),
+        ("chats", "Chat"),
+        ("domains", "Domain"),
+        ("applications", "Application"),
+        ("apiTokens", "ApiToken"),
+    ] {
+        let query = "query($kind:String!){__type(name:$kind){fields{name args{name} type{kind ofType{kind ofType{kind ofType{kind}}}}}}}";
+        let data = gateway.data(query, json!({ "kind": kind })).await;
+        let fields = data["__type"]["fields"].as_array().unwrap();
+        let leaf = |field: &&Value| {
+            let text = field.to_string();
+            field["args"] == json!([]) && !text.contains("OBJECT")
+        };
+        let names = fields.iter().filter(leaf).map(|field| text(&field["name"]));
+        let names: Vec<_> = names.filter(|name| name != "voipToken").collect();
+        assert!(names.len() > 4, "{names:?}");
+        let names = names.join(" ");
+        let query = format!(
+            "{{list:{root}{{edges{{cursor node{{{names}}}}}}} first:{root}(first:1){{nodes{{{names}}}}}}}"
+        );
+        let written = gateway.data(&query, json!({})).await;
+        let by_library = query
+            .replace("node{", "node{__typename @skip(if:true) ")
+            .replace("edges{", "edges{__typename @skip(if:true) ")
+            .replace("nodes{", "nodes{__typename @skip(if:true) ");
+        let by_library = gateway.data(&by_library, json!({})).await;
+        assert_eq!(written, by_library);
+        assert!(written["first"]["nodes"][0]["id"].is_string(), "{written}");
+    }
+}
