@@ -273,6 +273,43 @@ both_backends! {
         api.message_is(&text(&sent["id"]), "SENT").await;
     }
 
+    /// A phone gets the reports on what it wrote, by the Call-ID that it gave; on what the API sent it gets none.
+    async fn h160_phones_get_the_reports_on_what_they_wrote(database: Database) {
+        let world = World::start(&database).await;
+        let World { server, api, alice, bob, .. } = &world;
+        let (mut writer, mut reader) = (Phone::udp(server, alice).await, Phone::tcp(server, bob).await);
+        writer.come_online().await;
+        reader.come_online().await;
+        let imdn = [("Content-Type", "message/imdn+xml")];
+        let dispositions = [("delivery-notification", "delivered"), ("display-notification", "displayed")];
+        let by_api = api.send(alice, bob, "by API").await;
+        let call_id = reader.take_message().await.header("Call-ID").to_owned();
+        let (kind, status) = dispositions[0];
+        assert_eq!(send_raw(&mut reader, &alice.uri(), &imdn, report(&call_id, kind, status).as_bytes()).await, 200);
+        assert!(trace(api, &by_api).await["deliveredAt"].is_string());
+
+        let request = writer.message_request(&bob.uri(), "by phone").set("Call-ID", Some("a<b>c@phone"));
+        let (answer, _) = writer.ask_signed(request).await;
+        assert_eq!(answer.status(), 202, "{answer:?}");
+        let call_id = reader.take_message().await.header("Call-ID").to_owned();
+        for (kind, status) in dispositions {
+            // What is told again is not passed on again.
+            for _ in 0..2 {
+                assert_eq!(send_raw(&mut reader, &alice.uri(), &imdn, report(&call_id, kind, status).as_bytes()).await, 200);
+            }
+            let told = writer.take_message().await;
+            assert_eq!(told.header("Content-Type"), "message/imdn+xml", "{told:?}");
+            assert!(told.header("From").contains(&bob.uri()), "{told:?}");
+            for part in ["<message-id>a&lt;b&gt;c@phone</message-id>", "<datetime>20", &format!("<{kind}><status><{status}/></status></{kind}>")] {
+                assert!(told.body.contains(part), "{part} in {told:?}");
+            }
+        }
+        let query = "{ messages(first: 1, filter: { direction: OUT }) { nodes { body idempotencyKey deliveredAt displayedAt } } }";
+        let sent = api.data(query, json!({})).await["messages"]["nodes"][0].take();
+        assert_eq!((&sent["body"], &sent["idempotencyKey"]), (&json!("by phone"), &Value::Null));
+        assert!(sent["deliveredAt"].is_string() && sent["displayedAt"].is_string(), "{sent}");
+    }
+
     /// Typing reaches the other side's devices and those who look; it is neither stored nor told in the log.
     async fn h161_typing_is_told_live_and_kept_nowhere(database: Database) {
         let world = World::start(&database).await;

@@ -450,7 +450,7 @@ pub struct NewMessage {
     pub read: bool,
     /// Until when delivery is tried.
     pub expires_at: Option<Timestamp>,
-    /// The key of the call that sends it.
+    /// What names the call that sends it, if that has a name.
     pub call_key: Option<CallKey>,
     /// The index, in the commit's `events`, of its first event, whose number becomes `log_seq`.
     pub first_event: usize,

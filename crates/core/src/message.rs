@@ -1,7 +1,7 @@
 //! Messages as an endpoint keeps them.
 
 use crate::access::Caller;
-use crate::{AccountId, ChatId, EndpointId, ExchangeId, MessageId, Timestamp, TokenId};
+use crate::{AccountId, ChatId, EndpointId, ExchangeId, MessageId, Timestamp};
 use std::collections::BTreeMap;
 
 /// What goes with a message as header fields of its MESSAGE: names and texts, checked by
@@ -216,7 +216,7 @@ pub struct Message {
     pub delivered_at: Option<Timestamp>,
     /// When the recipient's device first reported that it was seen; only OUT.
     pub displayed_at: Option<Timestamp>,
-    /// The key of the call that sent it; only OUT.
+    /// What names the call that sent it, if that has a name; only OUT.
     pub call_key: Option<CallKey>,
 }
 
@@ -225,16 +225,24 @@ impl Message {
     #[must_use]
     pub fn idempotency_key(&self, caller: &Caller) -> Option<&str> {
         let given = self.call_key.as_ref();
-        let own = given.filter(|given| given.token == caller.token);
+        let own = given.filter(|given| given.actor == caller.token.0);
         own.map(|given| given.key.as_str())
+    }
+
+    /// Returns the Call-ID that a device of its endpoint sent it with, if one did.
+    #[must_use]
+    pub fn device_call_id(&self) -> Option<&str> {
+        let given = self.call_key.as_ref();
+        let device = given.filter(|given| given.actor == self.endpoint.0);
+        device.map(|given| given.key.as_str())
     }
 }
 
-/// The idempotency key of a call, and whose it is.
+/// What names a call that sent a message among those of its actor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallKey {
-    /// The token that the call was made with.
-    pub token: TokenId,
-    /// The key.
+    /// The id of the token that it was made with, or of the endpoint whose device sent a MESSAGE.
+    pub actor: [u8; 16],
+    /// The token's idempotency key, or the device's Call-ID.
     pub key: String,
 }

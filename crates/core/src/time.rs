@@ -1,6 +1,7 @@
 //! Points in time as the product keeps them: microseconds since 1970, UTC.
 
 use std::time::Duration;
+use time::OffsetDateTime;
 
 /// A point in time: microseconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -23,6 +24,24 @@ impl Timestamp {
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// Returns this point as RFC 3339 writes it, in UTC with microseconds: `2026-11-21T12:00:00.000000Z`. One outside the years
+    /// -9999 to 9999, which no clock gives, is told as 1970.
+    #[must_use]
+    pub fn rfc3339(self) -> String {
+        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1000)
+            .unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        format!(
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
+            time.year(),
+            u8::from(time.month()),
+            time.day(),
+            time.hour(),
+            time.minute(),
+            time.second(),
+            time.microsecond()
+        )
     }
 
     /// Returns whole milliseconds since 1970, as UUIDv7 wants them; zero before 1970.

@@ -5,14 +5,11 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::files;
 use serde::{Deserialize, Serialize};
-use sipgraph_core::Timestamp;
 use sipgraph_sip_edge::{Traced, Traces, Watched};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
@@ -98,7 +95,7 @@ impl Seen {
 impl From<Traced> for Seen {
     fn from(traced: Traced) -> Self {
         Self {
-            at: rfc3339(traced.at),
+            at: traced.at.rfc3339(),
             direction: if traced.is_sent {
                 Direction::Out
             } else {
@@ -112,13 +109,6 @@ impl From<Traced> for Seen {
             body: traced.body,
         }
     }
-}
-
-fn rfc3339(Timestamp(at_us): Timestamp) -> String {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(at_us) * 1000)
-        .ok()
-        .and_then(|at| at.format(&Rfc3339).ok())
-        .unwrap_or_else(|| at_us.to_string())
 }
 
 /// The open socket; its file goes with it.

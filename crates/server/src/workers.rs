@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 /// The most rounds of delivery at once. A round waits for a phone, up to 64 s when that is gone, and takes a few KiB;
 /// and its text up to 60 KiB; so many dead phones can be waited for before a living one has to.
 const ROUNDS_MAX: usize = 1024;
-/// The most notices of typing that wait for a phone's answer at once; an unreachable phone answers none for 32 s.
+/// The most notices that wait for a phone's answer at once; an unreachable phone answers none for 32 s.
 const NOTICES_MAX: usize = 256;
 /// How often to look for due messages that no wake told of: retries, other nodes' messages, the command line's.
 const DELIVERY_TICK: Duration = Duration::from_secs(1);
@@ -67,7 +67,7 @@ impl Workers {
             loops: JoinSet::new(),
             stop: stop.clone(),
         };
-        let composing = Arc::clone(&technology);
+        let notices = Arc::clone(&technology);
         let wakes = bus.wakes();
         let woken = app.clone();
         workers.spawn("bus", async move {
@@ -84,8 +84,8 @@ impl Workers {
             deliver(app.clone(), technology, workers.stop.clone()),
         );
         workers.spawn(
-            "composing",
-            notify(app.clone(), composing, workers.stop.clone()),
+            "notices",
+            notify(app.clone(), notices, workers.stop.clone()),
         );
         workers.every("presence", PRESENCE_TICK, app, |app| async move {
             while app.presence_sweep().await? {}
@@ -252,13 +252,13 @@ impl Health {
     }
 }
 
-/// Sends to devices that somebody types. What fails is forgotten.
+/// Sends to devices that somebody types and what others report. What fails is forgotten.
 async fn notify(app: Arc<App>, technology: Arc<dyn Technology>, stop: CancellationToken) {
     let mut sends = JoinSet::new();
-    let mut health = Health::new("composing");
+    let mut health = Health::new("notices");
     while !stop.is_cancelled() {
-        let due = app.composing_due();
-        let next = app.composing_step(&technology).await;
+        let due = app.notice_due();
+        let next = app.notice_step(&technology).await;
         health.note(&next);
         match next.ok().flatten() {
             Some(devices) => {

@@ -3,15 +3,13 @@
 
 use super::App;
 use super::events::FeedEnd;
+use super::notices::{News, Notice};
 use crate::access::{Caller, Scope};
-use crate::binding::Binding;
 use crate::chat::ChatKey;
 use crate::decide::messages::sender;
 use crate::endpoint::Endpoint;
 use crate::error::Problem;
-use crate::message::Variables;
 use crate::ports::store::{EndpointKey, Found};
-use crate::ports::{Attempt, AttemptResult, AttemptTarget, PortFuture, Technology};
 use crate::{AccountId, ChatId, EndpointId, Error, Fault, Timestamp};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,8 +17,6 @@ use std::time::Duration;
 
 /// So many notices are kept for feeds that are behind; a feed that is further behind misses some.
 const KEPT: usize = 256;
-/// So many notices wait to be sent to devices; when more do, the oldest is dropped.
-const WAITING_MAX: usize = 256;
 /// How long typing lasts when the device does not say (RFC 3994 section 3.2).
 const REFRESH: Duration = Duration::from_secs(120);
 /// The longest that a device may say.
@@ -56,16 +52,14 @@ pub struct DeviceNotice {
     pub refresh_s: Option<u32>,
 }
 
-/// The notices of this node.
+/// What those who look on this node are told.
 #[derive(Default)]
-pub(super) struct Notices {
+pub(super) struct Feeds {
     told: Mutex<Told>,
     news: event_listener::Event,
-    waiting: Mutex<VecDeque<Waiting>>,
-    to_send: event_listener::Event,
 }
 
-impl Notices {
+impl Feeds {
     /// Wakes every feed, so that it sees that the program drains.
     pub(super) fn wake(&self) {
         self.news.notify(usize::MAX);
@@ -82,17 +76,6 @@ impl Notices {
         drop(told);
         self.wake();
     }
-
-    /// Has a notice sent to devices.
-    fn send(&self, notice: Waiting) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.len() == WAITING_MAX {
-            waiting.pop_front();
-        }
-        waiting.push_back(notice);
-        drop(waiting);
-        self.to_send.notify(usize::MAX);
-    }
 }
 
 /// The last notices, of which the first has a number.
@@ -100,14 +83,6 @@ impl Notices {
 struct Told {
     first: u64,
     notices: VecDeque<(AccountId, Composing)>,
-}
-
-/// A notice for the devices of an endpoint.
-struct Waiting {
-    from: Endpoint,
-    to: Endpoint,
-    active: bool,
-    refresh: Duration,
 }
 
 /// Which notices a feed has.
@@ -137,7 +112,7 @@ impl ComposingFeed {
             if self.app.is_draining() {
                 return Err(FeedEnd::Draining);
             }
-            let news = self.app.notices.news.listen();
+            let news = self.app.composing.news.listen();
             if let Some(notice) = self.take() {
                 return Ok(notice);
             }
@@ -149,7 +124,7 @@ impl ComposingFeed {
     fn take(&mut self) -> Option<Composing> {
         let told = self
             .app
-            .notices
+            .composing
             .told
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
@@ -184,7 +159,7 @@ impl App {
     ) -> Result<ComposingFeed, Error> {
         caller.require(Scope::ChatsRead)?;
         let told = self
-            .notices
+            .composing
             .told
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
@@ -231,13 +206,7 @@ impl App {
         let Found::One(to) = self.store.endpoint(caller.account, peer).await? else {
             return Ok(());
         };
-        let notice = Waiting {
-            from: from.clone(),
-            to,
-            active,
-            refresh: REFRESH,
-        };
-        Ok(self.composing_tell(notice).await?)
+        Ok(self.composing_tell(from, to, active, REFRESH).await?)
     }
 
     /// Takes a notice of a device for those who look and for the devices of the other side, also where no chat keeps what the
@@ -255,106 +224,41 @@ impl App {
             let refresh = notice.refresh_s.map_or(REFRESH, |seconds| {
                 Duration::from_secs(seconds.into()).min(REFRESH_MAX)
             });
-            let notice = Waiting {
-                from: notice.sender.clone(),
-                to,
-                active: notice.active,
-                refresh,
-            };
-            self.composing_tell(notice).await?;
+            self.composing_tell(&notice.sender, to, notice.active, refresh)
+                .await?;
         }
         Ok(())
     }
 
     /// Tells a notice to those who look, where there is a chat, and has it sent to the devices of the other side.
-    async fn composing_tell(&self, notice: Waiting) -> Result<(), Error> {
-        let Waiting { from, to, .. } = &notice;
+    async fn composing_tell(
+        &self,
+        from: &Endpoint,
+        to: Endpoint,
+        active: bool,
+        refresh: Duration,
+    ) -> Result<(), Error> {
         let key = ChatKey {
             endpoint: to.id,
             own_number: to.address(),
             peer: from.address(),
         };
         if let Some(chat) = self.store.chat_by_key(to.account, key).await? {
-            let lasts = if notice.active {
-                notice.refresh
-            } else {
-                Duration::ZERO
-            };
+            let lasts = if active { refresh } else { Duration::ZERO };
             let told = Composing {
                 chat: chat.id,
                 endpoint: to.id,
                 peer: chat.key.peer,
-                active: notice.active,
+                active,
                 expires_at: self.now().plus(lasts),
             };
-            self.notices.tell(to.account, told);
+            self.composing.tell(to.account, told);
         }
-        self.notices.send(notice);
+        self.notices.send(Notice {
+            from: from.clone(),
+            to,
+            news: News::Typing { active, refresh },
+        });
         Ok(())
-    }
-
-    /// Returns a future that ends when a notice may have to be sent. It listens from this call on.
-    #[must_use]
-    pub fn composing_due(&self) -> event_listener::EventListener {
-        self.notices.to_send.listen()
-    }
-
-    /// Hands the next notice that waits to the technology; the futures send it to one device each. `None` when none waits.
-    ///
-    /// # Errors
-    /// Those of the store; the notice is lost.
-    pub async fn composing_step(
-        &self,
-        technology: &Arc<dyn Technology>,
-    ) -> Result<Option<Vec<PortFuture<'static, AttemptResult>>>, Error> {
-        let next = self
-            .notices
-            .waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop_front();
-        let Some(notice) = next else { return Ok(None) };
-        let found = self
-            .store
-            .endpoint_bindings(notice.to.account, notice.to.id)
-            .await?;
-        let bindings = found.map(|(_, bindings)| bindings).unwrap_or_default();
-        let here = |binding: &Binding| {
-            !binding.flow.transport.is_stream() || binding.flow.node == self.node
-        };
-        Ok(Some(
-            bindings
-                .into_iter()
-                .filter(here)
-                .map(|binding| technology.deliver(self.notice_to(&notice, binding)))
-                .collect(),
-        ))
-    }
-
-    fn notice_to(&self, notice: &Waiting, binding: Binding) -> Attempt {
-        let mint = self.mint();
-        let token = || crate::digest::hex(&mint.bytes::<12>());
-        let state = if notice.active { "active" } else { "idle" };
-        Attempt {
-            target: AttemptTarget::Contact(Box::new(binding)),
-            simulation: None,
-            number: 1,
-            is_notice: true,
-            from: notice.from.sip_uri(),
-            from_name: notice.from.caller_id.clone(),
-            to: notice.to.sip_uri(),
-            body: format!(
-                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<isComposing xmlns=\"urn:ietf:params:xml:ns:im-iscomposing\">\
-                 <state>{state}</state><contenttype>text/plain</contenttype><refresh>{}</refresh></isComposing>\r\n",
-                notice.refresh.as_secs()
-            ),
-            content_type: "application/im-iscomposing+xml".to_owned(),
-            variables: Variables::new(),
-            call_id: token(),
-            from_tag: token(),
-            cseq: 1,
-            branch: format!("z9hG4bK{}", token()),
-            expires_s: u32::try_from(notice.refresh.as_secs()).unwrap_or(u32::MAX),
-        }
     }
 }

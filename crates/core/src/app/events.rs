@@ -200,7 +200,7 @@ impl App {
         for (_, head) in self.logs.followed() {
             head.moved.notify(usize::MAX);
         }
-        self.notices.wake();
+        self.composing.wake();
     }
 
     /// Returns whether feeds are to end.

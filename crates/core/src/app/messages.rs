@@ -1,5 +1,6 @@
 //! Messages: sent through the API, listed and marked. Those that come in by SIP are [`super::received`]'s.
 
+use super::notices::{News, Notice};
 use super::settle::Decision;
 use super::tokens::visible;
 use super::{App, Outcome, contended, key_reused, no_nul};
@@ -484,7 +485,7 @@ impl App {
             expires_at: now.plus(lifetime),
             waits: self.policy.store_and_forward,
             call_key: key.map(|key| CallKey {
-                token: caller.token,
+                actor: caller.token.0,
                 key: key.to_owned(),
             }),
         })
@@ -787,8 +788,8 @@ impl App {
         Ok(traces)
     }
 
-    /// Takes a report of a device on a message that it got. What names no message that was sent to this endpoint changes
-    /// nothing: the device could not mend it.
+    /// Takes a report of a device on a message that it got, and tells it to the devices of the sender when one of them sent the
+    /// message. What names no message that was sent to this endpoint changes nothing: the device could not mend it.
     ///
     /// # Errors
     /// Those of the store.
@@ -811,10 +812,22 @@ impl App {
                 return Ok(());
             };
             let mint = self.mint();
-            let Some(commit) = decide_receipt(&mint, &message, &sender, receipt.disposition) else {
+            let disposition = receipt.disposition;
+            let Some(commit) = decide_receipt(&mint, &message, &sender, disposition) else {
                 return Ok(());
             };
             if matches!(self.commit(commit).await?, Answer::Applied(_)) {
+                if let Some(call_id) = message.device_call_id() {
+                    self.notices.send(Notice {
+                        from: device.clone(),
+                        to: sender,
+                        news: News::Report {
+                            message_id: call_id.to_owned(),
+                            sent_at: message.created_at,
+                            disposition,
+                        },
+                    });
+                }
                 return Ok(());
             }
         }

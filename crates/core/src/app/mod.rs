@@ -15,6 +15,7 @@ pub mod endpoint_tokens;
 pub mod endpoints;
 pub mod events;
 pub mod messages;
+pub mod notices;
 pub mod presence;
 pub mod received;
 pub mod registrations;
@@ -118,7 +119,8 @@ pub struct App {
     trunks: trunks::KnownTrunks,
     due: event_listener::Event,
     search_lag: search::Lag,
-    notices: composing::Notices,
+    composing: composing::Feeds,
+    notices: notices::Notices,
 }
 
 /// What a use case that changes something gives.
@@ -163,7 +165,8 @@ impl App {
             trunks: trunks::KnownTrunks::default(),
             due: event_listener::Event::new(),
             search_lag: search::Lag::default(),
-            notices: composing::Notices::default(),
+            composing: composing::Feeds::default(),
+            notices: notices::Notices::default(),
         })
     }
 

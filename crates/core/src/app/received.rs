@@ -12,7 +12,7 @@ use crate::decide::routing::{is_e164, transformed};
 use crate::delivery::Way;
 use crate::endpoint::Endpoint;
 use crate::error::{Problem, ProblemCode};
-use crate::message::{BODY_BYTES_MAX, MessageOrigin, Variables};
+use crate::message::{BODY_BYTES_MAX, CallKey, MessageOrigin, Variables};
 use crate::ports::store::{EndpointKey, Found};
 use crate::{AccountId, EndpointId, Error, ExchangeId, Fault};
 use sha2::{Digest as _, Sha256};
@@ -257,7 +257,10 @@ impl App {
             variables: received.variables.clone(),
             expires_at: mint.now.plus(self.lifetime(received.expires_s)),
             waits: self.policy.store_and_forward,
-            call_key: None,
+            call_key: (origin == MessageOrigin::Sip).then(|| CallKey {
+                actor: parties.sender.id.0,
+                key: received.call_id.clone(),
+            }),
         };
         let (mut commit, ids) = send(mint, parties, &outgoing);
         commit.idempotency = Some(key.clone().giving(vec![ids.exchange.0]));

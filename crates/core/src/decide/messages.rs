@@ -34,7 +34,7 @@ pub struct Outgoing {
     pub expires_at: Timestamp,
     /// Whether it waits until then for a phone of a recipient that has none registered.
     pub waits: bool,
-    /// The key of the call that sends it.
+    /// What names the call that sends it, if that has a name.
     pub call_key: Option<CallKey>,
 }
 

@@ -136,9 +136,8 @@ impl MessageRow {
             first_event: _,
             activity_event: _,
         } = message;
-        let (token_id, idempotency_key) = call_key
-            .map(|given| (given.token.into(), given.key))
-            .unzip();
+        let (token_id, idempotency_key) =
+            call_key.map(|given| (Id(given.actor), given.key)).unzip();
         Ok(Self {
             account_id: account,
             id: id.into(),
@@ -276,8 +275,8 @@ impl TryFrom<MessageRow> for Message {
             expires_at: expires_at.map(Into::into),
             delivered_at: delivered_at.map(Into::into),
             displayed_at: displayed_at.map(Into::into),
-            call_key: token_id.zip(idempotency_key).map(|(token, key)| CallKey {
-                token: token.into(),
+            call_key: token_id.zip(idempotency_key).map(|(actor, key)| CallKey {
+                actor: actor.0,
                 key,
             }),
         })

@@ -414,7 +414,7 @@ both_backends! {
         let chat = world.chat(&alice, "x").await;
         let mut receive = world.receive(&alice, chat, "one");
         let id = World::message_of(&receive);
-        let given = CallKey { token: TokenId(world.bytes()), key: "ä".repeat(127) };
+        let given = CallKey { actor: world.bytes(), key: "ä".repeat(127) };
         let [Write::MessageInsert(message)] = receive.writes.as_mut_slice() else { panic!("another write") };
         message.call_key = Some(given.clone());
         world.apply(receive).await;
