@@ -2,7 +2,10 @@
 
 use crate::harness::graphql::{code_of, field_of, list, text};
 use crate::harness::world::MESSAGE;
-use crate::harness::{Account, Api, Phone, Server, Value, World, both_backends, json};
+use crate::harness::{
+    Account, Api, Phone, Seen, Server, Socket, Value, World, both_backends, json,
+};
+use std::time::Duration;
 
 const ONE: &str = "+12125550100";
 const TWO: &str = "+442079460000";
@@ -242,6 +245,49 @@ both_backends! {
         bound.refused_at("sendMessage", input, "NOT_FOUND", "from").await;
         let input = json!({ "from": { "number": TWO }, "to": to, "body": "x" });
         assert_eq!(bound.mutate("sendMessage", "", input).await["userErrors"], json!([]));
+    }
+
+    /// Typing goes where a message by number goes, and comes from the number that the chat is with.
+    async fn h161_typing_in_chats_with_numbers_is_told(database: Database) {
+        let world = stage(&database).await;
+        patch(&world.api, &world.alice, json!({ "numbers": [TWO] })).await;
+        let World { server, api, alice, bob, .. } = &world;
+        let (mut writer, mut reader) = (Phone::udp(server, alice).await, Phone::udp(server, bob).await);
+        reader.come_online().await;
+        let dialled = format!("sip:{ONE}@example.test");
+        let mut chats = Vec::new();
+        for from in [json!({ "endpointId": alice.id }), json!({ "number": TWO })] {
+            let sent = api.send_input(json!({ "from": from, "to": { "number": ONE }, "body": "by number" })).await;
+            reader.take_message().await;
+            api.message_is(&text(&sent["id"]), "SENT").await;
+            chats.push(sent["chatId"].clone());
+        }
+        let mut socket = Socket::open(server, &server.token).await;
+        let query = "subscription($e: [ID!]) { composing(endpointIds: $e) { peer active } }";
+        socket.subscribe("typing", query, json!({ "e": [bob.id] })).await;
+        let xml = "<?xml version=\"1.0\"?><isComposing xmlns=\"urn:ietf:params:xml:ns:im-iscomposing\"><state>active</state></isComposing>";
+        for (by, peer, uri) in [(Some(&chats[0]), alice.address(), alice.uri()), (Some(&chats[1]), TWO.to_owned(), format!("sip:{TWO}@example.test")), (None, alice.address(), alice.uri())] {
+            // Again until the subscription has begun.
+            let told = loop {
+                match by {
+                    Some(chat) => assert_eq!(api.mutate("setComposing", "active", json!({ "chatId": chat })).await["active"], true),
+                    None => {
+                        let request = writer.message_request(&dialled, xml).set("Content-Type", Some("application/im-iscomposing+xml"));
+                        assert_eq!(writer.ask_signed(request).await.0.status(), 200);
+                    }
+                }
+                let heard = reader.take_message().await;
+                assert!(heard.header("From").contains(&format!("<{uri}>")) && heard.header("To").contains(&format!("<{dialled}>")), "{heard:?}");
+                if let Some(Seen::Message(told)) = socket.see_within(Duration::from_millis(500)).await {
+                    let told = told["payload"]["data"]["composing"].clone();
+                    // One that was late comes again.
+                    if told["peer"] == json!(peer) {
+                        break told;
+                    }
+                }
+            };
+            assert_eq!(told["active"], true);
+        }
     }
 
     /// Own endpoint before own number before trunks; outside only with permission; no relay.

@@ -3,10 +3,10 @@
 
 use super::App;
 use super::events::FeedEnd;
-use super::notices::{News, Notice};
+use super::notices::{News, Notice, Typing};
 use crate::access::{Caller, Scope};
 use crate::chat::ChatKey;
-use crate::decide::messages::sender;
+use crate::decide::messages::{Side, sender};
 use crate::endpoint::Endpoint;
 use crate::error::Problem;
 use crate::ports::store::{EndpointKey, Found};
@@ -195,18 +195,26 @@ impl App {
         let owner = EndpointKey::Id(chat.key.endpoint);
         let found = self.store.endpoint(caller.account, owner).await?;
         let from = sender(&found)?;
-        let Some((user, domain)) = chat.key.peer.rsplit_once('@') else {
-            // A number: a trunk is told of nobody's typing.
+        let ChatKey {
+            own_number, peer, ..
+        } = &chat.key;
+        let key = match peer.rsplit_once('@') {
+            Some((user, domain)) => EndpointKey::Name {
+                domain: Some(domain.to_owned()),
+                canonical: user.to_owned(),
+            },
+            None => EndpointKey::Number(peer.clone()),
+        };
+        // A trunk is told of nobody's typing.
+        let Found::One(to) = self.store.endpoint(caller.account, key).await? else {
             return Ok(());
         };
-        let peer = EndpointKey::Name {
-            domain: Some(domain.to_owned()),
-            canonical: user.to_owned(),
+        let sides = [side(from, own_number), side(&to, peer)];
+        let typing = Typing {
+            active,
+            refresh: REFRESH,
         };
-        let Found::One(to) = self.store.endpoint(caller.account, peer).await? else {
-            return Ok(());
-        };
-        Ok(self.composing_tell(from, to, active, REFRESH).await?)
+        Ok(self.composing_tell(from, to, sides, typing).await?)
     }
 
     /// Takes a notice of a device for those who look and for the devices of the other side, also where no chat keeps what the
@@ -215,50 +223,76 @@ impl App {
     /// # Errors
     /// Those of the store.
     pub async fn composing_receive(&self, notice: &DeviceNotice) -> Result<(), Error> {
+        let DeviceNotice {
+            sender, to_user, ..
+        } = notice;
         let key = EndpointKey::Name {
             domain: Some(notice.to_domain.clone()),
-            canonical: notice.to_user.clone(),
+            canonical: to_user.clone(),
         };
-        let account = notice.sender.account;
-        if let Found::One(to) = self.store.endpoint(account, key).await? {
-            let refresh = notice.refresh_s.map_or(REFRESH, |seconds| {
-                Duration::from_secs(seconds.into()).min(REFRESH_MAX)
-            });
-            self.composing_tell(&notice.sender, to, notice.active, refresh)
-                .await?;
+        let mut found = self.store.endpoint(sender.account, key).await?;
+        let mut called = None;
+        if found == Found::None
+            && let Ok(number) = sip_validate::e164(to_user)
+        {
+            let key = EndpointKey::Number(number.clone().into_owned());
+            found = self.store.endpoint(sender.account, key).await?;
+            called = Some(number);
         }
-        Ok(())
+        let Found::One(to) = found else {
+            return Ok(());
+        };
+        let called = called.map_or_else(|| Side::of(&to), |number| side(&to, &number));
+        let sides = [Side::of(sender), called];
+        let typing = Typing {
+            active: notice.active,
+            refresh: notice.refresh_s.map_or(REFRESH, |seconds| {
+                Duration::from_secs(seconds.into()).min(REFRESH_MAX)
+            }),
+        };
+        self.composing_tell(sender, to, sides, typing).await
     }
 
     /// Tells a notice to those who look, where there is a chat, and has it sent to the devices of the other side.
     async fn composing_tell(
         &self,
-        from: &Endpoint,
-        to: Endpoint,
-        active: bool,
-        refresh: Duration,
+        sender: &Endpoint,
+        recipient: Endpoint,
+        [from, to]: [Side; 2],
+        typing: Typing,
     ) -> Result<(), Error> {
+        let Typing { active, refresh } = typing;
         let key = ChatKey {
-            endpoint: to.id,
-            own_number: to.address(),
-            peer: from.address(),
+            endpoint: recipient.id,
+            own_number: to.address,
+            peer: from.address,
         };
-        if let Some(chat) = self.store.chat_by_key(to.account, key).await? {
+        if let Some(chat) = self.store.chat_by_key(recipient.account, key).await? {
             let lasts = if active { refresh } else { Duration::ZERO };
             let told = Composing {
                 chat: chat.id,
-                endpoint: to.id,
+                endpoint: recipient.id,
                 peer: chat.key.peer,
                 active,
                 expires_at: self.now().plus(lasts),
             };
-            self.composing.tell(to.account, told);
+            self.composing.tell(recipient.account, told);
         }
         self.notices.send(Notice {
-            from: from.clone(),
-            to,
-            news: News::Typing { active, refresh },
+            from: from.uri,
+            from_name: sender.caller_id.clone(),
+            to: to.uri,
+            recipient,
+            news: News::Typing(typing),
         });
         Ok(())
+    }
+}
+
+/// An endpoint as a chat with it names it: by a number of its own, else by its address.
+fn side(endpoint: &Endpoint, known_by: &str) -> Side {
+    match endpoint.numbers.iter().find(|number| *number == known_by) {
+        Some(number) => Side::of_number(number, &endpoint.domain_name),
+        None => Side::of(endpoint),
     }
 }

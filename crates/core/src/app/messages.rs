@@ -819,8 +819,10 @@ impl App {
             if matches!(self.commit(commit).await?, Answer::Applied(_)) {
                 if let Some(call_id) = message.device_call_id() {
                     self.notices.send(Notice {
-                        from: device.clone(),
-                        to: sender,
+                        from: message.to.clone(),
+                        from_name: device.caller_id.clone(),
+                        to: message.from.clone(),
+                        recipient: sender,
                         news: News::Report {
                             message_id: call_id.to_owned(),
                             sent_at: message.created_at,

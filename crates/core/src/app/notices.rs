@@ -18,18 +18,22 @@ const REPORT_EXPIRES: Duration = Duration::from_secs(120);
 
 /// A notice for the devices of an endpoint.
 pub(super) struct Notice {
-    /// Whose device tells it.
-    pub(super) from: Endpoint,
+    /// The From URI: whose device tells it, as those who get it know it.
+    pub(super) from: String,
+    /// The display name of From.
+    pub(super) from_name: Option<String>,
+    /// The To URI.
+    pub(super) to: String,
     /// Whose devices get it.
-    pub(super) to: Endpoint,
+    pub(super) recipient: Endpoint,
     /// What it tells.
     pub(super) news: News,
 }
 
 /// What a notice tells.
 pub(super) enum News {
-    /// That its sender types, or has stopped, and for how long that holds.
-    Typing { active: bool, refresh: Duration },
+    /// That its sender types, or has stopped.
+    Typing(Typing),
     /// What became of a message at the device that got it.
     Report {
         /// The message as the devices that get the notice know it: the Call-ID that one of them sent it with.
@@ -38,6 +42,13 @@ pub(super) enum News {
         sent_at: Timestamp,
         disposition: Disposition,
     },
+}
+
+/// That somebody types, or has stopped, and for how long that holds.
+#[derive(Clone, Copy)]
+pub(super) struct Typing {
+    pub(super) active: bool,
+    pub(super) refresh: Duration,
 }
 
 /// The notices of this node that wait to be sent.
@@ -85,7 +96,7 @@ impl App {
         };
         let found = self
             .store
-            .endpoint_bindings(notice.to.account, notice.to.id)
+            .endpoint_bindings(notice.recipient.account, notice.recipient.id)
             .await?;
         let bindings = found.map(|(_, bindings)| bindings).unwrap_or_default();
         let here = |binding: &Binding| {
@@ -109,9 +120,9 @@ impl App {
             simulation: None,
             number: 1,
             is_notice: true,
-            from: notice.from.sip_uri(),
-            from_name: notice.from.caller_id.clone(),
-            to: notice.to.sip_uri(),
+            from: notice.from.clone(),
+            from_name: notice.from_name.clone(),
+            to: notice.to.clone(),
             body,
             content_type: content_type.to_owned(),
             variables: Variables::new(),
@@ -128,7 +139,7 @@ impl News {
     /// The media type and body of its MESSAGE, and how long that is of interest.
     fn content(&self) -> (&'static str, String, Duration) {
         match self {
-            News::Typing { active, refresh } => {
+            News::Typing(Typing { active, refresh }) => {
                 let state = if *active { "active" } else { "idle" };
                 let body = format!(
                     "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<isComposing xmlns=\"urn:ietf:params:xml:ns:im-iscomposing\">\
