@@ -85,6 +85,7 @@ both_backends! {
         secure.send(&bob.uri(), "from TLS to TCP").await;
         plain.got(&alice.uri(), "from TLS to TCP").await;
         is_told(&world, &mut feed, &alice, &bob, "from TLS to TCP").await;
+        secure.was_delivered().await;
         plain.send(&alice.uri(), "from TCP to TLS").await;
         secure.got(&bob.uri(), "from TCP to TLS").await;
         is_told(&world, &mut feed, &bob, &alice, "from TCP to TLS").await;

@@ -72,6 +72,9 @@ async fn collect(mut stream: impl AsyncRead + Unpin, output: Arc<Mutex<Vec<u8>>>
     }
 }
 
+/// The file in which `linphonec` says what it does.
+const LOG: &str = "linphone.log";
+
 /// `linphonec`. It keeps its settings in a folder: an account, a proxy and whom it trusts.
 pub(crate) struct Linphone {
     program: Program,
@@ -108,6 +111,7 @@ impl Linphone {
         let mut command = Command::new("stdbuf");
         command
             .args(["-o0", "linphonec", "-c", "linphonerc"])
+            .args(["-d", "6", "-l", LOG])
             .env("HOME", folder.path())
             .current_dir(folder.path());
         Self {
@@ -125,6 +129,17 @@ impl Linphone {
     pub(crate) async fn got(&self, from: &str, text: &str) {
         let line = format!("Message received from {from}: {text}");
         self.program.shows(&line).await;
+    }
+
+    /// Waits until it was told that a text of its own arrived at the other phone.
+    pub(crate) async fn was_delivered(&self) {
+        let log = self.folder.path().join(LOG);
+        eventually("the report on its text", || async {
+            let log = std::fs::read_to_string(&log).unwrap_or_default();
+            log.contains("moving from Delivered to DeliveredToUser")
+                .then_some(())
+        })
+        .await;
     }
 
     /// Closes it in good order: it unregisters. Gives its settings as it left them.
