@@ -87,7 +87,8 @@ impl App {
         let idempotency = self.idempotency(caller, "updateAccount", key, &[input.as_bytes()])?;
         let settled = self.settle(
             caller,
-            idempotency.filter(|_| !dry_run),
+            idempotency,
+            dry_run,
             move || async move {
                 let account = self.account(caller).await?;
                 let twice = match patch.unique_names {
@@ -96,14 +97,10 @@ impl App {
                 };
                 let (commit, updated) = update(&self.mint(), &account, patch, twice.as_deref())
                     .map_err(Fault::Refused)?;
-                Ok(if dry_run {
-                    Decision::DryRun(updated)
-                } else {
-                    Decision::Store {
-                        commit,
-                        gives: Vec::new(),
-                        value: updated,
-                    }
+                Ok(Decision {
+                    commit,
+                    gives: Vec::new(),
+                    value: updated,
                 })
             },
             move |_| async move {

@@ -31,15 +31,13 @@ impl App {
             self.idempotency(caller, "createApplication", key, &[input.as_bytes()])?;
         let settled = self.settle(
             caller,
-            idempotency.filter(|_| !dry_run),
+            idempotency,
+            dry_run,
             move || async move {
                 let count = self.store.applications_count(caller.account).await?;
                 let (commit, application) =
                     create(&self.mint(), caller.account, new, count).map_err(Fault::Refused)?;
-                if dry_run {
-                    return Ok(Decision::DryRun(application));
-                }
-                Ok(Decision::Store {
+                Ok(Decision {
                     commit: Some(commit),
                     gives: vec![application.id.0],
                     value: application,
@@ -69,19 +67,16 @@ impl App {
         let idempotency = self.idempotency(caller, "updateApplication", key, input)?;
         let settled = self.settle(
             caller,
-            idempotency.filter(|_| !dry_run),
+            idempotency,
+            dry_run,
             move || async move {
                 let application = self.application_to_change(caller, id).await?;
                 let (commit, updated) =
                     update(&self.mint(), &application, patch).map_err(Fault::Refused)?;
-                Ok(if dry_run {
-                    Decision::DryRun(updated)
-                } else {
-                    Decision::Store {
-                        commit,
-                        gives: vec![id.0],
-                        value: updated,
-                    }
+                Ok(Decision {
+                    commit,
+                    gives: vec![id.0],
+                    value: updated,
                 })
             },
             move |ids| async move {
@@ -109,6 +104,7 @@ impl App {
         let settled = self.settle(
             caller,
             idempotency,
+            false,
             move || async move {
                 let application = self.application_to_change(caller, id).await?;
                 let filter = EndpointFilter {
@@ -116,7 +112,7 @@ impl App {
                     ..EndpointFilter::default()
                 };
                 let is_used = self.has_endpoints(caller.account, filter).await?;
-                Ok(Decision::Store {
+                Ok(Decision {
                     commit: Some(delete(&self.mint(), &application, is_used)?),
                     gives: Vec::new(),
                     value: id,

@@ -43,6 +43,7 @@ impl App {
         let settled = self.settle(
             caller,
             idempotency,
+            false,
             move || async move {
                 let (chat, owner) = self.chat_to_change(caller, id).await?;
                 let up_to_seq = self.last_to_mark(&chat, up_to).await?;
@@ -59,7 +60,7 @@ impl App {
                         self.store.messages_count(caller.account, filter).await?
                     }
                 };
-                Ok(Decision::Store {
+                Ok(Decision {
                     commit: (count > 0).then(|| mark(&self.mint(), &chat, &owner, read, up_to_seq)),
                     gives: vec![id.0],
                     value: ChangedChat::replayed(chat),
@@ -97,9 +98,10 @@ impl App {
         let settled = self.settle(
             caller,
             idempotency,
+            false,
             move || async move {
                 let (chat, owner) = self.chat_to_change(caller, id).await?;
-                Ok(Decision::Store {
+                Ok(Decision {
                     commit: (chat.message_count > 0).then(|| clear(&self.mint(), &chat, &owner)),
                     gives: vec![id.0],
                     value: ChangedChat::replayed(chat),
@@ -137,9 +139,10 @@ impl App {
         let settled = self.settle(
             caller,
             idempotency,
+            false,
             move || async move {
                 let (chat, owner) = self.chat_to_change(caller, id).await?;
-                Ok(Decision::Store {
+                Ok(Decision {
                     commit: Some(delete(&self.mint(), &chat, &owner)),
                     gives: Vec::new(),
                     value: id,

@@ -33,7 +33,8 @@ impl App {
         let idempotency = self.idempotency(caller, "createDomain", key, &[input.as_bytes()])?;
         let settled = self.settle(
             caller,
-            idempotency.filter(|_| !dry_run),
+            idempotency,
+            dry_run,
             move || async move {
                 let snapshot = DomainSnapshot {
                     taken: match names(new) {
@@ -44,10 +45,7 @@ impl App {
                 };
                 let (commit, domain) =
                     create(&self.mint(), caller.account, new, &snapshot).map_err(Fault::Refused)?;
-                if dry_run {
-                    return Ok(Decision::DryRun(domain));
-                }
-                Ok(Decision::Store {
+                Ok(Decision {
                     commit: Some(commit),
                     gives: vec![domain.id.0],
                     value: domain,
@@ -84,7 +82,8 @@ impl App {
             self.idempotency(caller, "updateDomain", key, &[&id.0, input.as_bytes()])?;
         let settled = self.settle(
             caller,
-            idempotency.filter(|_| !dry_run),
+            idempotency,
+            dry_run,
             move || async move {
                 let domain = self.domain_to_change(caller, id).await?;
                 let taken = match &patch.aliases {
@@ -96,14 +95,10 @@ impl App {
                 };
                 let (commit, updated) =
                     update(&self.mint(), &domain, patch, &taken).map_err(Fault::Refused)?;
-                Ok(if dry_run {
-                    Decision::DryRun(updated)
-                } else {
-                    Decision::Store {
-                        commit,
-                        gives: vec![id.0],
-                        value: updated,
-                    }
+                Ok(Decision {
+                    commit,
+                    gives: vec![id.0],
+                    value: updated,
                 })
             },
             move |ids| async move {
@@ -162,7 +157,8 @@ impl App {
         let idempotency = self.idempotency(caller, "deleteDomain", key, input)?;
         let settled = self.settle(
             caller,
-            idempotency.filter(|_| !dry_run),
+            idempotency,
+            dry_run,
             move || async move {
                 let domain = self.domain_to_change(caller, id).await?;
                 let of_domain = EndpointFilter {
@@ -180,15 +176,12 @@ impl App {
                 if !is_empty && self.has_endpoints(caller.account, gateways).await? {
                     return Err(has_gateway().into());
                 }
-                if dry_run {
-                    return Ok(Decision::DryRun(id));
-                }
                 let commit = if is_empty {
                     delete(&self.mint(), &domain)
                 } else {
                     delete_begin(&self.mint(), &domain)
                 };
-                Ok(Decision::Store {
+                Ok(Decision {
                     commit: Some(commit),
                     gives: Vec::new(),
                     value: id,

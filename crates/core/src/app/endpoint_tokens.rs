@@ -96,6 +96,7 @@ impl App {
         let settled = self.settle(
             caller,
             idempotency,
+            false,
             move || async move {
                 let token = self.store.endpoint_token(caller.account, id).await?;
                 let live =
@@ -110,7 +111,7 @@ impl App {
                 self.refreshes.overlay(&mut bindings);
                 let commit = revoke(&self.mint(), &endpoint, &bindings, &token);
                 let revoked_at = Some(commit.at);
-                Ok(Decision::Store {
+                Ok(Decision {
                     commit: Some(commit),
                     gives: vec![id.0],
                     value: EndpointToken {

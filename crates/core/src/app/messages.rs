@@ -577,6 +577,7 @@ impl App {
         let settled = self.settle(
             caller,
             idempotency,
+            false,
             move || async move {
                 let message = self.message_seen(caller, id).await?;
                 let message = message.ok_or_else(not_found)?;
@@ -584,7 +585,7 @@ impl App {
                 let Found::One(endpoint) = self.store.endpoint(caller.account, owner).await? else {
                     return Err(not_found());
                 };
-                Ok(Decision::Store {
+                Ok(Decision {
                     commit: mark(&self.mint(), &message, &endpoint, read)?,
                     gives: Vec::new(),
                     value: Message { read, ..message },
@@ -614,12 +615,13 @@ impl App {
         let settled = self.settle(
             caller,
             idempotency,
+            false,
             move || async move {
                 let not_found = || Fault::from(Problem::not_found("id", "message"));
                 let message = self.message_seen(caller, id).await?;
                 let message = message.ok_or_else(not_found)?;
                 let commit = self.message_removal(&message).await?;
-                Ok(Decision::Store {
+                Ok(Decision {
                     commit: Some(commit.ok_or_else(not_found)?),
                     gives: vec![message.chat.0],
                     value: Some(message.chat),

@@ -11,22 +11,13 @@ use crate::{Error, ErrorKind, Fault};
 pub(super) const ATTEMPTS: usize = 4;
 
 /// What a use case decided on what it read.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one lives in each call, for a moment; a box would cost more"
-)]
-pub(super) enum Decision<T> {
-    /// Nothing may be stored: a dry run.
-    DryRun(T),
-    /// This is to be stored.
-    Store {
-        /// What to commit, without its idempotency record; `None` for a change of nothing, which only uses the key up.
-        commit: Option<Commit>,
-        /// The ids that a call with the same idempotency key is answered from.
-        gives: Vec<[u8; 16]>,
-        /// The answer once it is stored.
-        value: T,
-    },
+pub(super) struct Decision<T> {
+    /// What to commit, without its idempotency record; `None` for a change of nothing, which only uses the key up.
+    pub(super) commit: Option<Commit>,
+    /// The ids that a call with the same idempotency key is answered from.
+    pub(super) gives: Vec<[u8; 16]>,
+    /// The answer once it is stored.
+    pub(super) value: T,
 }
 
 /// How a call ended.
@@ -51,7 +42,8 @@ impl<T> From<Settled<T>> for Outcome<T> {
 
 impl App {
     /// Decides and commits until the commit applies, at most four times. A call whose key did it earlier is answered by
-    /// `replay` from the ids that the earlier call gave.
+    /// `replay` from the ids that the earlier call gave. A `dry_run` ends with the first decision, and neither asks for its
+    /// key nor uses it up.
     ///
     /// # Errors
     /// Those of `decide` and `replay`; `IdempotencyKeyReused`; `Overloaded` when others came first each time.
@@ -60,6 +52,7 @@ impl App {
         &self,
         caller: &Caller,
         idempotency: Option<Idempotency>,
+        dry_run: bool,
         decide: impl Fn() -> D,
         replay: impl Fn(Vec<[u8; 16]>) -> R,
     ) -> Result<Settled<T>, Fault>
@@ -67,17 +60,18 @@ impl App {
         D: Future<Output = Result<Decision<T>, Fault>>,
         R: Future<Output = Result<T, Fault>>,
     {
+        let idempotency = idempotency.filter(|_| !dry_run);
         for _ in 0..ATTEMPTS {
             if let Some(ids) = self.replayed(caller, idempotency.as_ref()).await? {
                 return Ok(Settled::Replayed(replay(ids).await?));
             }
-            let (commit, gives, value) = match decide().await {
-                Ok(Decision::DryRun(value)) => return Ok(Settled::Nothing(value)),
-                Ok(Decision::Store {
-                    commit,
-                    gives,
-                    value,
-                }) => (commit, gives, value),
+            let Decision {
+                commit,
+                gives,
+                value,
+            } = match decide().await {
+                Ok(decision) if dry_run => return Ok(Settled::Nothing(decision.value)),
+                Ok(decision) => decision,
                 // An equal call may have come between the look at the key and the decision.
                 Err(Fault::Refused(problems)) => {
                     let ids = self

@@ -48,19 +48,16 @@ impl App {
         let idempotency = self.idempotency(caller, "updateSipProfile", key, &[input.as_bytes()])?;
         let settled = self.settle(
             caller,
-            idempotency.filter(|_| !dry_run),
+            idempotency,
+            dry_run,
             move || async move {
                 let profile = self.store.sip_profile(caller.account).await?;
                 let (commit, updated) =
                     update(&self.mint(), &profile, patch).map_err(Fault::Refused)?;
-                Ok(if dry_run {
-                    Decision::DryRun(updated)
-                } else {
-                    Decision::Store {
-                        commit,
-                        gives: Vec::new(),
-                        value: updated,
-                    }
+                Ok(Decision {
+                    commit,
+                    gives: Vec::new(),
+                    value: updated,
                 })
             },
             move |_| async move {

@@ -43,7 +43,8 @@ impl App {
         let idempotency = self.idempotency(caller, "createEndpoint", key, &parts)?;
         let settled = self.settle(
             caller,
-            idempotency.filter(|_| !dry_run),
+            idempotency,
+            dry_run,
             move || async move {
                 let snapshot = self
                     .endpoints_snapshot(caller.account, std::slice::from_ref(new))
@@ -52,9 +53,8 @@ impl App {
                     create(&self.mint(), caller.account, new, &snapshot).map_err(Fault::Refused)?;
                 if dry_run {
                     created.generated_password = None;
-                    return Ok(Decision::DryRun(created));
                 }
-                Ok(Decision::Store {
+                Ok(Decision {
                     commit: Some(commit),
                     gives: vec![created.endpoint.id.0],
                     value: created,
@@ -96,7 +96,8 @@ impl App {
         let idempotency = self.idempotency(caller, "createEndpoints", key, &parts)?;
         let settled = self.settle(
             caller,
-            idempotency.filter(|_| !dry_run),
+            idempotency,
+            dry_run,
             move || async move {
                 let snapshot = self.endpoints_snapshot(caller.account, new).await?;
                 let (commit, results) = create_all(&self.mint(), caller.account, new, &snapshot);
@@ -108,13 +109,12 @@ impl App {
                     for made in created.endpoints.iter_mut().flatten() {
                         made.generated_password = None;
                     }
-                    return Ok(Decision::DryRun(created));
                 }
                 // A place that was refused is kept as the nil id, which no endpoint has.
                 let ids = created.endpoints.iter();
                 let gives =
                     ids.map(|made| made.as_ref().map_or([0; 16], |made| made.endpoint.id.0));
-                Ok(Decision::Store {
+                Ok(Decision {
                     commit: Some(commit),
                     gives: gives.collect(),
                     value: created,

@@ -31,6 +31,7 @@ impl App {
         let settled = self.settle(
             caller,
             idempotency,
+            false,
             move || async move {
                 loop {
                     let found = self
@@ -43,7 +44,7 @@ impl App {
                     deletable(&endpoint)?;
                     let waiting = self.waiting_for(&endpoint).await?;
                     if waiting.len() < WAITING_MAX {
-                        return Ok(Decision::Store {
+                        return Ok(Decision {
                             commit: Some(delete(&self.mint(), &endpoint, &waiting)),
                             gives: Vec::new(),
                             value: id,

@@ -113,7 +113,8 @@ impl App {
         let idempotency = self.idempotency(caller, change.operation(), key, &parts)?;
         let settled = self.settle(
             caller,
-            idempotency.filter(|_| !dry_run),
+            idempotency,
+            dry_run,
             move || async move {
                 let snapshot = self.update_snapshot(caller, change).await?;
                 let snapshot = snapshot.ok_or_else(|| Problem::not_found("id", "endpoint"))?;
@@ -122,9 +123,8 @@ impl App {
                     .map_err(Fault::Refused)?;
                 if dry_run {
                     updated.generated_password = None;
-                    return Ok(Decision::DryRun(updated));
                 }
-                Ok(Decision::Store {
+                Ok(Decision {
                     commit: Some(commit),
                     gives: vec![change.id().0],
                     value: updated,
