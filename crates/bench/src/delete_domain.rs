@@ -34,7 +34,7 @@ pub(crate) async fn run(size: Size, folder: &Path, report: &mut Report) -> Resul
 }
 
 async fn measure(backend: &str, url: &str, size: Size, report: &mut Report) -> Result<(), Failure> {
-    let endpoints = size.pick(1_000, 20_000);
+    let endpoints = size.pick(200, 2_000);
     report.subject(&format!(
         "delete-domain: {endpoints} endpoints with a chat each on {backend}, 64 senders meanwhile"
     ));
@@ -49,7 +49,7 @@ async fn measure(backend: &str, url: &str, size: Size, report: &mut Report) -> R
         world.clone(),
         still.clone(),
     ));
-    tokio::time::sleep(Duration::from_secs(size.pick(3, 20))).await;
+    tokio::time::sleep(Duration::from_secs(size.pick(3, 15))).await;
     still.store(false, Ordering::Relaxed);
     let before = p99(quiet.await??)?;
 

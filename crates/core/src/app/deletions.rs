@@ -13,9 +13,9 @@ use futures_util::future::join_all;
 
 /// The endpoints of a domain that one step deletes. So few that the batch they are in holds the account for a few
 /// milliseconds, as a batch of sends does.
-const ENDPOINTS_A_STEP: u32 = 50;
-/// The rows that one step clears away; about as many as a batch of sends writes.
-const ROWS_A_STEP: u32 = 500;
+const ENDPOINTS_A_STEP: u32 = 20;
+/// The rows that one step clears away; fewer than a full batch of sends writes.
+const ROWS_A_STEP: u32 = 200;
 
 impl App {
     /// Takes one step of what is being deleted; gives whether more is left. The program pauses between two steps, so that
