@@ -325,7 +325,12 @@ pub enum Write {
     /// Makes the messages to an endpoint due that wait until another one has gone.
     DispatchesWake(EndpointId),
     /// Removes a dispatch with which nothing is left to do.
-    DispatchDelete(ExchangeId),
+    DispatchDelete {
+        /// Which.
+        id: ExchangeId,
+        /// To whom it was.
+        recipient: EndpointId,
+    },
     /// Inserts an attempt.
     DeliveryInsert(Delivery),
     /// Ends an attempt.

@@ -322,7 +322,7 @@ impl Recent {
                 | Write::DispatchesWake(_)
                 | Write::DispatchRelease { .. }
                 | Write::DispatchTaken(_)
-                | Write::DispatchDelete(_)
+                | Write::DispatchDelete { .. }
                 | Write::DeliveryInsert(_)
                 | Write::DeliveryFinish { .. }
                 | Write::TokenInsert { .. }

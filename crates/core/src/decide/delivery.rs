@@ -313,7 +313,10 @@ pub fn close(
     failure: Option<Failure>,
     message: Option<(&Message, &Endpoint)>,
 ) -> Commit {
-    let mut writes = vec![Write::DispatchDelete(dispatch.id)];
+    let mut writes = vec![Write::DispatchDelete {
+        id: dispatch.id,
+        recipient: dispatch.recipient,
+    }];
     if dispatch.rounds > 0 {
         writes.push(Write::DispatchesWake(dispatch.recipient));
     }

@@ -14,7 +14,7 @@ use sipgraph_core::{
     endpoint_token::LIVE_MAX,
 };
 
-use super::{AccountState, Conn, FOR_UPDATE, load_over};
+use super::{AccountState, Conn, FOR_UPDATE, Looks, load_first};
 use crate::{
     rows::{
         AccountKey, CallKey, ChatCounters, ChatKeyRow, NameKey, NumberKey, ObjectKey,
@@ -26,7 +26,7 @@ use crate::{
 
 columns! {
     /// A domain's name.
-    #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
     struct DomainName {
         name: Text => String,
     }
@@ -237,334 +237,201 @@ impl Wanted {
     }
 }
 
-fn rows<K>(set: BTreeSet<K>) -> Vec<K> {
-    set.into_iter().collect()
+/// The rows of a set, in its order.
+fn rows<K: Clone>(set: &BTreeSet<K>) -> Vec<K> {
+    set.iter().cloned().collect()
 }
 
-impl Facts {
-    /// Reads what these commits ask for, in place of what was known of it.
-    pub(super) async fn load(&mut self, c: &mut Conn, commits: &[Commit]) -> QueryResult<()> {
-        let wanted = Wanted::of(commits);
-        self.load_calls(c, rows(wanted.calls)).await?;
-        self.load_domains(c, &wanted.domain_names, &wanted.domain_counts)
-            .await?;
-        let keys = rows(wanted.domains);
-        self.reload(&keys, |facts, place| {
-            facts.domains.remove(&place);
+/// What reads the facts, each query with its place in them.
+impl Wanted {
+    /// Asks for idempotent calls, and for names and numbers that are taken.
+    fn of_names(&self, looks: &mut Looks<Facts>) {
+        let text = "SELECT t.account_id, t.actor, t.operation, t.call_key, t.input, t.result FROM {rows} \
+                    JOIN idempotency t ON t.account_id = k.account_id AND t.actor = k.actor \
+                    AND t.operation = k.operation AND t.call_key = k.call_key";
+        type CallSql = (DbId, DbId, Text, Text, Binary, Binary);
+        type Call = (Id, Id, String, String, Vec<u8>, Vec<u8>);
+        looks.add::<_, CallSql, Call>(text, rows(&self.calls), |facts, found| {
+            for (account_id, actor, operation, call_key, input, result) in found {
+                let key = CallKey {
+                    account_id,
+                    actor,
+                    operation,
+                    call_key,
+                };
+                facts.calls.insert(key, (input, ids_from_bytes(&result)?));
+            }
+            Ok(())
         });
+        let text = "SELECT t.name FROM {rows} JOIN domain_names t ON t.name = k.name";
+        looks.add::<_, Text, String>(text, rows(&self.domain_names), |facts, found| {
+            facts.domain_names.extend(found);
+            Ok(())
+        });
+        let text = "SELECT t.account_id, t.domain_id, t.canonical_name FROM {rows} \
+                    JOIN endpoints t ON t.account_id = k.account_id \
+                    AND t.canonical_name = k.name AND t.domain_id = k.id";
+        type NameSql = (DbId, DbId, Text);
+        type Name = (Id, Id, String);
+        looks.add::<_, NameSql, Name>(text, rows(&self.endpoint_names), |facts, found| {
+            let names = found.into_iter();
+            facts
+                .endpoint_names
+                .extend(names.map(|(account, domain, name)| ((account, domain), name)));
+            Ok(())
+        });
+        looks.add::<_, (DbId, Text), (Id, String)>(
+            NAMES_IN_ACCOUNTS,
+            rows(&self.account_names),
+            |facts, found| {
+                facts.account_names.extend(found);
+                Ok(())
+            },
+        );
+        looks.add::<_, (DbId, Nullable<Text>), (Id, Option<String>)>(
+            NAMES_TWICE,
+            rows(&self.name_twice),
+            |facts, found| {
+                let twice = found
+                    .into_iter()
+                    .filter_map(|(account, name)| name.map(|_| account));
+                facts.accounts_with_a_name_twice.extend(twice);
+                Ok(())
+            },
+        );
+        let text = "SELECT t.account_id, t.number, t.endpoint_id FROM {rows} \
+                    JOIN account_numbers t ON t.number = k.number AND t.account_id = k.account_id";
+        type NumberSql = (DbId, Text, Nullable<DbId>);
+        type Number = (Id, String, Option<Id>);
+        looks.add::<_, NumberSql, Number>(text, rows(&self.numbers), |facts, found| {
+            for (account_id, number, endpoint) in found {
+                let key = NumberKey { account_id, number };
+                facts.numbers.insert(key, endpoint);
+            }
+            Ok(())
+        });
+    }
+
+    /// Asks for domains, applications, settings and endpoints.
+    fn of_objects(&self, looks: &mut Looks<Facts>) {
+        let text = "SELECT k.id, (SELECT count(*) FROM domains t WHERE t.account_id = k.id \
+             AND t.id NOT IN (SELECT d.domain_id FROM domain_deletions d)) FROM {rows}";
+        looks.add::<_, (DbId, BigInt), (Id, i64)>(
+            text,
+            rows(&self.domain_counts),
+            |facts, found| {
+                facts.domain_counts.extend(found);
+                Ok(())
+            },
+        );
+        type VersionSql = (DbId, DbId, BigInt);
+        type Version = (Id, Id, i64);
         let text = "SELECT t.account_id, t.id, t.version FROM {rows} \
                     JOIN domains t ON t.account_id = k.account_id AND t.id = k.id";
-        for (account, id, version) in
-            load_over::<_, (DbId, DbId, BigInt), (Id, Id, i64)>(c, text, keys).await?
-        {
-            self.domains.insert((account, id), version);
-        }
-        self.load_applications(
-            c,
-            rows(wanted.application_counts),
-            rows(wanted.applications),
-            rows(wanted.applications_used),
-        )
-        .await?;
-        let keys = rows(wanted.domains_with_endpoints);
-        self.reload(&keys, |facts, place| {
-            facts.domains_with_endpoints.remove(&place);
+        looks.add::<_, VersionSql, Version>(text, rows(&self.domains), |facts, found| {
+            for (account, id, version) in found {
+                facts.domains.insert((account, id), version);
+            }
+            Ok(())
         });
         let text = "SELECT k.account_id, k.id FROM {rows} WHERE EXISTS \
                     (SELECT 1 FROM endpoints t WHERE t.domain_id = k.id)";
-        self.domains_with_endpoints
-            .extend(load_over::<_, (DbId, DbId), Place>(c, text, keys).await?);
-        let keys = rows(wanted.domains_with_gateways);
-        self.reload(&keys, |facts, place| {
-            facts.domains_with_gateways.remove(&place);
-        });
+        looks.add::<_, (DbId, DbId), Place>(
+            text,
+            rows(&self.domains_with_endpoints),
+            |facts, found| {
+                facts.domains_with_endpoints.extend(found);
+                Ok(())
+            },
+        );
         let text = format!(
             "SELECT k.account_id, k.id FROM {{rows}} JOIN endpoints t ON t.account_id = k.account_id \
              AND t.domain_id = k.id AND t.kind = {}",
             kind_number(EndpointType::SystemGateway)
         );
-        self.domains_with_gateways
-            .extend(load_over::<_, (DbId, DbId), Place>(c, &text, keys).await?);
-        self.load_settings(c, rows(wanted.names_unique), rows(wanted.sip_profiles))
-            .await?;
-        self.load_account_names(c, rows(wanted.account_names), rows(wanted.name_twice))
-            .await?;
-        self.load_endpoints(c, rows(wanted.endpoint_names), rows(wanted.endpoints))
-            .await?;
-        self.load_numbers(c, rows(wanted.numbers)).await?;
-        self.load_chats(c, rows(wanted.chat_keys), rows(wanted.chats))
-            .await?;
-        self.load_deliveries(c, rows(wanted.awaited), rows(wanted.leases))
-            .await?;
-        let keys = rows(wanted.messages);
-        self.reload(&keys, |facts, place| {
-            facts.messages.remove(&place);
-        });
-        let text = "SELECT t.account_id, t.id, t.status, t.is_read, t.endpoint_id FROM {rows} \
-                    JOIN messages t ON t.account_id = k.account_id AND t.id = k.id \
-                    WHERE t.endpoint_id NOT IN (SELECT d.endpoint_id FROM endpoint_deletions d) \
-                    AND NOT EXISTS (SELECT 1 FROM chat_clearings c WHERE c.account_id = t.account_id \
-                    AND c.chat_id = t.chat_id AND t.seq <= c.up_to_seq)";
-        type Sql = (DbId, DbId, SmallInt, Bool, DbId);
-        type Row = (Id, Id, i16, bool, Id);
-        for (account, id, status, read, owner) in load_over::<_, Sql, Row>(c, text, keys).await? {
-            self.messages.insert((account, id), (status, read));
-            self.owners.insert((account, id), owner);
-        }
-        let keys = rows(wanted.live_tokens);
-        self.reload(&keys, |facts, place| {
-            facts.live_tokens.remove(&place);
-        });
-        let text = "SELECT t.account_id, t.id FROM {rows} \
-                    JOIN tokens t ON t.account_id = k.account_id AND t.id = k.id \
-                    WHERE t.revoked_at IS NULL";
-        self.live_tokens
-            .extend(load_over::<_, (DbId, DbId), Place>(c, text, keys).await?);
-        self.load_endpoint_tokens(
-            c,
-            rows(wanted.live_endpoint_tokens),
-            rows(wanted.endpoint_token_ends),
-        )
-        .await
-    }
-
-    async fn load_endpoint_tokens(
-        &mut self,
-        c: &mut Conn,
-        live: Vec<ObjectKey>,
-        of_endpoints: Vec<ObjectKey>,
-    ) -> QueryResult<()> {
-        self.reload(&live, |facts, place| {
-            facts.live_endpoint_tokens.remove(&place);
-        });
-        let text = "SELECT t.account_id, t.id FROM {rows} \
-                    JOIN endpoint_tokens t ON t.account_id = k.account_id AND t.id = k.id \
-                    WHERE t.revoked_at IS NULL";
-        self.live_endpoint_tokens
-            .extend(load_over::<_, (DbId, DbId), Place>(c, text, live).await?);
-        self.reload(&of_endpoints, |facts, place| {
-            facts.endpoint_token_ends.remove(&place);
-        });
-        let text = "SELECT t.account_id, t.endpoint_id, t.expires_at FROM {rows} \
-                    JOIN endpoint_tokens t ON t.account_id = k.account_id AND t.endpoint_id = k.id \
-                    WHERE t.revoked_at IS NULL";
-        for (account, endpoint, end) in
-            load_over::<_, (DbId, DbId, DbTime), (Id, Id, Time)>(c, text, of_endpoints).await?
-        {
-            let ends = self.endpoint_token_ends.entry((account, endpoint));
-            ends.or_default().push(end);
-        }
-        Ok(())
-    }
-
-    fn reload(&mut self, keys: &[ObjectKey], forget: impl Fn(&mut Self, Place)) {
-        for key in keys {
-            forget(self, (key.account_id, key.id));
-        }
-    }
-
-    async fn load_calls(&mut self, c: &mut Conn, keys: Vec<CallKey>) -> QueryResult<()> {
-        let text = "SELECT t.account_id, t.actor, t.operation, t.call_key, t.input, t.result FROM {rows} \
-                    JOIN idempotency t ON t.account_id = k.account_id AND t.actor = k.actor \
-                    AND t.operation = k.operation AND t.call_key = k.call_key";
-        type Sql = (DbId, DbId, Text, Text, Binary, Binary);
-        type Row = (Id, Id, String, String, Vec<u8>, Vec<u8>);
-        for (account_id, actor, operation, call_key, input, result) in
-            load_over::<_, Sql, Row>(c, text, keys).await?
-        {
-            let key = CallKey {
-                account_id,
-                actor,
-                operation,
-                call_key,
-            };
-            self.calls.insert(key, (input, ids_from_bytes(&result)?));
-        }
-        Ok(())
-    }
-
-    async fn load_domains(
-        &mut self,
-        c: &mut Conn,
-        names: &BTreeSet<DomainName>,
-        counts: &BTreeSet<AccountKey>,
-    ) -> QueryResult<()> {
-        let names: Vec<DomainName> = names
-            .iter()
-            .map(|key| DomainName {
-                name: key.name.clone(),
-            })
-            .collect();
-        for key in &names {
-            self.domain_names.remove(&key.name);
-        }
-        let text = "SELECT t.name FROM {rows} JOIN domain_names t ON t.name = k.name";
-        self.domain_names
-            .extend(load_over::<_, Text, String>(c, text, names).await?);
-        let counts: Vec<AccountKey> = counts.iter().copied().collect();
-        let text = "SELECT k.id, (SELECT count(*) FROM domains t WHERE t.account_id = k.id \
-             AND t.id NOT IN (SELECT d.domain_id FROM domain_deletions d)) FROM {rows}";
-        self.domain_counts
-            .extend(load_over::<_, (DbId, BigInt), (Id, i64)>(c, text, counts).await?);
-        Ok(())
-    }
-
-    async fn load_applications(
-        &mut self,
-        c: &mut Conn,
-        counts: Vec<AccountKey>,
-        keys: Vec<ObjectKey>,
-        used: Vec<ObjectKey>,
-    ) -> QueryResult<()> {
+        looks.add::<_, (DbId, DbId), Place>(
+            &text,
+            rows(&self.domains_with_gateways),
+            |facts, found| {
+                facts.domains_with_gateways.extend(found);
+                Ok(())
+            },
+        );
         let text = "SELECT k.id, (SELECT count(*) FROM applications t WHERE t.account_id = k.id) FROM {rows}";
-        self.application_counts
-            .extend(load_over::<_, (DbId, BigInt), (Id, i64)>(c, text, counts).await?);
-        self.reload(&keys, |facts, place| {
-            facts.applications.remove(&place);
-        });
+        looks.add::<_, (DbId, BigInt), (Id, i64)>(
+            text,
+            rows(&self.application_counts),
+            |facts, found| {
+                facts.application_counts.extend(found);
+                Ok(())
+            },
+        );
         let text = "SELECT t.account_id, t.id, t.version FROM {rows} \
                     JOIN applications t ON t.account_id = k.account_id AND t.id = k.id";
-        for (account, id, version) in
-            load_over::<_, (DbId, DbId, BigInt), (Id, Id, i64)>(c, text, keys).await?
-        {
-            self.applications.insert((account, id), version);
-        }
-        self.reload(&used, |facts, place| {
-            facts.applications_used.remove(&place);
+        looks.add::<_, VersionSql, Version>(text, rows(&self.applications), |facts, found| {
+            for (account, id, version) in found {
+                facts.applications.insert((account, id), version);
+            }
+            Ok(())
         });
         let text = "SELECT k.account_id, k.id FROM {rows} WHERE EXISTS (SELECT 1 FROM endpoints t \
                     WHERE t.account_id = k.account_id AND t.application_id = k.id)";
-        self.applications_used
-            .extend(load_over::<_, (DbId, DbId), Place>(c, text, used).await?);
-        Ok(())
-    }
-
-    async fn load_settings(
-        &mut self,
-        c: &mut Conn,
-        names_unique: Vec<AccountKey>,
-        profiles: Vec<AccountKey>,
-    ) -> QueryResult<()> {
+        looks.add::<_, (DbId, DbId), Place>(text, rows(&self.applications_used), |facts, found| {
+            facts.applications_used.extend(found);
+            Ok(())
+        });
         let text = "SELECT t.id, t.unique_names FROM {rows} JOIN accounts t ON t.id = k.id";
-        self.names_unique
-            .extend(load_over::<_, (DbId, Bool), (Id, bool)>(c, text, names_unique).await?);
-        for key in &profiles {
-            self.sip_profiles.remove(&key.id);
-        }
+        looks.add::<_, (DbId, Bool), (Id, bool)>(text, rows(&self.names_unique), |facts, found| {
+            facts.names_unique.extend(found);
+            Ok(())
+        });
         let text = "SELECT t.account_id, t.version, t.default_encryption FROM {rows} \
                     JOIN sip_profiles t ON t.account_id = k.id";
-        type Row = (Id, i64, i16);
-        for (account, version, encryption) in
-            load_over::<_, (DbId, BigInt, SmallInt), Row>(c, text, profiles).await?
-        {
-            self.sip_profiles.insert(account, (version, encryption));
-        }
-        Ok(())
-    }
-
-    async fn load_account_names(
-        &mut self,
-        c: &mut Conn,
-        names: Vec<NameKey>,
-        twice: Vec<AccountKey>,
-    ) -> QueryResult<()> {
-        for key in &names {
-            self.account_names
-                .remove(&(key.account_id, key.name.clone()));
-        }
-        let taken = load_over::<_, (DbId, Text), (Id, String)>(c, NAMES_IN_ACCOUNTS, names);
-        self.account_names.extend(taken.await?);
-        for key in &twice {
-            self.accounts_with_a_name_twice.remove(&key.id);
-        }
-        type Sql = (DbId, Nullable<Text>);
-        let found = load_over::<_, Sql, (Id, Option<String>)>(c, NAMES_TWICE, twice).await?;
-        self.accounts_with_a_name_twice.extend(
-            found
-                .into_iter()
-                .filter_map(|(account, name)| name.map(|_| account)),
+        looks.add::<_, (DbId, BigInt, SmallInt), (Id, i64, i16)>(
+            text,
+            rows(&self.sip_profiles),
+            |facts, found| {
+                for (account, version, encryption) in found {
+                    facts.sip_profiles.insert(account, (version, encryption));
+                }
+                Ok(())
+            },
         );
-        Ok(())
-    }
-
-    async fn load_endpoints(
-        &mut self,
-        c: &mut Conn,
-        names: Vec<NameKey>,
-        keys: Vec<ObjectKey>,
-    ) -> QueryResult<()> {
-        for key in &names {
-            self.endpoint_names
-                .remove(&((key.account_id, key.id), key.name.clone()));
-        }
-        let text = "SELECT t.account_id, t.domain_id, t.canonical_name FROM {rows} \
-                    JOIN endpoints t ON t.account_id = k.account_id \
-                    AND t.canonical_name = k.name AND t.domain_id = k.id";
-        for (account, domain, name) in
-            load_over::<_, (DbId, DbId, Text), (Id, Id, String)>(c, text, names).await?
-        {
-            self.endpoint_names.insert(((account, domain), name));
-        }
-        self.reload(&keys, |facts, place| {
-            facts.endpoints.remove(&place);
-        });
         let text = "SELECT t.account_id, t.id, t.version, t.bindings_revision FROM {rows} \
                     JOIN endpoints t ON t.account_id = k.account_id AND t.id = k.id";
-        for (account, id, version, revision) in
-            load_over::<_, (DbId, DbId, BigInt, BigInt), (Id, Id, i64, i64)>(c, text, keys).await?
-        {
-            self.endpoints.insert((account, id), (version, revision));
-        }
-        Ok(())
+        type EndpointSql = (DbId, DbId, BigInt, BigInt);
+        type Endpoint = (Id, Id, i64, i64);
+        looks.add::<_, EndpointSql, Endpoint>(text, rows(&self.endpoints), |facts, found| {
+            for (account, id, version, revision) in found {
+                facts.endpoints.insert((account, id), (version, revision));
+            }
+            Ok(())
+        });
     }
 
-    async fn load_numbers(&mut self, c: &mut Conn, keys: Vec<NumberKey>) -> QueryResult<()> {
-        for key in &keys {
-            self.numbers.remove(key);
-        }
-        let text = "SELECT t.account_id, t.number, t.endpoint_id FROM {rows} \
-                    JOIN account_numbers t ON t.number = k.number AND t.account_id = k.account_id";
-        type Sql = (DbId, Text, Nullable<DbId>);
-        for (account_id, number, endpoint) in
-            load_over::<_, Sql, (Id, String, Option<Id>)>(c, text, keys).await?
-        {
-            self.numbers
-                .insert(NumberKey { account_id, number }, endpoint);
-        }
-        Ok(())
-    }
-
-    async fn load_chats(
-        &mut self,
-        c: &mut Conn,
-        chat_keys: Vec<ChatKeyRow>,
-        keys: Vec<ObjectKey>,
-    ) -> QueryResult<()> {
-        for key in &chat_keys {
-            self.chat_keys.remove(key);
-        }
+    /// Asks for chats and messages.
+    fn of_chats(&self, looks: &mut Looks<Facts>) {
         let text = "SELECT t.account_id, t.endpoint_id, t.own_number, t.peer FROM {rows} \
                     JOIN chats t ON t.account_id = k.account_id AND t.endpoint_id = k.endpoint_id \
                     AND t.own_number = k.own_number AND t.peer = k.peer";
-        for (account_id, endpoint_id, own_number, peer) in
-            load_over::<_, (DbId, DbId, Text, Text), (Id, Id, String, String)>(c, text, chat_keys)
-                .await?
-        {
-            self.chat_keys.insert(ChatKeyRow {
-                account_id,
-                endpoint_id,
-                own_number,
-                peer,
-            });
-        }
-        self.reload(&keys, |facts, place| {
-            facts.chats.remove(&place);
+        type KeySql = (DbId, DbId, Text, Text);
+        type Key = (Id, Id, String, String);
+        looks.add::<_, KeySql, Key>(text, rows(&self.chat_keys), |facts, found| {
+            for (account_id, endpoint_id, own_number, peer) in found {
+                facts.chat_keys.insert(ChatKeyRow {
+                    account_id,
+                    endpoint_id,
+                    own_number,
+                    peer,
+                });
+            }
+            Ok(())
         });
         let text = "SELECT t.account_id, t.id, t.last_seq, t.last_message_id, t.unread_count, \
                     t.message_count, t.activity_seq, t.updated_at, t.endpoint_id FROM {rows} \
                     JOIN chats t ON t.account_id = k.account_id AND t.id = k.id \
                     WHERE t.endpoint_id NOT IN (SELECT d.endpoint_id FROM endpoint_deletions d)";
-        type Sql = (
+        type ChatSql = (
             DbId,
             DbId,
             BigInt,
@@ -575,23 +442,10 @@ impl Facts {
             DbTime,
             DbId,
         );
-        type Row = (Id, Id, i64, Option<Id>, i64, i64, i64, Time, Id);
-        for row in load_over::<_, Sql, Row>(c, text, keys).await? {
-            let (
-                account_id,
-                id,
-                last_seq,
-                last_message_id,
-                unread_count,
-                message_count,
-                activity_seq,
-                updated_at,
-                owner,
-            ) = row;
-            self.owners.insert((account_id, id), owner);
-            self.chats.insert(
-                (account_id, id),
-                ChatCounters {
+        type Chat = (Id, Id, i64, Option<Id>, i64, i64, i64, Time, Id);
+        looks.add::<_, ChatSql, Chat>(text, rows(&self.chats), |facts, found| {
+            for row in found {
+                let (
                     account_id,
                     id,
                     last_seq,
@@ -600,42 +454,180 @@ impl Facts {
                     message_count,
                     activity_seq,
                     updated_at,
-                },
-            );
-        }
-        Ok(())
+                    owner,
+                ) = row;
+                facts.owners.insert((account_id, id), owner);
+                let counters = ChatCounters {
+                    account_id,
+                    id,
+                    last_seq,
+                    last_message_id,
+                    unread_count,
+                    message_count,
+                    activity_seq,
+                    updated_at,
+                };
+                facts.chats.insert((account_id, id), counters);
+            }
+            Ok(())
+        });
+        let text = "SELECT t.account_id, t.id, t.status, t.is_read, t.endpoint_id FROM {rows} \
+                    JOIN messages t ON t.account_id = k.account_id AND t.id = k.id \
+                    WHERE t.endpoint_id NOT IN (SELECT d.endpoint_id FROM endpoint_deletions d) \
+                    AND NOT EXISTS (SELECT 1 FROM chat_clearings c WHERE c.account_id = t.account_id \
+                    AND c.chat_id = t.chat_id AND t.seq <= c.up_to_seq)";
+        type MessageSql = (DbId, DbId, SmallInt, Bool, DbId);
+        type Message = (Id, Id, i16, bool, Id);
+        looks.add::<_, MessageSql, Message>(text, rows(&self.messages), |facts, found| {
+            for (account, id, status, read, owner) in found {
+                facts.messages.insert((account, id), (status, read));
+                facts.owners.insert((account, id), owner);
+            }
+            Ok(())
+        });
     }
 
-    async fn load_deliveries(
-        &mut self,
-        c: &mut Conn,
-        awaited: Vec<ObjectKey>,
-        leases: Vec<ObjectKey>,
-    ) -> QueryResult<()> {
-        self.reload(&awaited, |facts, place| {
-            facts.awaited.remove(&place);
-        });
+    /// Asks for messages on their way.
+    fn of_deliveries(&self, looks: &mut Looks<Facts>) {
+        type NumberSql = (DbId, DbId, BigInt);
+        type Number = (Id, Id, i64);
         let text = "SELECT k.account_id, k.id, (SELECT COUNT(*) FROM dispatches t \
                     WHERE t.account_id = k.account_id AND t.recipient_id = k.id) FROM {rows}";
-        for (account, id, count) in
-            load_over::<_, (DbId, DbId, BigInt), (Id, Id, i64)>(c, text, awaited).await?
-        {
-            self.awaited.insert((account, id), count);
-        }
-        self.reload(&leases, |facts, place| {
-            facts.leases.remove(&place);
+        looks.add::<_, NumberSql, Number>(text, rows(&self.awaited), |facts, found| {
+            for (account, id, count) in found {
+                facts.awaited.insert((account, id), count);
+            }
+            Ok(())
         });
         // A claim takes no account row: the dispatch's own row must stay as it is read.
         let text = format!(
             "SELECT t.account_id, t.id, t.lease FROM {{rows}} JOIN dispatches t \
              ON t.account_id = k.account_id AND t.id = k.id{FOR_UPDATE}"
         );
-        for (account, id, lease) in
-            load_over::<_, (DbId, DbId, BigInt), (Id, Id, i64)>(c, &text, leases).await?
-        {
-            self.leases.insert((account, id), lease);
+        looks.add::<_, NumberSql, Number>(&text, rows(&self.leases), |facts, found| {
+            for (account, id, lease) in found {
+                facts.leases.insert((account, id), lease);
+            }
+            Ok(())
+        });
+    }
+
+    /// Asks for tokens of the API and of endpoints.
+    fn of_tokens(&self, looks: &mut Looks<Facts>) {
+        let text = "SELECT t.account_id, t.id FROM {rows} \
+                    JOIN tokens t ON t.account_id = k.account_id AND t.id = k.id \
+                    WHERE t.revoked_at IS NULL";
+        looks.add::<_, (DbId, DbId), Place>(text, rows(&self.live_tokens), |facts, found| {
+            facts.live_tokens.extend(found);
+            Ok(())
+        });
+        let text = "SELECT t.account_id, t.id FROM {rows} \
+                    JOIN endpoint_tokens t ON t.account_id = k.account_id AND t.id = k.id \
+                    WHERE t.revoked_at IS NULL";
+        looks.add::<_, (DbId, DbId), Place>(
+            text,
+            rows(&self.live_endpoint_tokens),
+            |facts, found| {
+                facts.live_endpoint_tokens.extend(found);
+                Ok(())
+            },
+        );
+        let text = "SELECT t.account_id, t.endpoint_id, t.expires_at FROM {rows} \
+                    JOIN endpoint_tokens t ON t.account_id = k.account_id AND t.endpoint_id = k.id \
+                    WHERE t.revoked_at IS NULL";
+        looks.add::<_, (DbId, DbId, DbTime), (Id, Id, Time)>(
+            text,
+            rows(&self.endpoint_token_ends),
+            |facts, found| {
+                for (account, endpoint, end) in found {
+                    let ends = facts.endpoint_token_ends.entry((account, endpoint));
+                    ends.or_default().push(end);
+                }
+                Ok(())
+            },
+        );
+    }
+}
+
+impl Facts {
+    /// Reads what these commits ask for, in place of what was known of it.
+    pub(super) async fn load(&mut self, c: &mut Conn, commits: &[Commit]) -> QueryResult<()> {
+        let wanted = Wanted::of(commits);
+        self.forget(&wanted);
+        let mut looks = Looks::new();
+        wanted.of_names(&mut looks);
+        wanted.of_objects(&mut looks);
+        wanted.of_chats(&mut looks);
+        wanted.of_deliveries(&mut looks);
+        wanted.of_tokens(&mut looks);
+        looks.run(c, self).await
+    }
+
+    /// Forgets what is read again: what is not found then is not there.
+    fn forget(&mut self, wanted: &Wanted) {
+        for key in &wanted.domain_names {
+            self.domain_names.remove(&key.name);
         }
-        Ok(())
+        for key in &wanted.endpoint_names {
+            self.endpoint_names
+                .remove(&((key.account_id, key.id), key.name.clone()));
+        }
+        for key in &wanted.account_names {
+            self.account_names
+                .remove(&(key.account_id, key.name.clone()));
+        }
+        for key in &wanted.name_twice {
+            self.accounts_with_a_name_twice.remove(&key.id);
+        }
+        for key in &wanted.sip_profiles {
+            self.sip_profiles.remove(&key.id);
+        }
+        for key in &wanted.numbers {
+            self.numbers.remove(key);
+        }
+        for key in &wanted.chat_keys {
+            self.chat_keys.remove(key);
+        }
+        let place = |key: &ObjectKey| (key.account_id, key.id);
+        for key in &wanted.domains {
+            self.domains.remove(&place(key));
+        }
+        for key in &wanted.applications {
+            self.applications.remove(&place(key));
+        }
+        for key in &wanted.applications_used {
+            self.applications_used.remove(&place(key));
+        }
+        for key in &wanted.domains_with_endpoints {
+            self.domains_with_endpoints.remove(&place(key));
+        }
+        for key in &wanted.domains_with_gateways {
+            self.domains_with_gateways.remove(&place(key));
+        }
+        for key in &wanted.endpoints {
+            self.endpoints.remove(&place(key));
+        }
+        for key in &wanted.awaited {
+            self.awaited.remove(&place(key));
+        }
+        for key in &wanted.chats {
+            self.chats.remove(&place(key));
+        }
+        for key in &wanted.messages {
+            self.messages.remove(&place(key));
+        }
+        for key in &wanted.leases {
+            self.leases.remove(&place(key));
+        }
+        for key in &wanted.live_tokens {
+            self.live_tokens.remove(&place(key));
+        }
+        for key in &wanted.live_endpoint_tokens {
+            self.live_endpoint_tokens.remove(&place(key));
+        }
+        for key in &wanted.endpoint_token_ends {
+            self.endpoint_token_ends.remove(&place(key));
+        }
     }
 
     /// Answers whether a precondition holds.
@@ -820,7 +812,8 @@ impl Facts {
     }
 }
 
-/// Takes the account rows of a batch in the order of their ids, as a statement of its own: the next one then has a fresh snapshot.
+/// Begins the batch's transaction and takes its account rows in the order of their ids, as a statement of its own: the next one then
+/// has a fresh snapshot.
 pub(super) async fn lock_accounts(
     c: &mut Conn,
     commits: &[Commit],
@@ -836,7 +829,7 @@ pub(super) async fn lock_accounts(
          JOIN accounts t ON t.id = k.id ORDER BY t.id{FOR_UPDATE}"
     );
     let found =
-        load_over::<_, (DbId, BigInt, BigInt, BigInt), (Id, i64, i64, i64)>(c, &text, rows(ids))
+        load_first::<_, (DbId, BigInt, BigInt, BigInt), (Id, i64, i64, i64)>(c, &text, rows(&ids))
             .await?;
     Ok(found
         .into_iter()

@@ -1,11 +1,10 @@
-//! Applies a batch of commits in one open transaction and answers each on its own; `sipgraph_core::commit` is the contract.
+//! Applies a batch of commits in one transaction and answers each on its own; `sipgraph_core::commit` is the contract.
 //!
 //! The batch is decided in memory: what the preconditions need is loaded for all commits at once
 //! ([`facts`]), the commits are gone through in order, and what they write is kept in rows
 //! ([`plan`]) until one statement per table writes it. The facts of a row that the batch itself has
 //! touched are stale: a commit that depends on it has the plan written and its facts loaded again.
-//! It begins and ends no transaction; the executors do, and they retry commits alone after a failed
-//! statement.
+//! The executors end the transaction, and they retry commits alone after a failed statement.
 
 mod chats;
 mod facts;
@@ -25,7 +24,10 @@ use self::{
     facts::Facts,
     plan::{Plan, Touched},
 };
-use super::{Conn, FOR_UPDATE, Statements, insert_text, load_over, queries::instance, run_over};
+use super::{
+    Conn, FOR_UPDATE, Looks, Statements, insert_text, load_first, load_over, queries::instance,
+    run_over,
+};
 use crate::{
     rows::{
         ChatCounters, ChatMarkRow, DispatchRow, EventRow, IdempotencyRow, MessageRow,
@@ -38,7 +40,8 @@ use crate::{
 /// What became of each commit: an answer, or an error that concerns it alone.
 pub(crate) type Outcome = Result<Answer, Error>;
 
-/// Applies commits in the order given. The connection has an open transaction; an error means that it must be rolled back.
+/// Applies commits in the order given. On SQLite the connection has an open transaction, on Postgres it is begun here; an error means
+/// that it must be rolled back.
 pub(crate) async fn apply(
     c: &mut Conn,
     sealing: &Sealing,
@@ -476,7 +479,6 @@ enum Set {
     AccountName(Id, String),
     BindingsOf(Id),
     DispatchesTo(Id),
-    Dispatches,
     /// Where messages were changed that are not named.
     Messages,
     EndpointTokensOf(Id),
@@ -535,9 +537,7 @@ fn read_of(account: AccountId, precondition: &Precondition) -> (Option<Row>, Vec
             Some(Row::Endpoint((*id).into())),
             vec![Set::BindingsOf((*id).into())],
         ),
-        Precondition::WaitingFor(id, _) => {
-            (None, vec![Set::Dispatches, Set::DispatchesTo((*id).into())])
-        }
+        Precondition::WaitingFor(id, _) => (None, vec![Set::DispatchesTo((*id).into())]),
         // Chats that the batch makes are known in memory.
         Precondition::ChatKeyFree(_) | Precondition::ChatThere(_) => (None, Vec::new()),
         Precondition::MessageAt(id, ..) => (Some(Row::Message((*id).into())), vec![Set::Messages]),
@@ -622,8 +622,10 @@ fn change_of(account: AccountId, write: &Write) -> (Option<Row>, Vec<Set>) {
         Write::DispatchRelease { id, .. } | Write::DispatchTaken(id) => {
             (Some(Row::Dispatch((*id).into())), Vec::new())
         }
-        // Whose it was is not said.
-        Write::DispatchDelete(id) => (Some(Row::Dispatch((*id).into())), vec![Set::Dispatches]),
+        Write::DispatchDelete { id, recipient } => (
+            Some(Row::Dispatch((*id).into())),
+            vec![Set::DispatchesTo((*recipient).into())],
+        ),
         Write::DeliveryInsert(delivery) => (Some(Row::Delivery(delivery.id.into())), Vec::new()),
         Write::DeliveryFinish { id, .. } => (Some(Row::Delivery((*id).into())), Vec::new()),
         Write::BindingPut(binding) => (

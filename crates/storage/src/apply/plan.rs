@@ -347,7 +347,9 @@ impl Plan {
                 });
             }
             Write::DispatchTaken(id) => self.dispatches_taken.push(object((*id).into())),
-            Write::DispatchDelete(id) => self.dispatch_deletes.push(object((*id).into())),
+            Write::DispatchDelete { id, .. } => {
+                self.dispatch_deletes.push(object((*id).into()));
+            }
             Write::DeliveryInsert(delivery) => self.deliveries.push(delivery.clone().into()),
             Write::DeliveryFinish {
                 id,
@@ -487,15 +489,12 @@ impl Plan {
             .collect();
 
         let mut all = Statements::default();
-        all.add(&insert_text::<MessageRow>("messages"), self.messages);
-        all.add(&insert_text::<DispatchRow>("dispatches"), self.dispatches);
-        all.add(&insert_text::<DeliveryRow>("deliveries"), self.deliveries);
-        all.add(&insert_text::<EventRow>("events"), self.events);
-        all.add(
-            &insert_text::<IdempotencyRow>("idempotency"),
-            self.idempotency,
-        );
-        all.add(&insert_text::<TokenRow>("tokens"), self.tokens);
+        all.insert("messages", self.messages);
+        all.insert("dispatches", self.dispatches);
+        all.insert("deliveries", self.deliveries);
+        all.insert("events", self.events);
+        all.insert("idempotency", self.idempotency);
+        all.insert("tokens", self.tokens);
         all.add(
             "UPDATE accounts AS t SET head_seq = k.head_seq, head_check = k.head_check, \
              last_external_id = k.last_external_id FROM {rows} WHERE t.id = k.id",
@@ -504,124 +503,90 @@ impl Plan {
         let chat_counts = "last_seq = k.last_seq, last_message_id = k.last_message_id, \
             unread_count = k.unread_count, message_count = k.message_count, \
             activity_seq = k.activity_seq, updated_at = k.updated_at";
-        all.add(&update_text("chats", chat_counts), chats);
+        all.update("chats", chat_counts, chats);
         all.add(
             "UPDATE accounts AS t SET unique_names = k.unique_names FROM {rows} WHERE t.id = k.id",
             self.names_unique,
         );
         // A mark that is set stays until it is removed, unless encryption is no longer demanded.
-        let profile = insert_text::<SipProfileRow>("sip_profiles");
-        all.add(
-            &format!(
-                "{profile} ON CONFLICT (account_id) DO UPDATE SET default_ciphers = excluded.default_ciphers, \
-                 default_codecs = excluded.default_codecs, default_encryption = excluded.default_encryption, \
-                 default_send_as = excluded.default_send_as, version = excluded.version, is_begun = excluded.is_begun \
-                 AND (sip_profiles.is_begun OR sip_profiles.default_encryption <> excluded.default_encryption)"
-            ),
-            self.sip_profiles,
-        );
+        let profile = "(account_id) DO UPDATE SET default_ciphers = excluded.default_ciphers, \
+            default_codecs = excluded.default_codecs, default_encryption = excluded.default_encryption, \
+            default_send_as = excluded.default_send_as, version = excluded.version, is_begun = excluded.is_begun \
+            AND (sip_profiles.is_begun OR sip_profiles.default_encryption <> excluded.default_encryption)";
+        all.upsert("sip_profiles", profile, self.sip_profiles);
         all.add(
             "UPDATE sip_profiles AS t SET is_begun = FALSE FROM {rows} WHERE t.account_id = k.id",
             self.sip_profiles_enforced,
         );
-        all.add(
-            &insert_text::<ApplicationRow>("applications"),
-            self.applications,
-        );
+        all.insert("applications", self.applications);
         let application = "name = k.name, callback_url = k.callback_url, \
             callback_method = k.callback_method, version = k.version";
-        all.add(
-            &update_text("applications", application),
-            self.application_updates,
-        );
+        all.update("applications", application, self.application_updates);
         let domain = "description = k.description, digest_algorithms = k.digest_algorithms, \
             record_internal_messages = k.record_internal_messages, version = k.version";
-        all.add(&update_text("domains", domain), self.domain_updates);
-        all.add(
-            &update_text("endpoints", ENDPOINT_CHANGES),
-            self.endpoint_changes,
-        );
-        all.add(&update_text("endpoints", "state = k.state"), self.states);
+        all.update("domains", domain, self.domain_updates);
+        all.update("endpoints", ENDPOINT_CHANGES, self.endpoint_changes);
+        all.update("endpoints", "state = k.state", self.states);
         all.add(
             "UPDATE account_numbers AS t SET endpoint_id = k.endpoint_id FROM {rows} \
              WHERE t.number = k.number AND t.account_id = k.account_id",
             self.number_changes,
         );
-        all.add(
-            &update_text(
-                "endpoints",
-                "bindings_revision = t.bindings_revision + k.step",
-            ),
+        all.update(
+            "endpoints",
+            "bindings_revision = t.bindings_revision + k.step",
             revisions,
         );
         let status = "status = k.status, failure_code = k.failure_code, \
             failure_sip_status = k.failure_sip_status, failure_reason = k.failure_reason, \
             status_at = k.status_at, status_seq = k.status_seq";
-        all.add(&update_text("messages", status), self.message_statuses);
-        all.add(
-            &update_text("messages", "is_read = k.is_read"),
-            self.message_reads,
-        );
+        all.update("messages", status, self.message_statuses);
+        all.update("messages", "is_read = k.is_read", self.message_reads);
         all.add(&super::chats::mark_text(), self.chat_marks);
         let receipt = "delivered_at = COALESCE(t.delivered_at, k.delivered_at), \
             displayed_at = COALESCE(t.displayed_at, k.displayed_at)";
-        all.add(&update_text("messages", receipt), self.message_receipts);
+        all.update("messages", receipt, self.message_receipts);
         // The lease's number rises, so that a result that still comes for it is dropped.
         let release = "taken = k.taken, rounds = k.rounds, due_at = k.due_at, \
             lease = t.lease + 1, leased_until = NULL";
-        all.add(&update_text("dispatches", release), self.dispatch_releases);
-        all.add(
-            &update_text("dispatches", "taken = TRUE"),
-            self.dispatches_taken,
-        );
+        all.update("dispatches", release, self.dispatch_releases);
+        all.update("dispatches", "taken = TRUE", self.dispatches_taken);
         let end = "finished_at = k.finished_at, sip_status = k.sip_status, \
             reason = k.reason, outcome = k.outcome";
-        all.add(&update_text("deliveries", end), self.delivery_ends);
+        all.update("deliveries", end, self.delivery_ends);
         // A refresh that was written behind must not undo a newer change of its binding.
-        let refresh = update_text(
+        let refresh = "call_id = k.call_id, cseq = k.cseq, refreshed_at = k.refreshed_at, expires_at = k.expires_at";
+        all.update_where(
             "bindings",
-            "call_id = k.call_id, cseq = k.cseq, refreshed_at = k.refreshed_at, expires_at = k.expires_at",
-        );
-        all.add(
-            &format!("{refresh} AND t.refreshed_at <= k.refreshed_at"),
+            refresh,
+            "t.refreshed_at <= k.refreshed_at",
             self.binding_refreshes,
         );
         let qualified = "status = k.status, round_trip_us = k.round_trip_us, \
             qualified_at = k.qualified_at";
-        all.add(
-            &update_text("bindings", qualified),
-            self.binding_qualifications,
-        );
-        all.add(
-            &update_text("tokens", "revoked_at = k.revoked_at"),
+        all.update("bindings", qualified, self.binding_qualifications);
+        all.update(
+            "tokens",
+            "revoked_at = k.revoked_at",
             self.token_revocations,
         );
-        all.add(
-            &update_text("endpoint_tokens", "revoked_at = k.revoked_at"),
+        all.update(
+            "endpoint_tokens",
+            "revoked_at = k.revoked_at",
             self.endpoint_token_revocations,
         );
-        all.add(
-            &insert_text::<TokenCredentialRow>("endpoint_token_credentials"),
-            self.token_credentials,
-        );
-        let failures = insert_text::<RegistrationFailureRow>("registration_failures");
-        all.add(
-            &format!(
-                "{failures} ON CONFLICT (account_id, source, aor, reason) DO UPDATE SET \
-                 failed_at = excluded.failed_at, \
-                 failures = registration_failures.failures + excluded.failures, \
-                 domain_id = excluded.domain_id, endpoint_id = excluded.endpoint_id, \
-                 transport = excluded.transport"
-            ),
+        all.insert("endpoint_token_credentials", self.token_credentials);
+        let failures = "(account_id, source, aor, reason) DO UPDATE SET failed_at = excluded.failed_at, \
+            failures = registration_failures.failures + excluded.failures, \
+            domain_id = excluded.domain_id, endpoint_id = excluded.endpoint_id, \
+            transport = excluded.transport";
+        all.upsert(
+            "registration_failures",
+            failures,
             self.registration_failures,
         );
-        let lifts = insert_text::<BanLiftRow>("ban_lifts");
-        all.add(
-            &format!(
-                "{lifts} ON CONFLICT (account_id, source) DO UPDATE SET lifted_at = excluded.lifted_at"
-            ),
-            self.ban_lifts,
-        );
+        let lifts = "(account_id, source) DO UPDATE SET lifted_at = excluded.lifted_at";
+        all.upsert("ban_lifts", lifts, self.ban_lifts);
         all.run(c).await?;
 
         // What waits for nothing but another's end is due at its own.
@@ -691,6 +656,37 @@ async fn forget_secrets(
     Ok(())
 }
 
+impl Statements {
+    fn insert<K: Columns>(&mut self, table: &str, rows: Vec<K>) {
+        if !rows.is_empty() {
+            self.add(&insert_text::<K>(table), rows);
+        }
+    }
+
+    /// Inserts rows, or changes those that are there; `conflict` names the key and the changes.
+    fn upsert<K: Columns>(&mut self, table: &str, conflict: &str, rows: Vec<K>) {
+        if !rows.is_empty() {
+            let insert = insert_text::<K>(table);
+            self.add(&format!("{insert} ON CONFLICT {conflict}"), rows);
+        }
+    }
+
+    /// Changes the rows with the given keys.
+    fn update<K: Columns>(&mut self, table: &str, changes: &str, rows: Vec<K>) {
+        if !rows.is_empty() {
+            self.add(&update_text(table, changes), rows);
+        }
+    }
+
+    /// Changes those of the rows with the given keys for which something holds.
+    fn update_where<K: Columns>(&mut self, table: &str, changes: &str, holds: &str, rows: Vec<K>) {
+        if !rows.is_empty() {
+            let update = update_text(table, changes);
+            self.add(&format!("{update} AND {holds}"), rows);
+        }
+    }
+}
+
 /// The text that changes the rows with the given keys.
 fn update_text(table: &str, changes: &str) -> String {
     format!(
@@ -715,6 +711,9 @@ async fn delete(c: &mut Conn, table: &str, keys: Vec<ObjectKey>) -> QueryResult<
 /// Marks what is left of endpoints as hidden, frees their numbers, and deletes them with their credentials, tokens, failed
 /// registrations and bindings.
 async fn delete_endpoints(c: &mut Conn, endpoints: Vec<EndpointDeletionRow>) -> QueryResult<()> {
+    if endpoints.is_empty() {
+        return Ok(());
+    }
     let keys: Vec<ObjectKey> = endpoints
         .iter()
         .map(|row| ObjectKey {
@@ -722,10 +721,11 @@ async fn delete_endpoints(c: &mut Conn, endpoints: Vec<EndpointDeletionRow>) -> 
             id: row.id,
         })
         .collect();
+    let mut all = Statements::default();
     let text = "INSERT INTO endpoint_deletions (account_id, endpoint_id, created_at) \
                 SELECT t.account_id, t.id, k.created_at FROM {rows} \
                 JOIN endpoints t ON t.account_id = k.account_id AND t.id = k.id";
-    run_over(c, text, endpoints).await?;
+    all.add(text, endpoints);
     for table in [
         "credentials",
         "endpoint_secrets",
@@ -736,11 +736,12 @@ async fn delete_endpoints(c: &mut Conn, endpoints: Vec<EndpointDeletionRow>) -> 
         let text = format!(
             "DELETE FROM {table} WHERE (account_id, endpoint_id) IN (SELECT k.account_id, k.id FROM {{rows}})"
         );
-        run_over(c, &text, keys.clone()).await?;
+        all.add(&text, keys.clone());
     }
     let text = "UPDATE account_numbers AS t SET endpoint_id = NULL FROM {rows} \
                 WHERE t.account_id = k.account_id AND t.endpoint_id = k.id";
-    run_over(c, text, keys.clone()).await?;
+    all.add(text, keys.clone());
+    all.run(c).await?;
     delete(c, "endpoints", keys).await
 }
 

@@ -3,10 +3,11 @@
 use diesel::{
     QueryResult, deserialize::FromSqlRow, expression::QueryMetadata, query_dsl::CompatibleType,
 };
-use diesel_async::methods::LoadQuery;
-use futures_util::future::{BoxFuture, join_all};
+use diesel_async::{SimpleAsyncConnection as _, methods::LoadQuery};
+use futures_util::future::{BoxFuture, join, join_all};
 
 use sipgraph_core::search::Words;
+use std::marker::PhantomData;
 
 use crate::{
     rows::MessageWords,
@@ -159,6 +160,32 @@ where
     diesel_async::RunQueryDsl::load(query, c).await
 }
 
+/// Begins the transaction of a batch with its first query, as [`load_over`]; neither waits for the other's answer.
+pub(crate) async fn load_first<K, ST, U>(
+    c: &mut Conn,
+    text: &str,
+    rows: Vec<K>,
+) -> QueryResult<Vec<U>>
+where
+    K: Columns,
+    ST: CompatibleType<U, Db> + 'static,
+    ST::SqlType: 'static,
+    U: FromSqlRow<ST::SqlType, Db> + Send + 'static,
+    Db: QueryMetadata<ST>,
+{
+    let text = text.replace("{rows}", &rows_of::<K>());
+    let query: Sql<'_, Db, ST> = Sql::new(&text, K::arrays(&rows));
+    let (mut begins, mut reads): (&Conn, &Conn) = (c, c);
+    // What is polled first is sent first, even where the query must be prepared.
+    let (begun, found) = join(
+        begins.batch_execute("BEGIN"),
+        diesel_async::RunQueryDsl::load(query, &mut reads),
+    )
+    .await;
+    begun?;
+    found
+}
+
 /// The text of a query over rows that gives the first of what it finds for each row: `rest` names the row `k` and has the limit.
 pub(crate) fn first_of_each(columns: &str, table: &str, rest: &str) -> String {
     format!("SELECT f.* FROM {{rows}} CROSS JOIN LATERAL (SELECT {columns} FROM {table} {rest}) f")
@@ -191,6 +218,83 @@ where
     U: Send + 'c,
 {
     Box::pin(diesel_async::RunQueryDsl::load(Limited { query, rows }, c))
+}
+
+/// Queries over rows, each with what takes its answer into `T`. They are sent without waiting for each other's answers.
+pub(crate) struct Looks<T>(Vec<Box<dyn Look<T>>>);
+
+/// Takes an answer into its place.
+type Take<T> = Box<dyn FnOnce(&mut T) -> QueryResult<()> + Send>;
+
+trait Look<T>: Send + Sync {
+    fn ask<'a>(&'a self, c: &'a Conn) -> BoxFuture<'a, QueryResult<Take<T>>>;
+}
+
+struct LookOver<K, ST, U, T> {
+    text: String,
+    rows: Vec<K>,
+    take: fn(&mut T, Vec<U>) -> QueryResult<()>,
+    row: PhantomData<fn() -> ST>,
+}
+
+impl<K, ST, U, T> Look<T> for LookOver<K, ST, U, T>
+where
+    K: Columns,
+    ST: CompatibleType<U, Db> + 'static,
+    ST::SqlType: 'static,
+    U: FromSqlRow<ST::SqlType, Db> + Send + 'static,
+    T: 'static,
+    Db: QueryMetadata<ST>,
+{
+    fn ask<'a>(&'a self, c: &'a Conn) -> BoxFuture<'a, QueryResult<Take<T>>> {
+        Box::pin(async move {
+            let query: Sql<'_, Db, ST> = Sql::new(&self.text, K::arrays(&self.rows));
+            let mut shared = c;
+            let found = diesel_async::RunQueryDsl::load(query, &mut shared).await?;
+            let take = self.take;
+            let taken: Take<T> = Box::new(move |place| take(place, found));
+            Ok(taken)
+        })
+    }
+}
+
+impl<T: 'static> Looks<T> {
+    /// Begins with none.
+    pub(crate) fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Adds a query, as for [`load_over`]; without rows there is nothing to ask.
+    pub(crate) fn add<K, ST, U>(
+        &mut self,
+        text: &str,
+        rows: Vec<K>,
+        take: fn(&mut T, Vec<U>) -> QueryResult<()>,
+    ) where
+        K: Columns,
+        ST: CompatibleType<U, Db> + 'static,
+        ST::SqlType: 'static,
+        U: FromSqlRow<ST::SqlType, Db> + Send + 'static,
+        Db: QueryMetadata<ST>,
+    {
+        if !rows.is_empty() {
+            self.0.push(Box::new(LookOver {
+                text: text.replace("{rows}", &rows_of::<K>()),
+                rows,
+                take,
+                row: PhantomData::<fn() -> ST>,
+            }));
+        }
+    }
+
+    /// Asks them; the first error in their order is the cause of those behind it.
+    pub(crate) async fn run(self, c: &mut Conn, place: &mut T) -> QueryResult<()> {
+        let c: &Conn = c;
+        for answer in join_all(self.0.iter().map(|look| look.ask(c))).await {
+            answer?(place)?;
+        }
+        Ok(())
+    }
 }
 
 /// Statements over rows that do not depend on each other's effect. They are sent without waiting for each other's answers: a batch

@@ -278,15 +278,40 @@ where
         return Ok(Vec::new());
     }
     let text = text.replace("{rows}", &row_of::<K>());
-    c.spawn_blocking(move |c| {
-        let mut found = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let query: Sql<'_, Db, ST> = Sql::new(&text, row.scalars());
-            found.append(&mut diesel::RunQueryDsl::load(query, c)?);
-        }
-        Ok(found)
-    })
-    .await
+    c.spawn_blocking(move |c| load_each::<K, ST, U>(c, &text, &rows))
+        .await
+}
+
+fn load_each<K, ST, U>(c: &mut SqliteConnection, text: &str, rows: &[K]) -> QueryResult<Vec<U>>
+where
+    K: Columns,
+    ST: CompatibleType<U, Db> + 'static,
+    ST::SqlType: 'static,
+    U: FromSqlRow<ST::SqlType, Db> + Send + 'static,
+    Db: QueryMetadata<ST>,
+{
+    let mut found = Vec::with_capacity(rows.len());
+    for row in rows {
+        let query: Sql<'_, Db, ST> = Sql::new(text, row.scalars());
+        found.append(&mut diesel::RunQueryDsl::load(query, c)?);
+    }
+    Ok(found)
+}
+
+/// Runs the first query of a batch, as [`load_over`]; the executor has begun its transaction.
+pub(crate) async fn load_first<K, ST, U>(
+    c: &mut Conn,
+    text: &str,
+    rows: Vec<K>,
+) -> QueryResult<Vec<U>>
+where
+    K: Columns,
+    ST: CompatibleType<U, Db> + 'static,
+    ST::SqlType: 'static,
+    U: FromSqlRow<ST::SqlType, Db> + Send + 'static,
+    Db: QueryMetadata<ST>,
+{
+    load_over(c, text, rows).await
 }
 
 /// Loads the rows of a query that is a text, as [`load`]; `ST` is the SQL type of what it selects.
@@ -350,6 +375,52 @@ where
             .collect()
     })
     .await
+}
+
+type Ask<T> = Box<dyn FnOnce(&mut SqliteConnection) -> QueryResult<Take<T>> + Send>;
+
+/// Takes an answer into its place.
+type Take<T> = Box<dyn FnOnce(&mut T) -> QueryResult<()> + Send>;
+
+/// Queries over rows, each with what takes its answer into `T`.
+pub(crate) struct Looks<T>(Vec<Ask<T>>);
+
+impl<T: 'static> Looks<T> {
+    /// Begins with none.
+    pub(crate) fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Adds a query, as for [`load_over`]; without rows there is nothing to ask.
+    pub(crate) fn add<K, ST, U>(
+        &mut self,
+        text: &str,
+        rows: Vec<K>,
+        take: fn(&mut T, Vec<U>) -> QueryResult<()>,
+    ) where
+        K: Columns,
+        ST: CompatibleType<U, Db> + 'static,
+        ST::SqlType: 'static,
+        U: FromSqlRow<ST::SqlType, Db> + Send + 'static,
+        Db: QueryMetadata<ST>,
+    {
+        if !rows.is_empty() {
+            let text = text.replace("{rows}", &row_of::<K>());
+            self.0.push(Box::new(move |c| {
+                let found = load_each::<K, ST, U>(c, &text, &rows)?;
+                let taken: Take<T> = Box::new(move |place| take(place, found));
+                Ok(taken)
+            }));
+        }
+    }
+
+    /// Asks them.
+    pub(crate) async fn run(self, c: &mut Conn, place: &mut T) -> QueryResult<()> {
+        let answers: Vec<Take<T>> = c
+            .spawn_blocking(move |c| self.0.into_iter().map(|ask| ask(c)).collect())
+            .await?;
+        answers.into_iter().try_for_each(|take| take(place))
+    }
 }
 
 type Run = Box<dyn FnOnce(&mut SqliteConnection) -> QueryResult<usize> + Send>;

@@ -405,10 +405,7 @@ impl Writer {
             },
         };
         let c = &mut session.connection;
-        let applying = async {
-            c.batch_execute("BEGIN").await?;
-            apply(c, &self.sealing, commits).await
-        };
+        let applying = apply(c, &self.sealing, commits);
         // A panic in one commit's rows must not end the writer.
         let applied = timeout(WORK_DEADLINE, AssertUnwindSafe(applying).catch_unwind()).await;
         let outcomes = match applied {

@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use sipgraph_core::{
-    ChatId, Timestamp,
+    ChatId, EndpointId, Timestamp,
     commit::{Answer, Commit, Precondition, Write},
     delivery::Dispatch,
     endpoint::EndpointState,
@@ -55,6 +55,31 @@ both_backends! {
             assert_eq!(outcome.is_ok(), index != 4, "{index}: {outcome:?}");
         }
         assert_eq!(world.seqs().await, (1..=9).collect::<Vec<i64>>());
+    }
+
+    async fn what_waits_for_an_endpoint_is_counted_within_a_batch(database: Database) {
+        let world = World::on(&database).await;
+        let [alice, bob] = [world.bytes(), world.bytes()].map(EndpointId);
+        let dispatches = [alice, alice, bob].map(|recipient| dispatch_of(&world, recipient));
+        let inserts = dispatches.iter().cloned().map(Write::DispatchInsert);
+        world.apply(world.commit(inserts.collect())).await;
+        let while_waiting = |recipient, count, gone: Option<&Dispatch>| {
+            let gone = gone.map(|dispatch| Write::DispatchDelete { id: dispatch.id, recipient: dispatch.recipient });
+            let mut commit = world.commit(gone.into_iter().collect());
+            commit.preconditions = vec![Precondition::WaitingFor(recipient, count)];
+            commit
+        };
+        let answers = together(&world, vec![
+            while_waiting(bob, 1, None),
+            while_waiting(alice, 2, Some(&dispatches[0])),
+            while_waiting(bob, 1, Some(&dispatches[2])),
+            while_waiting(alice, 2, None),
+            while_waiting(alice, 1, Some(&dispatches[1])),
+            while_waiting(bob, 0, None),
+            while_waiting(alice, 1, None),
+        ]).await;
+        let applied: Vec<bool> = answers.iter().map(|a| matches!(a, Answer::Applied(_))).collect();
+        assert_eq!(applied, [true, true, true, false, true, true, false]);
     }
 
     /// A commit sees what earlier ones of its batch wrote.

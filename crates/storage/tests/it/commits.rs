@@ -570,7 +570,7 @@ both_backends! {
         let again = world.store.dispatches_claim(now, lease, 2).await.unwrap();
         assert_eq!((again.len(), again[0].id, again[0].rounds), (1, dispatches[0].id, 1));
         assert!(again[0].lease > 1);
-        world.apply(world.commit(vec![Write::DispatchTaken(dispatches[1].id), Write::DispatchDelete(dispatches[2].id)])).await;
+        world.apply(world.commit(vec![Write::DispatchTaken(dispatches[1].id), Write::DispatchDelete { id: dispatches[2].id, recipient }])).await;
         let waiting = world.store.dispatches_to(world.account, recipient, 10).await.unwrap();
         assert_eq!(waiting.iter().map(|d| (d.id, d.taken)).collect::<Vec<_>>(), [(dispatches[0].id, false), (dispatches[1].id, true)]);
 

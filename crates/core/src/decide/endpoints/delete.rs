@@ -64,7 +64,10 @@ fn fail_waiting(
     commit
         .preconditions
         .push(Precondition::DispatchLeased(dispatch.id, dispatch.lease));
-    commit.writes.push(Write::DispatchDelete(dispatch.id));
+    commit.writes.push(Write::DispatchDelete {
+        id: dispatch.id,
+        recipient: dispatch.recipient,
+    });
     if let Some((message, sender)) = message.filter(|(m, _)| m.status == MessageStatus::Accepted) {
         delivery::set_status(
             mint,
