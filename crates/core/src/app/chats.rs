@@ -45,7 +45,7 @@ impl App {
             idempotency,
             false,
             move || async move {
-                let (chat, owner) = self.chat_to_change(caller, id).await?;
+                let chat = self.chat_to_change(caller, id).await?;
                 let up_to_seq = self.last_to_mark(&chat, up_to).await?;
                 let count = match up_to {
                     None if read => chat.unread_count,
@@ -60,8 +60,13 @@ impl App {
                         self.store.messages_count(caller.account, filter).await?
                     }
                 };
+                let mut commit = None;
+                if count > 0 {
+                    let owner = self.chat_owner(&chat).await?;
+                    commit = Some(mark(&self.mint(), &chat, &owner, read, up_to_seq));
+                }
                 Ok(Decision {
-                    commit: (count > 0).then(|| mark(&self.mint(), &chat, &owner, read, up_to_seq)),
+                    commit,
                     gives: vec![id.0],
                     value: ChangedChat::replayed(chat),
                 })
@@ -100,9 +105,14 @@ impl App {
             idempotency,
             false,
             move || async move {
-                let (chat, owner) = self.chat_to_change(caller, id).await?;
+                let chat = self.chat_to_change(caller, id).await?;
+                let mut commit = None;
+                if chat.message_count > 0 {
+                    let owner = self.chat_owner(&chat).await?;
+                    commit = Some(clear(&self.mint(), &chat, &owner));
+                }
                 Ok(Decision {
-                    commit: (chat.message_count > 0).then(|| clear(&self.mint(), &chat, &owner)),
+                    commit,
                     gives: vec![id.0],
                     value: ChangedChat::replayed(chat),
                 })
@@ -141,7 +151,8 @@ impl App {
             idempotency,
             false,
             move || async move {
-                let (chat, owner) = self.chat_to_change(caller, id).await?;
+                let chat = self.chat_to_change(caller, id).await?;
+                let owner = self.chat_owner(&chat).await?;
                 Ok(Decision {
                     commit: Some(delete(&self.mint(), &chat, &owner)),
                     gives: Vec::new(),
@@ -166,24 +177,27 @@ impl App {
             .seq)
     }
 
-    /// Returns a chat that the caller sees, with the endpoint that has it.
-    async fn chat_to_change(&self, caller: &Caller, id: ChatId) -> Result<(Chat, Endpoint), Fault> {
-        let not_found = || Fault::from(Problem::not_found("id", "chat"));
+    /// Returns a chat that the caller sees.
+    async fn chat_to_change(&self, caller: &Caller, id: ChatId) -> Result<Chat, Fault> {
         let found = self.store.chats_by_ids(caller.account, vec![id]).await?;
-        let chat = found
+        found
             .into_iter()
             .next()
             .filter(|chat| caller.sees(chat.key.endpoint))
-            .ok_or_else(not_found)?;
+            .ok_or_else(|| Problem::not_found("id", "chat").into())
+    }
+
+    /// Returns the endpoint that has a chat.
+    async fn chat_owner(&self, chat: &Chat) -> Result<Endpoint, Fault> {
         let owner = EndpointKey::Id(chat.key.endpoint);
-        match self.store.endpoint(caller.account, owner).await? {
-            Found::One(owner) => Ok((chat, owner)),
-            Found::None | Found::Ambiguous => Err(not_found()),
+        match self.store.endpoint(chat.account, owner).await? {
+            Found::One(owner) => Ok(owner),
+            Found::None | Found::Ambiguous => Err(Problem::not_found("id", "chat").into()),
         }
     }
 
     async fn chat_replayed(&self, caller: &Caller, id: ChatId) -> Result<ChangedChat, Fault> {
-        let (chat, _) = self.chat_to_change(caller, id).await?;
+        let chat = self.chat_to_change(caller, id).await?;
         Ok(ChangedChat::replayed(chat))
     }
 
