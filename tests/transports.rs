@@ -97,6 +97,11 @@ both_backends! {
         let authority = Authority::new();
         let trust = Trust::in_authority(&authority);
         let mut world = World::start(&database).await;
+        // Both demand encryption (line 98), which WSS is.
+        for account in [&world.alice, &world.bob] {
+            let input = json!({ "id": account.id, "patch": { "encryption": "REQUIRED" } });
+            assert_eq!(world.api.mutate("updateEndpoint", "", input).await["userErrors"], json!([]));
+        }
         world.server.kill().await;
         put_certificate(&authority, world.server.folder());
         for (key, file) in [("CERT", "cert.pem"), ("KEY", "key.pem")] {

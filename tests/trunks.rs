@@ -70,6 +70,25 @@ async fn answering(world: &World, carrier: &mut Phone, id: &str, status: &str) -
 }
 
 both_backends! {
+    /// A trunk that demands encryption, by itself or by the account's profile, is not reached without.
+    async fn d098_a_trunk_is_not_reached_in_the_clear(database: Database) {
+        let world = stage(&database).await;
+        let (mut carrier, port) = carrier(&world).await;
+        let addresses = json!([{ "ip": "127.0.0.1", "port": port }, { "ip": "127.0.0.1", "port": port, "transport": "TCP" }]);
+        let id = trunk(&world, addresses, json!({ "encryption": "REQUIRED" })).await;
+        let input = json!({ "from": { "endpointId": world.alice.id }, "to": { "number": OUTSIDE }, "body": "x" });
+        world.api.refused_at("sendMessage", input.clone(), "NO_ROUTE", "to").await;
+        let profile = |encryption: &str| json!({ "patch": { "defaultEncryption": encryption } });
+        world.api.mutate("updateSipProfile", "", profile("REQUIRED")).await;
+        let patch = json!({ "id": id, "patch": { "encryption": "DEFAULT" } });
+        assert_eq!(world.api.mutate("updateEndpoint", "", patch).await["userErrors"], json!([]));
+        world.api.refused_at("sendMessage", input, "NO_ROUTE", "to").await;
+        assert!(carrier.anything(Duration::from_millis(500)).await.is_none());
+        world.api.mutate("updateSipProfile", "", profile("OPTIONAL")).await;
+        let id = send(&world, "now").await;
+        answering(&world, &mut carrier, &id, "SENT").await;
+    }
+
     /// A message to an outside number goes to the trunk's address as the number, from a number of ours.
     async fn h163_a_message_goes_out_by_the_trunk(database: Database) {
         let world = stage(&database).await;
@@ -443,7 +462,8 @@ both_backends! {
         let environment = [networks, ("SSL_CERT_FILE", ca.as_str())];
         let world = stage_with(Server::start_with(database.url(), &environment).await).await;
         let addresses = json!([{ "ip": "localhost", "port": port, "transport": "TLS" }]);
-        let passwords = json!({ "outSipUsername": "gw", "outSipPassword": "between-us" });
+        // TLS is what a trunk that demands encryption (line 98) is reached by.
+        let passwords = json!({ "outSipUsername": "gw", "outSipPassword": "between-us", "encryption": "REQUIRED" });
         trunk(&world, addresses.clone(), passwords.clone()).await;
         let id = send(&world, "over TLS").await;
         let sent = world.api.message_is(&id, "SENT").await;

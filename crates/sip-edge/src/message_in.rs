@@ -103,7 +103,7 @@ pub(crate) async fn receive(edge: &Edge, flow: &Flow, request: &Message) -> Resu
 
 /// Refuses a plain transport where encryption is demanded.
 fn demand_tls(sender: &Endpoint, flow: &Flow) -> Result<(), Reply> {
-    if sender.demands_tls() && !flow.transport.is_secure() {
+    if !sender.allows(flow.transport) {
         return Err(Reply::new(403).because("TLS Required"));
     }
     Ok(())

@@ -98,14 +98,16 @@ impl App {
             .store
             .endpoint_bindings(notice.recipient.account, notice.recipient.id)
             .await?;
-        let bindings = found.map(|(_, bindings)| bindings).unwrap_or_default();
+        let Some((recipient, bindings)) = found else {
+            return Ok(Some(Vec::new()));
+        };
         let here = |binding: &Binding| {
             !binding.flow.transport.is_stream() || binding.flow.node == self.node
         };
         Ok(Some(
             bindings
                 .into_iter()
-                .filter(here)
+                .filter(|binding| here(binding) && recipient.allows(binding.flow.transport))
                 .map(|binding| technology.deliver(self.notice_to(&notice, binding)))
                 .collect(),
         ))

@@ -93,9 +93,14 @@ pub fn plan(
     if !around.store_and_forward && dispatch.rounds > 0 {
         return end(dispatch, trace, FailureCode::Unreachable);
     }
+    // Those that a profile no longer allows go some time after it was changed. A simulated contact is on no network.
+    let allowed = |binding: &&Binding| {
+        recipient.simulation.is_some() || recipient.allows(binding.flow.transport)
+    };
+    let bindings: Vec<&Binding> = bindings.iter().filter(allowed).collect();
     let mut attempts = Vec::new();
     let mut unreached = false;
-    for binding in bindings {
+    for &binding in &bindings {
         let target = DeliveryTarget::Contact(binding.id);
         let latest = trace.iter().rev().find(|d| d.target == target);
         match latest {
@@ -502,6 +507,52 @@ mod tests {
         let mut delivery = planned.remove(0).delivery;
         delivery.outcome = outcome;
         delivery
+    }
+
+    /// A profile that begins to demand encryption holds at once, whatever contacts are still to be removed.
+    #[test]
+    fn d098_only_encrypted_contacts_are_attempted_where_encryption_is_demanded() {
+        let recipient = Endpoint {
+            profile_encrypts: true,
+            ..endpoint("alice")
+        };
+        let entropy = Seeded::default();
+        let mint = Mint::new(Timestamp(1_000_000), &entropy);
+        let around = Around {
+            node: NODE,
+            earlier: &[],
+            store_and_forward: true,
+        };
+        let planned = |recipient: &Endpoint, bindings: &[Binding]| {
+            plan(&mint, &around, &dispatch(), recipient, bindings, &[])
+        };
+        let contacts = [
+            binding(1, Transport::Udp, NODE),
+            binding(2, Transport::Tls, NODE),
+            binding(3, Transport::Ws, NODE),
+        ];
+        let Plan::Attempt {
+            attempts,
+            unreached,
+        } = planned(&recipient, &contacts)
+        else {
+            panic!("nothing was planned");
+        };
+        let attempted: Vec<_> = attempts.iter().map(|attempt| attempt.binding.id).collect();
+        assert_eq!((attempted, unreached), (vec![contacts[1].id], false));
+        // Without such a contact it waits for one.
+        let Plan::Wait(_) = planned(&recipient, &contacts[..1]) else {
+            panic!("it must wait");
+        };
+        // A simulated contact is on no network.
+        let simulated = Endpoint {
+            simulation: Some(Simulation::Echo),
+            ..recipient
+        };
+        assert!(matches!(
+            planned(&simulated, &contacts[..1]),
+            Plan::Attempt { .. }
+        ));
     }
 
     #[test]

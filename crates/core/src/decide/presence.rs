@@ -106,7 +106,7 @@ pub fn register(
     if !endpoint.enabled {
         return Err(RegisterRefusal::Disabled);
     }
-    if endpoint.demands_tls() && !registration.flow.transport.is_secure() {
+    if !endpoint.allows(registration.flow.transport) {
         return Err(RegisterRefusal::TlsRequired);
     }
     let mut changes = Changes::default();

@@ -307,7 +307,8 @@ fn outward(trunk: &Endpoint) -> impl Iterator<Item = &crate::endpoint::Address> 
         AddressDirection::Inbound => false,
     };
     let addresses = trunk.nested.addresses.iter();
-    addresses.filter(move |address| is_outward(address.direction))
+    addresses
+        .filter(move |address| is_outward(address.direction) && trunk.allows(address.transport))
 }
 
 /// Returns the addresses that a message goes out by, in the order in which they are tried.

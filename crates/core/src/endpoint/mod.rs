@@ -11,6 +11,7 @@ pub use nested::{
     PORT_DEFAULT, Transformation,
 };
 
+use crate::binding::Transport;
 use crate::digest::DigestAlgorithm;
 use crate::{AccountId, ApplicationId, DomainId, EndpointId, Timestamp};
 
@@ -150,6 +151,12 @@ impl Endpoint {
             Encryption::Default => self.profile_encrypts,
             Encryption::Optional => false,
         }
+    }
+
+    /// Returns whether it may be reached over a transport, and may reach us over it.
+    #[must_use]
+    pub fn allows(&self, transport: Transport) -> bool {
+        !self.demands_tls() || transport.is_secure()
     }
 
     /// Returns its address-of-record as a SIP URI.

@@ -349,7 +349,7 @@ fn finish(
         }
         let is_switched_on = endpoint.demands_tls() && !before.demands_tls();
         let is_gone = |binding: &Binding| {
-            !endpoint.enabled || is_switched_on && !binding.flow.transport.is_secure()
+            !endpoint.enabled || is_switched_on && !endpoint.allows(binding.flow.transport)
         };
         let (gone, left): (Vec<_>, Vec<_>) = bindings.iter().cloned().partition(is_gone);
         if !gone.is_empty() || presence::state(&endpoint, !left.is_empty()) != endpoint.state {
