@@ -55,6 +55,16 @@ both_backends! {
         assert_eq!(api.endpoint(&bob.id).await["state"], "ONLINE");
     }
 
+    /// Nor does what was registered before a crash: other bindings over UDP get a minute for their phones to come back.
+    async fn b044_a_tokens_binding_ends_with_it_after_a_restart(database: Database) {
+        let mut world = World::start(&database).await;
+        let payload = created(&world.api, &world.bob, 4).await;
+        Phone::udp(&world.server, &by_token(&world.bob, &payload)).await.come_online().await;
+        world.server.kill_and_restart().await;
+        eventually("the end of the token's binding", || async { (contacts(&world.api, &world.bob).await == 0).then_some(()) }).await;
+        assert_eq!(world.api.endpoint(&world.bob.id).await["state"], "OFFLINE");
+    }
+
     /// Revoking drops what was registered with the token, at once, and nothing else.
     async fn b044_revoking_drops_the_tokens_bindings(database: Database) {
         let world = World::start(&database).await;

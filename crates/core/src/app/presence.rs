@@ -263,7 +263,9 @@ impl App {
 
     fn has_ended(&self, binding: &Binding, now: Timestamp) -> bool {
         let written_by_earlier_run = binding.refreshed_at < self.started_at;
-        let end = if written_by_earlier_run && !binding.flow.transport.is_stream() {
+        // No binding outlives the token that it was made with.
+        let may_last = !binding.flow.transport.is_stream() && binding.token.is_none();
+        let end = if written_by_earlier_run && may_last {
             binding.expires_at.plus(CRASH_GRACE)
         } else {
             binding.expires_at
