@@ -380,7 +380,16 @@ both_backends! {
         for field in ["displayName", "description", "sendAs", "allowOutside", "encryption", "capacity", "authRequired", "attributes", "properties", "digestAlgorithms"] {
             assert_eq!(after[field], input[field], "{field}");
         }
+        for field in ["callerId", "outSipUsername", "transformations"] {
+            assert_eq!(after[field], input[field], "{field}");
+        }
         assert_eq!(&world.api.endpoint(&id).await, after);
+        let application = world.api.mutate("createApplication", "application { id }", json!({ "name": "one" })).await["application"]["id"].clone();
+        input["applicationId"] = application.clone();
+        input["addresses"] = json!([{ "id": before["addresses"][0]["id"], "ip": "198.51.100.1", "sipPassword": null }]);
+        let select = "endpoint { application { id } addresses { hasSipPassword } }";
+        let payload = world.api.mutate("replaceEndpoint", select, json!({ "id": id, "endpoint": input })).await;
+        assert_eq!(payload["endpoint"], json!({ "application": { "id": application }, "addresses": [{ "hasSipPassword": false }] }), "{payload}");
         // A password can be left out but not removed.
         let bob = world.api.endpoint(&world.bob.id).await;
         let mut input = whole(&bob);
@@ -538,6 +547,9 @@ both_backends! {
         refused_and_kept(&world.api, &id, "updateEndpoint", json!({ "id": id, "patch": patch }), "NOT_FOUND", "patch.transformations.0.id").await;
         let patch = json!({ "transformations": [{ "rule": { "set": { "value": "+2" } } }, { "rule": { "reject": { "pattern": "(" } } }] });
         refused_and_kept(&world.api, &id, "updateEndpoint", json!({ "id": id, "patch": patch }), "VALIDATION", "patch.transformations.1.rule.reject.pattern").await;
+        assert_eq!(patched_whole(&world.api, &id, json!({ "properties": { "z": 1 } })).await["properties"], json!({ "z": 1 }));
+        assert_eq!(patched_whole(&world.api, &id, json!({ "properties": {} })).await["properties"], json!({}));
+        assert_eq!(patched_whole(&world.api, &id, json!({ "transformations": [] })).await["transformations"], json!([]));
     }
 
     /// There are two modes.
@@ -585,7 +597,8 @@ both_backends! {
             let (query, variables) = crate::harness::graphql::mutation("updateEndpoint", "", json!({ "id": id, "patch": { "addresses": [address] } }));
             let response = world.api.gql(&query, variables).await;
             assert!(matches!(code(&response), Some("BAD_USER_INPUT" | "GRAPHQL_VALIDATION_FAILED")), "{response}");
-            assert!(response["errors"][0]["message"].as_str().unwrap().contains(value), "{response}");
+            let message = text(&response["errors"][0]["message"]);
+            assert!(message.contains(value) && message.contains(&format!("addresses.0.{field}")), "{response}");
         }
         let ips = ["2001:db8::1", "[2001:db8::2]", "gw.example.com", "localhost"];
         let addresses: Vec<Value> = ips.iter().map(|ip| json!({ "ip": ip, "port": 65535 })).collect();
@@ -666,6 +679,13 @@ both_backends! {
             let input = json!({ "id": id, "patch": { "properties": properties } });
             refused_and_kept(&world.api, &id, "updateEndpoint", input, "VALIDATION", &format!("patch.properties.{key}")).await;
         }
+        // null removes a property, but is none.
+        let both = json!({ "callback_method": "POST", "callback_url": "https://example.com/" });
+        assert_eq!(patched(&world.api, &id, json!({ "properties": both })).await["properties"], both);
+        let input = json!({ "id": id, "nestedObjects": "REPLACE", "patch": { "properties": { "callback_method": null } } });
+        refused_and_kept(&world.api, &id, "updateEndpoint", input, "VALIDATION", "patch.properties.callback_method").await;
+        let patch = json!({ "properties": { "callback_method": null } });
+        assert_eq!(patched(&world.api, &id, patch).await["properties"], json!({ "callback_url": "https://example.com/" }));
     }
 
     /// Everything of a trunk can be changed.

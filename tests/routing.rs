@@ -371,6 +371,11 @@ both_backends! {
         assert_eq!(refusal(&send(alice.clone()).await), refused("NO_SENDER_NUMBER", "from"));
         patch(&world.api, &world.alice, json!({ "sendAs": ONE })).await;
         assert_eq!(send(alice.clone()).await["message"]["fromNumber"], ONE);
+        // As people write it: `+1 (212) 555-0100`.
+        let spelled = format!("{} ({}) {}-{}", &ONE[..2], &ONE[2..5], &ONE[5..8], &ONE[8..]);
+        patch(&world.api, &world.alice, json!({ "sendAs": spelled })).await;
+        assert_eq!(world.api.endpoint(&world.alice.id).await["sendAs"], ONE);
+        assert_eq!(send(alice.clone()).await["message"]["fromNumber"], ONE);
         patch(&world.api, &world.alice, json!({ "numbers": [TWO] })).await;
         assert_eq!(send(json!({ "number": TWO })).await["message"]["fromNumber"], TWO);
         // Any of the account's, and the same one for a chat.
@@ -382,6 +387,11 @@ both_backends! {
             assert_eq!((&next["message"]["fromNumber"], &next["message"]["chatId"]), (&first["fromNumber"], &first["chatId"]));
         }
         patch(&world.api, &world.alice, json!({ "sendAs": null })).await;
-        assert_eq!(send(alice).await["message"]["fromNumber"], TWO);
+        assert_eq!(send(alice.clone()).await["message"]["fromNumber"], TWO);
+        // What the profile says goes before the first number of the endpoint.
+        let profile = json!({ "patch": { "defaultSendAs": spelled } });
+        let payload = world.api.mutate("updateSipProfile", "sipProfile { defaultSendAs }", profile).await;
+        assert_eq!((&payload["userErrors"], &payload["sipProfile"]["defaultSendAs"]), (&json!([]), &json!(ONE)));
+        assert_eq!(send(alice).await["message"]["fromNumber"], ONE);
     }
 }

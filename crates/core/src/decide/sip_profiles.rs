@@ -46,9 +46,13 @@ pub fn update(
             "A profile is what DEFAULT means for endpoints; give REQUIRED or OPTIONAL.",
         ));
     }
-    let sends_as = patch.default_send_as.value();
-    if let Some(text) = sends_as.filter(|text| !text.is_empty()) {
-        problems.extend(send_as("patch.defaultSendAs", text));
+    let mut default_send_as = patch.default_send_as.over(&old.default_send_as);
+    let given = patch.default_send_as.value();
+    if let Some(text) = given.filter(|text| !text.is_empty()) {
+        match send_as("patch.defaultSendAs", text) {
+            Ok(number) => default_send_as = Some(number),
+            Err(found) => problems.push(found),
+        }
     }
     if !problems.is_empty() {
         return Err(problems);
@@ -68,10 +72,7 @@ pub fn update(
         default_encryption: patch
             .default_encryption
             .over_default(&old.default_encryption, unchanged.default_encryption),
-        default_send_as: patch
-            .default_send_as
-            .over(&old.default_send_as)
-            .filter(|text| !text.is_empty()),
+        default_send_as: default_send_as.filter(|text| !text.is_empty()),
         ..old.clone()
     };
     let changed: Vec<&'static str> = [

@@ -154,6 +154,11 @@ async fn by_name_in_txn(
             return Ok(Found::None);
         };
         query = query.filter(endpoints::domain_id.eq(id));
+    } else {
+        // Names in a domain whose deletion has begun are free.
+        query = query.filter(Fixed::<Bool>::new(
+            "endpoints.domain_id NOT IN (SELECT domain_id FROM domain_deletions)",
+        ));
     }
     let rows = load(c, query.select(EndpointRow::as_select())).await?;
     only_one(rows)

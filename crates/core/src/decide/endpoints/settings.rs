@@ -325,7 +325,7 @@ pub(super) fn apply(
     merge(&mut nested.properties, &settings.properties, mode);
     problems.extend(json_limits("attributes", &nested.attributes));
     problems.extend(json_limits("properties", &nested.properties));
-    problems.extend(property_problems(kind, &settings.properties));
+    problems.extend(property_problems(kind, &settings.properties, mode));
     transformations(mint, &mut applied, before, &settings.transformations, mode);
     applied
 }
@@ -356,10 +356,14 @@ fn plain(applied: &mut Applied, before: &Endpoint, domain: &Domain, settings: &E
         problems.extend(line("callerId", text, DISPLAY_NAME_MAX));
     }
     endpoint.caller_id = settings.caller_id.over(&before.caller_id);
-    if let Some(text) = settings.send_as.value() {
-        problems.extend(send_as("sendAs", text));
-    }
-    endpoint.send_as = settings.send_as.over(&before.send_as);
+    endpoint.send_as = match settings.send_as.value() {
+        // A wrong one stays as it is, so that all that is wrong with it is found.
+        Some(text) => Some(send_as("sendAs", text).unwrap_or_else(|found| {
+            problems.push(found);
+            text.clone()
+        })),
+        None => settings.send_as.over(&before.send_as),
+    };
     endpoint.allow_outside = settings
         .allow_outside
         .over_default(&before.allow_outside, false);
@@ -600,19 +604,24 @@ fn cannot_remove(field: &str) -> Problem {
     )
 }
 
-/// Checks what an endpoint sends from.
-pub(in crate::decide) fn send_as(field: &str, text: &str) -> Option<Problem> {
+/// Checks what an endpoint sends from, and gives it in its one form, which that of the account's numbers is.
+pub(in crate::decide) fn send_as(field: &str, text: &str) -> Result<String, Problem> {
     if text == SEND_AS_RANDOM {
-        return None;
+        return Ok(text.to_owned());
     }
-    let problem = violation(field, text, &sip_validate::e164(text).err()?);
-    Some(Problem {
-        message: format!(
-            "Give an E.164 number or `{SEND_AS_RANDOM}`. {}",
-            problem.message
-        ),
-        ..problem
-    })
+    match sip_validate::e164(text) {
+        Ok(number) => Ok(number.into_owned()),
+        Err(found) => {
+            let problem = violation(field, text, &found);
+            Err(Problem {
+                message: format!(
+                    "Give an E.164 number or `{SEND_AS_RANDOM}`. {}",
+                    problem.message
+                ),
+                ..problem
+            })
+        }
+    }
 }
 
 /// A text that stands in a line of SIP.
@@ -691,7 +700,11 @@ fn json_limits(field: &str, map: &JsonObject) -> Option<Problem> {
 }
 
 /// What is wrong with the properties that a voice mailbox is given.
-fn property_problems(kind: EndpointType, given: &Field<JsonObject>) -> Vec<Problem> {
+fn property_problems(
+    kind: EndpointType,
+    given: &Field<JsonObject>,
+    mode: NestedMode,
+) -> Vec<Problem> {
     let (Some(allowed), Some(given)) = (kind.property_keys(), given.value()) else {
         return Vec::new();
     };
@@ -708,7 +721,8 @@ fn property_problems(kind: EndpointType, given: &Field<JsonObject>) -> Vec<Probl
             ))
         } else {
             match (key.as_str(), value) {
-                (_, Json::Null) => None,
+                // It removes the property; in a whole object there is nothing to remove.
+                (_, Json::Null) if mode == NestedMode::Merge => None,
                 ("callback_method", Json::String(method)) => (!["GET", "POST"]
                     .contains(&method.as_str()))
                 .then(|| Problem::validation("properties", "The method is GET or POST.")),
