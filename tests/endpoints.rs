@@ -535,6 +535,22 @@ both_backends! {
             .data("{ endpoints(orderBy: { field: CREATED_AT, direction: ASC }) { nodes { name } } }", json!({}))
             .await;
         assert_eq!(data["endpoints"]["nodes"], json!([{ "name": "one" }, { "name": "two" }, { "name": "three" }]));
+        // Those of one moment have an order too, which pages keep.
+        let bulk: Vec<Value> = (0..20).map(|i| create(&domain, &format!("same{i}"))).collect();
+        let made = api.mutate("createEndpoints", "endpoints { createdAt }", json!({ "endpoints": bulk })).await;
+        let made = list(&made["endpoints"]);
+        assert!(made.len() == 20 && made.iter().all(|endpoint| *endpoint == made[0]), "{made:?}");
+        let query = "query($after: Cursor) { endpoints(first: 7, after: $after) { nodes { name } pageInfo { hasNextPage endCursor } } }";
+        let (mut seen, mut after) = (Vec::new(), Value::Null);
+        loop {
+            let page = api.data(query, json!({ "after": after })).await["endpoints"].clone();
+            seen.extend(list(&page["nodes"]).iter().map(|n| text(&n["name"])));
+            if page["pageInfo"]["hasNextPage"] == false {
+                break;
+            }
+            after = page["pageInfo"]["endCursor"].clone();
+        }
+        assert_eq!((seen.len(), &seen), (23, &names().await));
     }
 
     /// A filter that matches nothing gives an empty list, not an error.
@@ -669,6 +685,10 @@ both_backends! {
             assert_eq!(response["data"], json!({ "endpoints": null }), "{variables}: {response}");
             assert_eq!(code(&response), Some("BAD_USER_INPUT"), "{variables}: {response}");
         }
+        // The list that runs the other way names the argument that was given.
+        let query = "{ endpoints(first: 0, orderBy: { field: NAME, direction: ASC }) { nodes { name } } }";
+        let message = text(&api.gql(query, json!({})).await["errors"][0]["message"]);
+        assert!(message.contains("`first`") && !message.contains("`last`"), "{message}");
     }
 
     /// A cursor that was forged, cut, or is another list's, filter's or account's.
@@ -764,6 +784,9 @@ both_backends! {
             let by = json!({ "resource": { "technology": "SIP", "resource": resource } });
             assert_eq!(world.api.error(query, json!({ "by": by })).await, "NOT_FOUND", "{resource}");
         }
+        // Neither is one of a technology that nothing speaks here.
+        let by = json!({ "resource": { "technology": "XMPP", "resource": "bob" } });
+        assert_eq!(world.api.error(query, json!({ "by": by })).await, "NOT_FOUND");
         // A name in two domains needs its domain.
         let second = world.api.domain_create("second.test", false).await;
         world.api.endpoint_create(&second, "bob").await;

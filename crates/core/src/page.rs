@@ -84,6 +84,8 @@ pub struct PageRequest {
     pub last: Option<i32>,
     /// An opaque position.
     pub before: Option<String>,
+    /// Whether the list runs the other way round: what is first there is last here.
+    pub reversed: bool,
 }
 
 /// Which rows of a list are wanted, in the list's own order.
@@ -204,19 +206,26 @@ impl PageCursors {
             (Some(n), None) => (false, in_range("first", n)?),
             (None, Some(n)) => (true, in_range("last", n)?),
         };
-        Ok(Slice {
-            backward,
-            limit,
-            after: request
-                .after
-                .as_deref()
-                .map(|c| self.decode("after", c))
-                .transpose()?,
-            before: request
-                .before
-                .as_deref()
-                .map(|c| self.decode("before", c))
-                .transpose()?,
+        let position = |argument, cursor: &Option<String>| {
+            let cursor = cursor.as_deref();
+            cursor.map(|c| self.decode(argument, c)).transpose()
+        };
+        let after = position("after", &request.after)?;
+        let before = position("before", &request.before)?;
+        Ok(if request.reversed {
+            Slice {
+                backward: !backward,
+                limit,
+                after: before,
+                before: after,
+            }
+        } else {
+            Slice {
+                backward,
+                limit,
+                after,
+                before,
+            }
         })
     }
 

@@ -49,6 +49,7 @@ pub(crate) fn page_request(
         after: after.map(|cursor| cursor.0),
         last,
         before: before.map(|cursor| cursor.0),
+        reversed: false,
     }
 }
 

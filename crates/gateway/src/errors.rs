@@ -68,7 +68,8 @@ pub(crate) fn too_many_rows(max: i64) -> Error {
 /// Returns the top-level error of a wrong argument of a query, where there are no `userErrors`.
 pub(crate) fn problem_error(problem: Problem) -> CoreError {
     let kind = match problem.code {
-        ProblemCode::NotFound => ErrorKind::NotFound,
+        // An object of a technology that is not there is not there either.
+        ProblemCode::NotFound | ProblemCode::TechnologyUnavailable => ErrorKind::NotFound,
         ProblemCode::Validation
         | ProblemCode::Conflict
         | ProblemCode::ImmutableField
@@ -77,7 +78,6 @@ pub(crate) fn problem_error(problem: Problem) -> CoreError {
         | ProblemCode::EndpointDisabled
         | ProblemCode::LimitReached
         | ProblemCode::IdempotencyKeyReused
-        | ProblemCode::TechnologyUnavailable
         | ProblemCode::NoRoute
         | ProblemCode::NoSenderNumber => ErrorKind::Invalid,
     };

@@ -66,15 +66,13 @@ impl EndpointQuery {
     ) -> Nullable<EndpointConnection> {
         let view = View::of(ctx);
         let filter = EndpointFilterInput::to_core(filter);
-        let request = page_request(first, after, last, before);
         let by_name = order_by
             .as_ref()
             .is_some_and(|order| order.field == EndpointOrderField::Name);
         let ascending = order_by.is_some_and(|order| order.direction == OrderDirection::Asc);
-        let request = if ascending {
-            reversed(request)
-        } else {
-            request
+        let request = PageRequest {
+            reversed: ascending,
+            ..page_request(first, after, last, before)
         };
         let (app, caller) = (view.app(), view.caller());
         let page = if by_name {
@@ -112,24 +110,6 @@ impl EndpointQuery {
 }
 
 /// Core lists endpoints in falling order; the rising one is the same list read from its other end.
-fn reversed(request: PageRequest) -> PageRequest {
-    let PageRequest {
-        first,
-        after,
-        last,
-        before,
-    } = request;
-    /// Rows of a page when the caller does not say, as core has it.
-    const PAGE: i32 = 50;
-    PageRequest {
-        // Without either the first page is meant, which is the last one here.
-        last: first.or(last.is_none().then_some(PAGE)),
-        before: after,
-        first: last,
-        after: before,
-    }
-}
-
 fn reversed_page<T>(page: Page<T>) -> Page<T> {
     let Page {
         mut items,
