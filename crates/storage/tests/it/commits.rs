@@ -356,6 +356,10 @@ both_backends! {
         assert_eq!(enabled, [(carol.id, true), (bob.id, false), (alice.id, false)]);
         let filter = EndpointFilter { enabled: Some(false), ..EndpointFilter::default() };
         assert_eq!(world.store.endpoints_count(world.account, filter).await.unwrap(), 2);
+        // A name alone means an endpoint of a domain that is there.
+        let by_name = |name: &str| world.store.endpoint(world.account, EndpointKey::Name { domain: None, canonical: name.into() });
+        assert_eq!(by_name("alice").await.unwrap(), Found::None);
+        assert!(matches!(by_name("carol").await.unwrap(), Found::One(_)));
 
         for left in [2, 1] {
             let next = world.store.domain_deletion_next(10).await.unwrap().unwrap();
