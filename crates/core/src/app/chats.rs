@@ -45,7 +45,7 @@ impl App {
             idempotency,
             false,
             move || async move {
-                let chat = self.chat_to_change(caller, id).await?;
+                let chat = self.chat_seen(caller, id, "id").await?;
                 let up_to_seq = self.last_to_mark(&chat, up_to).await?;
                 let count = match up_to {
                     None if read => chat.unread_count,
@@ -105,7 +105,7 @@ impl App {
             idempotency,
             false,
             move || async move {
-                let chat = self.chat_to_change(caller, id).await?;
+                let chat = self.chat_seen(caller, id, "id").await?;
                 let mut commit = None;
                 if chat.message_count > 0 {
                     let owner = self.chat_owner(&chat).await?;
@@ -151,7 +151,7 @@ impl App {
             idempotency,
             false,
             move || async move {
-                let chat = self.chat_to_change(caller, id).await?;
+                let chat = self.chat_seen(caller, id, "id").await?;
                 let owner = self.chat_owner(&chat).await?;
                 Ok(Decision {
                     commit: Some(delete(&self.mint(), &chat, &owner)),
@@ -177,14 +177,19 @@ impl App {
             .seq)
     }
 
-    /// Returns a chat that the caller sees.
-    async fn chat_to_change(&self, caller: &Caller, id: ChatId) -> Result<Chat, Fault> {
+    /// Returns a chat that the caller sees; `field` is the argument that names it.
+    pub(super) async fn chat_seen(
+        &self,
+        caller: &Caller,
+        id: ChatId,
+        field: &str,
+    ) -> Result<Chat, Fault> {
         let found = self.store.chats_by_ids(caller.account, vec![id]).await?;
         found
             .into_iter()
             .next()
             .filter(|chat| caller.sees(chat.key.endpoint))
-            .ok_or_else(|| Problem::not_found("id", "chat").into())
+            .ok_or_else(|| Problem::not_found(field, "chat").into())
     }
 
     /// Returns the endpoint that has a chat.
@@ -197,7 +202,7 @@ impl App {
     }
 
     async fn chat_replayed(&self, caller: &Caller, id: ChatId) -> Result<ChangedChat, Fault> {
-        let chat = self.chat_to_change(caller, id).await?;
+        let chat = self.chat_seen(caller, id, "id").await?;
         Ok(ChangedChat::replayed(chat))
     }
 

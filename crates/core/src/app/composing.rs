@@ -8,7 +8,6 @@ use crate::access::{Caller, Scope};
 use crate::chat::ChatKey;
 use crate::decide::messages::{Side, sender};
 use crate::endpoint::Endpoint;
-use crate::error::Problem;
 use crate::ports::store::{EndpointKey, Found};
 use crate::{AccountId, ChatId, EndpointId, Error, Fault, Timestamp};
 use std::collections::VecDeque;
@@ -186,12 +185,7 @@ impl App {
         active: bool,
     ) -> Result<(), Fault> {
         caller.require(Scope::MessagesCreate)?;
-        let found = self.store.chats_by_ids(caller.account, vec![chat]).await?;
-        let chat = found
-            .into_iter()
-            .next()
-            .filter(|chat| caller.sees(chat.key.endpoint))
-            .ok_or_else(|| Problem::not_found("chatId", "chat"))?;
+        let chat = self.chat_seen(caller, chat, "chatId").await?;
         let owner = EndpointKey::Id(chat.key.endpoint);
         let found = self.store.endpoint(caller.account, owner).await?;
         let from = sender(&found)?;

@@ -126,7 +126,7 @@ impl App {
         let input = format!("{new:?}");
         let idempotency = self.idempotency(caller, "sendMessage", key, &[input.as_bytes()])?;
         let chat = match new.to {
-            Recipient::Chat(chat) => Some(self.chat_to(caller, chat).await?),
+            Recipient::Chat(chat) => Some(self.chat_seen(caller, chat, "to.chatId").await?),
             Recipient::Call(_) => None,
         };
         let (calls, chat_key) = match (&new.to, &chat) {
@@ -217,16 +217,6 @@ impl App {
             }
         }
         Err(contended().into())
-    }
-
-    /// Returns a chat that the caller sees.
-    async fn chat_to(&self, caller: &Caller, chat: ChatId) -> Result<Chat, Fault> {
-        let found = self.store.chats_by_ids(caller.account, vec![chat]).await?;
-        found
-            .into_iter()
-            .next()
-            .filter(|chat| caller.sees(chat.key.endpoint))
-            .ok_or_else(|| Problem::not_found("to.chatId", "chat").into())
     }
 
     /// Reads what a message is decided on, for the first of these calls that leads to an endpoint, or else for the first.
