@@ -1,5 +1,7 @@
 //! GraphQL over HTTP, as a front end speaks it.
 
+use futures_util::future::join_all;
+
 use super::{STEP, Server, Value, json};
 
 /// What is selected of a refusal.
@@ -92,6 +94,30 @@ impl Api {
         code(&response)
             .unwrap_or_else(|| panic!("{query}: no error in {response}"))
             .to_owned()
+    }
+
+    /// Calls a mutation fifty times at once with one idempotency key, of which one call alone is done. Gives that one's payload
+    /// and those of the others.
+    pub(crate) async fn mutate_fifty(
+        &self,
+        mutation: &str,
+        select: &str,
+        input: &Value,
+    ) -> (Value, Vec<Value>) {
+        let payloads =
+            join_all((0..50).map(|_| self.mutate(mutation, select, input.clone()))).await;
+        assert!(
+            payloads.iter().all(|p| p["userErrors"] == json!([])),
+            "{mutation}: {payloads:?}"
+        );
+        let (mut done, replays): (Vec<Value>, Vec<Value>) =
+            payloads.into_iter().partition(|p| p["replayed"] == false);
+        assert_eq!(done.len(), 1, "{mutation}: {done:?}");
+        assert!(
+            replays.iter().all(|p| p["replayed"] == true),
+            "{mutation}: {replays:?}"
+        );
+        (done.remove(0), replays)
     }
 
     /// Calls a mutation whose one argument is `input` and gives its payload; `select` is what is asked of it besides
