@@ -7,7 +7,7 @@
 //! first. Postgres's planner chooses between its trigram index and the newest first by how common a
 //! text is. This module knows no connection.
 
-use sipgraph_core::ports::store::EndpointFilter;
+use sipgraph_core::{digest::hex, ports::store::EndpointFilter};
 
 use crate::{sql::Condition, types::Id};
 
@@ -128,7 +128,7 @@ pub(crate) fn pattern(text: &str) -> String {
 
 /// Returns the word that stands for an account in the index of messages: no message has it, because of its length.
 pub(crate) fn account_word(account: Id) -> String {
-    let digits: String = account.0.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits = hex(&account.0);
     format!("account{digits}{digits}")
 }
 

@@ -12,9 +12,10 @@ use diesel::{
     pg::Pg,
     query_builder::{AstPass, Query, QueryFragment, QueryId},
     serialize::ToSql,
-    sql_types::{Array, BigInt, Bool, HasSqlType, SqlType, Text},
+    sql_types::{Array, BigInt, HasSqlType, SqlType, Text},
     sqlite::Sqlite,
 };
+use sipgraph_core::digest::hex;
 use std::{fmt, marker::PhantomData, sync::OnceLock};
 
 use crate::types::{DbId, Id};
@@ -202,6 +203,29 @@ pub(crate) struct Orders {
     pub(crate) log_seq: &'static str,
 }
 
+/// Makes a type with a `QueryFragment` a condition of the DSL, on whatever table.
+macro_rules! condition {
+    ($name:ident) => {
+        impl diesel::Expression for $name {
+            type SqlType = diesel::sql_types::Bool;
+        }
+
+        impl<QS> diesel::AppearsOnTable<QS> for $name {}
+
+        impl<QS> diesel::SelectableExpression<QS> for $name {}
+
+        impl<GB> diesel::expression::ValidGrouping<GB> for $name {
+            type IsAggregate = diesel::expression::is_aggregate::Never;
+        }
+
+        impl diesel::query_builder::QueryId for $name {
+            type QueryId = ();
+            const HAS_STATIC_QUERY_ID: bool = false;
+        }
+    };
+}
+pub(crate) use condition;
+
 /// A condition of the DSL in SQL text with texts for its `?`, in their order.
 #[derive(Clone)]
 pub(crate) struct Condition {
@@ -216,17 +240,7 @@ impl Condition {
     }
 }
 
-impl Expression for Condition {
-    type SqlType = Bool;
-}
-
-impl<QS> AppearsOnTable<QS> for Condition {}
-
-impl<QS> SelectableExpression<QS> for Condition {}
-
-impl<GB> ValidGrouping<GB> for Condition {
-    type IsAggregate = is_aggregate::Never;
-}
+condition!(Condition);
 
 impl<DB> QueryFragment<DB> for Condition
 where
@@ -246,11 +260,6 @@ where
     }
 }
 
-impl QueryId for Condition {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false;
-}
-
 /// A condition of the DSL: a text has a part, which a pattern of LIKE with `\` as its escape says.
 #[derive(Clone)]
 pub(crate) struct Contains {
@@ -260,17 +269,7 @@ pub(crate) struct Contains {
     pub(crate) pattern: String,
 }
 
-impl Expression for Contains {
-    type SqlType = Bool;
-}
-
-impl<QS> AppearsOnTable<QS> for Contains {}
-
-impl<QS> SelectableExpression<QS> for Contains {}
-
-impl<GB> ValidGrouping<GB> for Contains {
-    type IsAggregate = is_aggregate::Never;
-}
+condition!(Contains);
 
 impl QueryFragment<Pg> for Contains {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
@@ -295,11 +294,6 @@ impl QueryFragment<Sqlite> for Contains {
     }
 }
 
-impl QueryId for Contains {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false;
-}
-
 /// A condition of the DSL: a column is one of some ids. Unlike diesel's `eq_any` it is one text and one parameter however many the
 /// ids are, so that the statement stays in the cache on SQLite too, which has no arrays.
 pub(crate) struct OneOf {
@@ -320,34 +314,16 @@ impl OneOf {
     }
 
     fn to_json(&self) -> String {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut json = String::with_capacity(self.ids.len() * 35 + 2);
-        json.push('[');
-        for (place, id) in self.ids.iter().enumerate() {
-            json.push_str(if place == 0 { "\"" } else { ",\"" });
-            for byte in id.0 {
-                for digit in [byte >> 4, byte & 15] {
-                    json.push(char::from(DIGITS[usize::from(digit)]));
-                }
-            }
-            json.push('"');
-        }
-        json.push(']');
-        json
+        let digits: Vec<String> = self
+            .ids
+            .iter()
+            .map(|id| format!("\"{}\"", hex(&id.0)))
+            .collect();
+        format!("[{}]", digits.join(","))
     }
 }
 
-impl Expression for OneOf {
-    type SqlType = Bool;
-}
-
-impl<QS> AppearsOnTable<QS> for OneOf {}
-
-impl<QS> SelectableExpression<QS> for OneOf {}
-
-impl<GB> ValidGrouping<GB> for OneOf {
-    type IsAggregate = is_aggregate::Never;
-}
+condition!(OneOf);
 
 impl QueryFragment<Pg> for OneOf {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
@@ -367,11 +343,6 @@ impl QueryFragment<Sqlite> for OneOf {
         out.push_sql("))");
         Ok(())
     }
-}
-
-impl QueryId for OneOf {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false;
 }
 
 /// A query of the DSL for its first row after a number of others. The numbers are in the text, for the reason of [`Limited`]: they are a

@@ -7,7 +7,6 @@ use diesel_async::{SimpleAsyncConnection as _, methods::LoadQuery};
 use futures_util::future::{BoxFuture, join, join_all};
 
 use sipgraph_core::search::Words;
-use std::marker::PhantomData;
 
 use crate::{
     rows::MessageWords,
@@ -139,9 +138,10 @@ pub(crate) async fn run_over<K: Columns>(
     diesel_async::RunQueryDsl::execute(statement, c).await
 }
 
-/// Runs a query over rows, as [`run_over`]; `ST` is the SQL type of what it selects.
+/// Runs a query over rows, as [`run_over`]; `ST` is the SQL type of what it selects. Several may be on their way at once on one
+/// connection, which answers them in the order of their first poll.
 pub(crate) async fn load_over<K, ST, U>(
-    c: &mut Conn,
+    mut c: &Conn,
     text: &str,
     rows: Vec<K>,
 ) -> QueryResult<Vec<U>>
@@ -157,12 +157,12 @@ where
     }
     let text = text.replace("{rows}", &rows_of::<K>());
     let query: Sql<'_, Db, ST> = Sql::new(&text, K::arrays(&rows));
-    diesel_async::RunQueryDsl::load(query, c).await
+    diesel_async::RunQueryDsl::load(query, &mut c).await
 }
 
 /// Begins the transaction of a batch with its first query, as [`load_over`]; neither waits for the other's answer.
 pub(crate) async fn load_first<K, ST, U>(
-    c: &mut Conn,
+    mut c: &Conn,
     text: &str,
     rows: Vec<K>,
 ) -> QueryResult<Vec<U>>
@@ -173,15 +173,9 @@ where
     U: FromSqlRow<ST::SqlType, Db> + Send + 'static,
     Db: QueryMetadata<ST>,
 {
-    let text = text.replace("{rows}", &rows_of::<K>());
-    let query: Sql<'_, Db, ST> = Sql::new(&text, K::arrays(&rows));
-    let (mut begins, mut reads): (&Conn, &Conn) = (c, c);
+    let reads = load_over::<K, ST, U>(c, text, rows);
     // What is polled first is sent first, even where the query must be prepared.
-    let (begun, found) = join(
-        begins.batch_execute("BEGIN"),
-        diesel_async::RunQueryDsl::load(query, &mut reads),
-    )
-    .await;
+    let (begun, found) = join(c.batch_execute("BEGIN"), reads).await;
     begun?;
     found
 }
@@ -220,43 +214,13 @@ where
     Box::pin(diesel_async::RunQueryDsl::load(Limited { query, rows }, c))
 }
 
-/// Queries over rows, each with what takes its answer into `T`. They are sent without waiting for each other's answers.
-pub(crate) struct Looks<T>(Vec<Box<dyn Look<T>>>);
+type Ask<T> = Box<dyn for<'a> FnOnce(&'a Conn) -> BoxFuture<'a, QueryResult<Take<T>>> + Send>;
 
 /// Takes an answer into its place.
 type Take<T> = Box<dyn FnOnce(&mut T) -> QueryResult<()> + Send>;
 
-trait Look<T>: Send + Sync {
-    fn ask<'a>(&'a self, c: &'a Conn) -> BoxFuture<'a, QueryResult<Take<T>>>;
-}
-
-struct LookOver<K, ST, U, T> {
-    text: String,
-    rows: Vec<K>,
-    take: fn(&mut T, Vec<U>) -> QueryResult<()>,
-    row: PhantomData<fn() -> ST>,
-}
-
-impl<K, ST, U, T> Look<T> for LookOver<K, ST, U, T>
-where
-    K: Columns,
-    ST: CompatibleType<U, Db> + 'static,
-    ST::SqlType: 'static,
-    U: FromSqlRow<ST::SqlType, Db> + Send + 'static,
-    T: 'static,
-    Db: QueryMetadata<ST>,
-{
-    fn ask<'a>(&'a self, c: &'a Conn) -> BoxFuture<'a, QueryResult<Take<T>>> {
-        Box::pin(async move {
-            let query: Sql<'_, Db, ST> = Sql::new(&self.text, K::arrays(&self.rows));
-            let mut shared = c;
-            let found = diesel_async::RunQueryDsl::load(query, &mut shared).await?;
-            let take = self.take;
-            let taken: Take<T> = Box::new(move |place| take(place, found));
-            Ok(taken)
-        })
-    }
-}
+/// Queries over rows, each with what takes its answer into `T`. They are sent without waiting for each other's answers.
+pub(crate) struct Looks<T>(Vec<Ask<T>>);
 
 impl<T: 'static> Looks<T> {
     /// Begins with none.
@@ -278,11 +242,13 @@ impl<T: 'static> Looks<T> {
         Db: QueryMetadata<ST>,
     {
         if !rows.is_empty() {
-            self.0.push(Box::new(LookOver {
-                text: text.replace("{rows}", &rows_of::<K>()),
-                rows,
-                take,
-                row: PhantomData::<fn() -> ST>,
+            let text = text.to_owned();
+            self.0.push(Box::new(move |c| {
+                Box::pin(async move {
+                    let found = load_over::<K, ST, U>(c, &text, rows).await?;
+                    let taken: Take<T> = Box::new(move |place| take(place, found));
+                    Ok(taken)
+                })
             }));
         }
     }
@@ -290,7 +256,7 @@ impl<T: 'static> Looks<T> {
     /// Asks them; the first error in their order is the cause of those behind it.
     pub(crate) async fn run(self, c: &mut Conn, place: &mut T) -> QueryResult<()> {
         let c: &Conn = c;
-        for answer in join_all(self.0.iter().map(|look| look.ask(c))).await {
+        for answer in join_all(self.0.into_iter().map(|ask| ask(c))).await {
             answer?(place)?;
         }
         Ok(())

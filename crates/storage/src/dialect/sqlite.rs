@@ -298,21 +298,8 @@ where
     Ok(found)
 }
 
-/// Runs the first query of a batch, as [`load_over`]; the executor has begun its transaction.
-pub(crate) async fn load_first<K, ST, U>(
-    c: &mut Conn,
-    text: &str,
-    rows: Vec<K>,
-) -> QueryResult<Vec<U>>
-where
-    K: Columns,
-    ST: CompatibleType<U, Db> + 'static,
-    ST::SqlType: 'static,
-    U: FromSqlRow<ST::SqlType, Db> + Send + 'static,
-    Db: QueryMetadata<ST>,
-{
-    load_over(c, text, rows).await
-}
+/// Runs the first query of a batch; the executor has begun its transaction.
+pub(crate) use self::load_over as load_first;
 
 /// Loads the rows of a query that is a text, as [`load`]; `ST` is the SQL type of what it selects.
 async fn load_text<ST, U>(

@@ -4,11 +4,10 @@
 use std::collections::{BTreeSet, HashMap};
 
 use diesel::{
-    AppearsOnTable, Expression, QueryResult, SelectableExpression,
-    expression::{ValidGrouping, is_aggregate},
+    QueryResult,
     pg::Pg,
     prelude::*,
-    query_builder::{AstPass, QueryFragment, QueryId},
+    query_builder::{AstPass, QueryFragment},
     sql_types::{Array, Bool, Nullable, Text},
 };
 use sipgraph_core::{
@@ -23,7 +22,7 @@ use super::{Conn, load, load_over, queries::deletions::chat_there};
 use crate::{
     rows::{ChatKeyRow, ChatRow, EndpointRow, TokenRow},
     schema::{chats, endpoints, tokens},
-    sql::{Fixed, columns},
+    sql::{Fixed, columns, condition},
     types::{DbId, Id},
 };
 
@@ -59,17 +58,7 @@ impl Among {
     }
 }
 
-impl Expression for Among {
-    type SqlType = Bool;
-}
-
-impl<QS> AppearsOnTable<QS> for Among {}
-
-impl<QS> SelectableExpression<QS> for Among {}
-
-impl<GB> ValidGrouping<GB> for Among {
-    type IsAggregate = is_aggregate::Never;
-}
+condition!(Among);
 
 impl QueryFragment<Pg> for Among {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
@@ -81,12 +70,6 @@ impl QueryFragment<Pg> for Among {
         out.push_sql("))");
         Ok(())
     }
-}
-
-impl QueryId for Among {
-    type QueryId = ();
-    // The text is the key of the statement cache.
-    const HAS_STATIC_QUERY_ID: bool = false;
 }
 
 /// The tokens whose secrets have these hashes.
