@@ -130,6 +130,40 @@ both_backends! {
         ]);
     }
 
+    /// The status of a message names its parties as the message did when it went out: an outside number, and one of ours.
+    async fn f131_the_status_names_who_the_message_named(database: Database) {
+        let world = stage(&database).await;
+        let (mut carrier, port) = carrier(&world).await;
+        trunk(&world, json!([{ "ip": "127.0.0.1", "port": port }]), json!({})).await;
+        let number = "+12125550101";
+        world.server.cli(&["number", "assign", "--account", "acme", number]).await;
+        let patch = json!({ "id": world.bob.id, "patch": { "numbers": [number] } });
+        assert_eq!(world.api.mutate("updateEndpoint", "", patch).await["userErrors"], json!([]));
+        let mut phone = Phone::udp(&world.server, &world.bob).await;
+        phone.come_online().await;
+        let alice = world.alice.address();
+        for (to, src, dst) in [
+            (json!({ "number": OUTSIDE }), OURS, OUTSIDE),
+            (json!({ "number": number }), alice.as_str(), number),
+            (json!({ "endpointId": world.bob.id }), alice.as_str(), "bob@example.test"),
+        ] {
+            let mut feed = Feed::open(&world.server, &world.api.event_cursor().await).await;
+            world.api.send_input(json!({ "from": { "endpointId": world.alice.id }, "to": to, "body": "who is who" })).await;
+            let told = async {
+                for kind in ["MESSAGE_OUT", "MESSAGE_OUT_STATUS"] {
+                    let event = feed.next(kind).await;
+                    let named = ["endpointName", "srcNumber", "dstNumber", "text"].map(|field| text(&event[field]));
+                    assert_eq!(named, [alice.as_str(), src, dst, "who is who"], "{kind}");
+                }
+            };
+            tokio::select! {
+                () = told => {}
+                () = async { loop { carrier.next_request(Duration::from_secs(1)).await; } } => unreachable!("it answers for ever"),
+                () = async { loop { phone.next_request(Duration::from_secs(1)).await; } } => unreachable!("it answers for ever"),
+            }
+        }
+    }
+
     /// The digest of a carrier, over UDP and over TCP: the address's own password before the trunk's.
     async fn h163_a_challenge_is_answered(database: Database) {
         let world = stage(&database).await;

@@ -423,8 +423,15 @@ pub(super) fn set_status(
     };
     let body = EventBody::MessageOutStatus {
         endpoint_name: sender.address(),
-        src_number: sender.address(),
-        dst_number: canonical_address(&message.to),
+        // As MESSAGE_OUT told them.
+        src_number: message
+            .from_number
+            .clone()
+            .unwrap_or_else(|| sender.address()),
+        dst_number: message
+            .to_number
+            .clone()
+            .unwrap_or_else(|| canonical_address(&message.to)),
         text: Some(message.body.clone()),
         status,
     };
