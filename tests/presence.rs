@@ -136,6 +136,29 @@ both_backends! {
         assert_eq!(world.api.endpoint(&world.alice.id).await["state"], "UNKNOWN");
     }
 
+    /// A Contact that one REGISTER binds and removes is none: the endpoint stays what it was, and nothing is told.
+    async fn e102_a_contact_bound_and_removed_at_once_is_none(database: Database) {
+        let world = World::start(&database).await;
+        let World { server, api, bob, .. } = &world;
+        let start = api.event_cursor().await;
+        let mut phone = Phone::udp(server, bob).await;
+        let both = format!("<{0}>;expires=600, <{0}>;expires=0", phone.contact());
+        let answer = phone.register_contact(&both).await;
+        assert_eq!((answer.status(), answer.get("Contact")), (200, None), "{answer:?}");
+        let seen = async || {
+            let seen = api.endpoint(&bob.id).await;
+            (text(&seen["state"]), list(&seen["contacts"]))
+        };
+        assert_eq!(seen().await, ("UNKNOWN".into(), Vec::new()));
+        phone.come_online().await;
+        let answer = phone.register_contact(&both).await;
+        assert_eq!((answer.status(), answer.get("Contact")), (200, None), "{answer:?}");
+        assert_eq!(seen().await, ("OFFLINE".into(), Vec::new()));
+        let told = Feed::open(server, &start).await.all_until(|event| event["state"] == "OFFLINE").await;
+        let told: Vec<&str> = told.iter().filter_map(|event| event["contactStatus"].as_str()).collect();
+        assert_eq!(told, ["NON_QUALIFIED", "REMOVED"]);
+    }
+
     /// A phone that comes back under its old address gets at once what waits for it; nobody is told that it came or went.
     async fn e114_a_phone_that_lost_its_power_gets_what_waits(database: Database) {
         let world = World::start(&database).await;
@@ -184,6 +207,35 @@ both_backends! {
             }
         }
         assert_eq!(told, ["NON_QUALIFIED", "ONLINE", "REMOVED", "OFFLINE"]);
+    }
+
+    /// A phone that comes back under another URI is another contact to whoever is told; REMOVED names what was told before.
+    async fn e114_a_contact_under_another_uri_is_told(database: Database) {
+        let world = World::start(&database).await;
+        let World { server, api, bob, .. } = &world;
+        let filter = json!({ "types": ["CONTACT_STATUS_CHANGED"] });
+        let mut feed = Feed::open_with(server, &server.token, &api.event_cursor().await, filter).await;
+        let contact = |phone: &Phone, expires: u32| {
+            format!("<{}>;+sip.instance=\"<urn:uuid:00000000-0000-4000-8000-000000000001>\";reg-id=1;expires={expires}", phone.contact())
+        };
+        let (mut before, mut after) = (Phone::udp(server, bob).await, Phone::udp(server, bob).await);
+        for (has_moved, expires) in [(false, 600), (false, 600), (true, 600), (true, 600), (true, 0)] {
+            let phone = if has_moved { &mut after } else { &mut before };
+            let named = contact(phone, expires);
+            assert_eq!(phone.register_contact(&named).await.status(), 200);
+        }
+        let mut told = Vec::new();
+        for _ in 0..4 {
+            let event = feed.item().await;
+            told.push((text(&event["contactStatus"]), text(&event["uri"])));
+        }
+        let (old, new) = (before.contact(), after.contact());
+        assert_eq!(told, [
+            ("NON_QUALIFIED".into(), old.clone()),
+            ("REMOVED".into(), old),
+            ("NON_QUALIFIED".into(), new.clone()),
+            ("REMOVED".into(), new),
+        ]);
     }
 
     /// INITIAL for each, INITIAL_DONE, then what changes.
@@ -388,6 +440,26 @@ both_backends! {
         tokio::select! {
             () = reachable => {}
             () = listening => panic!("no requests come"),
+        }
+    }
+
+    /// What was found out of a contact ends, and is told to end, when its phone comes over another flow.
+    async fn e114_a_contact_on_another_flow_is_unknown_again(database: Database) {
+        let server = crate::harness::Server::start_with(database.url(), &[("SIPGRAPH_SIP_QUALIFY_S", "1")]).await;
+        let world = World::on(server).await;
+        let filter = json!({ "types": ["CONTACT_STATUS_CHANGED"] });
+        let mut feed = Feed::open_with(&world.server, &world.server.token, &world.api.event_cursor().await, filter).await;
+        let (mut one, mut two) = (Phone::udp(&world.server, &world.bob).await, Phone::udp(&world.server, &world.bob).await);
+        let uri = one.contact();
+        let contact = format!("<{uri}>;expires=600");
+        for phone in [&mut one, &mut two] {
+            assert_eq!(phone.register_contact(&contact).await.status(), 200);
+            assert_eq!(feed.item().await["contactStatus"], "NON_QUALIFIED");
+            assert_eq!(world.api.endpoint(&world.bob.id).await["contacts"][0]["status"], "NON_QUALIFIED");
+            let asked = phone.next_request(crate::harness::STEP).await.expect("an OPTIONS");
+            assert_eq!(asked.method(), Some("OPTIONS"), "{asked:?}");
+            let event = feed.item().await;
+            assert_eq!((&event["contactStatus"], &event["uri"]), (&json!("REACHABLE"), &json!(uri)));
         }
     }
 

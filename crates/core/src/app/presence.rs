@@ -221,7 +221,7 @@ impl App {
             let Some((endpoint, bindings)) = found else {
                 return Ok(());
             };
-            let decided = qualify(&self.mint(), &endpoint, &bindings, binding.id, round_trip);
+            let decided = qualify(&self.mint(), &endpoint, &bindings, binding, round_trip);
             let Some(commit) = decided else {
                 return Ok(());
             };

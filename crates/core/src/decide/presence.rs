@@ -169,25 +169,36 @@ fn still_allowed(mut commit: Commit, endpoint: &Endpoint, registration: &Registr
     commit
 }
 
+/// A contact that is bound or changed.
+struct Put {
+    binding: Binding,
+    /// The binding as it is stored; `None` for a new one.
+    before: Option<Binding>,
+}
+
 #[derive(Default)]
 struct Changes {
-    /// Bound or changed, and whether the contact is new.
-    put: Vec<(Binding, bool)>,
+    put: Vec<Put>,
     removed: Vec<Binding>,
     refreshed: Vec<(BindingId, Refresh)>,
     restarted: bool,
 }
 
 impl Changes {
-    /// Forgets an earlier put of the same binding by this request; returns whether that one was new.
-    fn take_put(&mut self, id: BindingId) -> bool {
-        let earlier = self.put.iter().position(|(binding, _)| binding.id == id);
-        earlier.is_some_and(|i| self.put.remove(i).1)
+    /// Forgets what this request did to a binding, which it now treats again; returns the binding as it is stored, `None` for
+    /// one that this request made.
+    fn before(&mut self, current: &Binding) -> Option<Binding> {
+        let id = current.id;
+        self.refreshed.retain(|(refreshed, _)| *refreshed != id);
+        match self.put.iter().position(|put| put.binding.id == id) {
+            Some(i) => self.put.remove(i).before,
+            None => Some(current.clone()),
+        }
     }
 
     /// Returns whether this request has bound or refreshed the binding itself.
     fn has(&self, id: BindingId) -> bool {
-        self.put.iter().any(|(binding, _)| binding.id == id)
+        self.put.iter().any(|put| put.binding.id == id)
             || self.refreshed.iter().any(|(refreshed, _)| *refreshed == id)
     }
 
@@ -210,24 +221,36 @@ impl Changes {
         };
         let last = |binding: Option<&Binding>| binding.map(|binding| binding.flow.remote.clone());
         let device = Device {
-            came: last(self.put.last().map(|(binding, _)| binding)),
+            came: last(self.put.last().map(|put| &put.binding)),
             went: last(self.removed.last()),
             cause,
         };
         removals(mint, &mut commit, endpoint, self.removed);
-        for (binding, is_new) in self.put {
-            if is_new {
-                commit.events.push(contact_event(
-                    mint,
-                    endpoint,
-                    &binding,
-                    ContactStatus::NonQualified,
-                ));
-            }
-            commit.writes.push(Write::BindingPut(binding));
+        for put in self.put {
+            commit.events.extend(put.events(mint, endpoint));
+            commit.writes.push(Write::BindingPut(put.binding));
         }
         state_change(mint, &mut commit, endpoint, any_left, device);
         Some(commit)
+    }
+}
+
+impl Put {
+    /// What is told of it: a contact that is known by another URI now is another one to whoever is told, and one of which nothing
+    /// is known any more is as good as new.
+    fn events(&self, mint: &Mint<'_>, endpoint: &Endpoint) -> Vec<NewEvent> {
+        let Self { binding, before } = self;
+        let told = |of, status| contact_event(mint, endpoint, of, status);
+        let renamed = before
+            .as_ref()
+            .filter(|before| before.contact_uri != binding.contact_uri);
+        let is_told = renamed.is_some()
+            || before
+                .as_ref()
+                .is_none_or(|before| before.status != binding.status);
+        let gone = renamed.map(|before| told(before, ContactStatus::Removed));
+        let there = is_told.then(|| told(binding, binding.status));
+        gone.into_iter().chain(there).collect()
     }
 }
 
@@ -354,15 +377,14 @@ fn apply(
         in_order(&after[i], registration)?;
     }
     if update.expires_s == 0 {
-        if let Some(i) = known {
-            changes.removed.push(after.remove(i));
-        }
+        let stored = known.and_then(|i| changes.before(&after.remove(i)));
+        changes.removed.extend(stored);
         return Ok(());
     }
-    // What was found out about a device holds while it stays where it is.
-    let found_out = known
-        .map(|i| &after[i])
-        .filter(|known| same_flow(&known.flow, &registration.flow));
+    // What was found out about a device holds while it stays where it is, under the URI that it was asked by.
+    let found_out = known.map(|i| &after[i]).filter(|known| {
+        same_flow(&known.flow, &registration.flow) && known.contact_uri == update.uri
+    });
     let granted = Duration::from_secs(u64::from(update.expires_s.min(times.max_s)));
     let expires_at = mint.now.plus(granted);
     let expires_at = match registration.token {
@@ -406,13 +428,14 @@ fn apply(
             after[i] = binding;
         }
         Some(i) => {
-            let is_new = changes.take_put(binding.id);
-            changes.put.push((binding.clone(), is_new));
-            after[i] = binding;
+            let before = changes.before(&after[i]);
+            after[i] = binding.clone();
+            changes.put.push(Put { binding, before });
         }
         None => {
-            changes.put.push((binding.clone(), true));
-            after.push(binding);
+            after.push(binding.clone());
+            let before = None;
+            changes.put.push(Put { binding, before });
         }
     }
     Ok(())
@@ -468,17 +491,21 @@ fn only_refreshes(old: &Binding, new: &Binding) -> bool {
         && old.token == new.token
 }
 
-/// Decides on what a device's answer to an OPTIONS changes, or its silence; `None` when the binding is gone. An event is
-/// raised when the status changes, not for each answer.
+/// Decides on what a device's answer to an OPTIONS changes, or its silence; `None` when the binding that was asked is gone, or
+/// leads elsewhere now. An event is raised when the status changes, not for each answer.
 #[must_use]
 pub fn qualify(
     mint: &Mint<'_>,
     endpoint: &Endpoint,
     bindings: &[Binding],
-    id: BindingId,
+    asked: &Binding,
     round_trip: Option<Duration>,
 ) -> Option<Commit> {
-    let binding = bindings.iter().find(|binding| binding.id == id)?;
+    let binding = bindings.iter().find(|binding| {
+        binding.id == asked.id
+            && same_flow(&binding.flow, &asked.flow)
+            && binding.contact_uri == asked.contact_uri
+    })?;
     let status = match round_trip {
         Some(_) => ContactStatus::Reachable,
         None => ContactStatus::Unreachable,
@@ -486,7 +513,7 @@ pub fn qualify(
     let mut commit = Commit {
         writes: vec![Write::BindingQualify {
             endpoint: endpoint.id,
-            id,
+            id: binding.id,
             status,
             round_trip,
             at: mint.now,
@@ -681,10 +708,10 @@ mod tests {
         let mut bindings = ask(&[], &registration(1, update())).unwrap().bindings;
         let entropy = Seeded::default();
         let mint = Mint::new(Timestamp(1_000_000), &entropy);
-        let id = bindings[0].id;
+        let (of_old, id) = (bindings[0].clone(), bindings[0].id);
         let asked = |bindings: &[Binding], answer: Option<u64>| {
             let answer = answer.map(Duration::from_millis);
-            qualify(&mint, &endpoint("alice"), bindings, id, answer)
+            qualify(&mint, &endpoint("alice"), bindings, &of_old, answer)
         };
         for (answer, status, is_told) in [
             (Some(12), ContactStatus::Reachable, true),
@@ -720,7 +747,43 @@ mod tests {
         let again = ask(&bindings, &moved).unwrap();
         assert_eq!(again.bindings[0].status, ContactStatus::NonQualified);
         assert_eq!(again.bindings[0].round_trip, None);
+        let reset = ("sip:alice@192.0.2.1", ContactStatus::NonQualified);
+        assert_eq!(contacts_told(&again), [reset], "told once");
+        // What was asked at the old place says nothing of the new one.
+        assert!(asked(&again.bindings, None).is_none());
         assert!(asked(&[], Some(1)).is_none());
+    }
+
+    /// The contacts that a REGISTER tells of.
+    fn contacts_told(done: &Registered) -> Vec<(&str, ContactStatus)> {
+        let events = done.commit.iter().flat_map(|commit| &commit.events);
+        let told = events.filter_map(|event| match &event.body {
+            EventBody::ContactStatusChanged { uri, status, .. } => Some((uri.as_str(), *status)),
+            _ => None,
+        });
+        told.collect()
+    }
+
+    #[test]
+    fn e114_a_contact_that_gets_another_uri_is_another_contact() {
+        let named = |uri: &str, expires_s| {
+            Contacts::Update(vec![ContactUpdate {
+                instance: Some("<urn:uuid:1>".into()),
+                reg_id: Some(1),
+                ..contact(uri, expires_s)
+            }])
+        };
+        let (old, new) = ("sip:alice@192.0.2.1", "sip:alice@192.0.2.2");
+        let first = ask(&[], &registration(1, named(old, 60))).unwrap();
+        let moved = ask(&first.bindings, &registration(2, named(new, 60))).unwrap();
+        let (removed, there) = (ContactStatus::Removed, ContactStatus::NonQualified);
+        assert_eq!(contacts_told(&moved), [(old, removed), (new, there)]);
+        assert_eq!(moved.commit.unwrap().events.len(), 2, "and stays online");
+        let gone = ask(&moved.bindings, &registration(3, named(new, 0))).unwrap();
+        assert_eq!(contacts_told(&gone), [(new, removed)]);
+        // Known by its instance, it is removed by the URI that was told.
+        let gone = ask(&moved.bindings, &registration(3, named(old, 0))).unwrap();
+        assert_eq!(contacts_told(&gone), [(new, removed)]);
     }
 
     #[test]
@@ -778,6 +841,40 @@ mod tests {
             done.bindings[0].expires_at,
             Timestamp(1_000_000).plus(Duration::from_secs(90))
         );
+    }
+
+    #[test]
+    fn e102_what_a_request_binds_and_removes_was_never_there() {
+        let both = || {
+            Contacts::Update(vec![
+                contact("sip:alice@192.0.2.1", 600),
+                contact("sip:alice@192.0.2.1", 0),
+            ])
+        };
+        let done = ask(&[], &registration(1, both())).unwrap();
+        assert_eq!(done.bindings, []);
+        assert!(done.commit.is_none(), "{:?}", done.commit);
+        assert!(!done.gained_contact);
+        // One that was there is removed, whether it was refreshed or moved before.
+        let bound = Contacts::Update(vec![contact("sip:alice@192.0.2.1", 60)]);
+        let first = ask(&[], &registration(1, bound)).unwrap();
+        for remote in ["192.0.2.1:5060", "192.0.2.1:6060"] {
+            let mut request = registration(2, both());
+            request.flow = flow(remote);
+            let gone = ask(&first.bindings, &request).unwrap();
+            assert_eq!(gone.bindings, []);
+            assert_eq!(gone.refreshes, []);
+            let told = [("sip:alice@192.0.2.1", ContactStatus::Removed)];
+            assert_eq!(contacts_told(&gone), told);
+            let mut writes = gone.commit.unwrap().writes.into_iter();
+            let id = first.bindings[0].id;
+            assert!(
+                matches!(writes.next(), Some(Write::BindingDelete(_, removed)) if removed == id)
+            );
+            let is_offline =
+                |write| matches!(write, Write::EndpointStateSet(_, EndpointState::Offline));
+            assert!(writes.all(is_offline), "no binding is put");
+        }
     }
 
     #[test]
