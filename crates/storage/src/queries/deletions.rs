@@ -8,11 +8,11 @@ use diesel::{
     sql_types::{BigInt, Bool},
 };
 use diesel_async::RunQueryDsl;
-use sipgraph_core::ports::store::DomainDeletion;
+use sipgraph_core::{message::MessageOrigin, ports::store::DomainDeletion};
 
 use super::{Conn, Db, EVENTS_WITH_TEXT, FOR_UPDATE_SKIP_LOCKED, run_over};
 use crate::{
-    rows::{ChatClearing, EndpointRow, ObjectKey, convert},
+    rows::{ChatClearing, EndpointRow, ObjectKey, convert, origin_number},
     schema::{domain_deletions, endpoints},
     sql::{Fixed, Sql},
     types::{DbId, DbTime, Id, Time},
@@ -32,13 +32,37 @@ pub(crate) fn message_there() -> Fixed<Bool> {
     )
 }
 
-/// Which events lost their text with their endpoint or their chat.
+/// Which events lost their text with their endpoint, their chat or the endpoint of their message: that a message came by a trunk is
+/// told of the trunk.
 pub(crate) fn event_blanked() -> Fixed<Bool> {
     Fixed::new(
         "(COALESCE(events.endpoint_id IN (SELECT endpoint_id FROM endpoint_deletions), FALSE) \
          OR EXISTS (SELECT 1 FROM chat_clearings c WHERE c.account_id = events.account_id \
-         AND c.chat_id = events.chat_id AND events.seq <= c.up_to_event))",
+         AND c.chat_id = events.chat_id AND events.seq <= c.up_to_event) \
+         OR EXISTS (SELECT 1 FROM endpoint_deletions d CROSS JOIN messages m WHERE m.account_id = events.account_id \
+         AND m.id = events.message_id AND m.endpoint_id = d.endpoint_id))",
     )
+}
+
+/// The text of a statement that blanks what tells of trunks that messages came by them, before the messages of a step are deleted.
+/// It is told by the event before a message's own.
+fn trunks_blank(messages: &str) -> String {
+    let trunk = origin_number(MessageOrigin::Trunk);
+    format!(
+        "UPDATE events SET text = NULL WHERE text IS NOT NULL AND (account_id, seq) IN (SELECT e.account_id, e.seq \
+         FROM (SELECT t.account_id, t.id, t.log_seq, t.origin {messages}) m CROSS JOIN events e \
+         WHERE m.origin = {trunk} AND e.account_id = m.account_id AND e.seq = m.log_seq - 1 AND e.message_id = m.id)"
+    )
+}
+
+/// The text of a statement that deletes the messages of a step.
+fn messages_delete(messages: &str) -> String {
+    format!("DELETE FROM messages WHERE (account_id, id) IN (SELECT t.account_id, t.id {messages})")
+}
+
+/// Which endpoints are in a domain that is there: names in one whose deletion has begun are free.
+pub(crate) fn endpoint_there() -> Fixed<Bool> {
+    Fixed::new("endpoints.domain_id NOT IN (SELECT domain_id FROM domain_deletions)")
 }
 
 /// Which domains are there.
@@ -99,11 +123,13 @@ async fn chats_purge(c: &mut Conn, limit: u32) -> QueryResult<u64> {
     let marks: Vec<(Id, Id, Id, i64, i64, Time)> =
         diesel_async::RunQueryDsl::load(query, c).await?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let messages = "FROM {rows} JOIN messages t ON t.account_id = k.account_id AND t.chat_id = k.chat_id \
+                    AND t.seq <= k.up_to_seq ORDER BY t.seq LIMIT {limit}";
     let mut gone = 0;
     for (account_id, chat_id, endpoint_id, up_to_seq, up_to_event, created_at) in marks {
         for text in [
-            "DELETE FROM messages WHERE (account_id, id) IN (SELECT t.account_id, t.id FROM {rows} JOIN messages t \
-             ON t.account_id = k.account_id AND t.chat_id = k.chat_id AND t.seq <= k.up_to_seq ORDER BY t.seq LIMIT {limit})",
+            &trunks_blank(messages),
+            &messages_delete(messages),
             "UPDATE events SET text = NULL WHERE (account_id, seq) IN (SELECT t.account_id, t.seq FROM {rows} JOIN {events} \
              ON t.account_id = k.account_id AND t.endpoint_id = k.endpoint_id AND t.seq <= k.up_to_event \
              WHERE t.chat_id = k.chat_id AND t.text IS NOT NULL ORDER BY t.seq LIMIT {limit})",
@@ -141,11 +167,13 @@ async fn endpoints_purge(c: &mut Conn, limit: u32) -> QueryResult<u64> {
     let query: Sql<'_, Db, (DbId, DbId)> = Sql::new(&text, Vec::new());
     let marks: Vec<(Id, Id)> = diesel_async::RunQueryDsl::load(query, c).await?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let messages = "FROM {rows} JOIN messages t ON t.account_id = k.account_id AND t.endpoint_id = k.id \
+                    ORDER BY t.log_seq LIMIT {limit}";
     let mut gone = 0;
     for (account_id, id) in marks {
         for text in [
-            "DELETE FROM messages WHERE (account_id, id) IN (SELECT t.account_id, t.id FROM {rows} JOIN messages t \
-             ON t.account_id = k.account_id AND t.endpoint_id = k.id ORDER BY t.log_seq LIMIT {limit})",
+            &trunks_blank(messages),
+            &messages_delete(messages),
             "DELETE FROM chats WHERE (account_id, id) IN (SELECT t.account_id, t.id FROM {rows} JOIN chats t \
              ON t.account_id = k.account_id AND t.endpoint_id = k.id ORDER BY t.activity_seq LIMIT {limit})",
             "UPDATE events SET text = NULL WHERE (account_id, seq) IN (SELECT t.account_id, t.seq FROM {rows} JOIN {events} \

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 
 use super::{
     CALLER_SEARCHED, Conn, Db, FOUND_ORDERS, NAME_SEARCHED, ORDERS, candidates, candidates_few,
-    domains, load, load_over, load_up_to,
+    deletions::endpoint_there, domains, load, load_over, load_up_to,
 };
 use crate::{
     page::{by_creation, page, rows_to_read},
@@ -155,10 +155,7 @@ async fn by_name_in_txn(
         };
         query = query.filter(endpoints::domain_id.eq(id));
     } else {
-        // Names in a domain whose deletion has begun are free.
-        query = query.filter(Fixed::<Bool>::new(
-            "endpoints.domain_id NOT IN (SELECT domain_id FROM domain_deletions)",
-        ));
+        query = query.filter(endpoint_there());
     }
     let rows = load(c, query.select(EndpointRow::as_select())).await?;
     only_one(rows)
@@ -191,13 +188,17 @@ pub(crate) async fn endpoint(
     }
 }
 
+/// Which endpoints are trunks. The text has the kind, so that the partial index is used.
+fn is_trunk() -> Fixed<Bool> {
+    let kind = kind_number(EndpointType::ThirdParty);
+    debug_assert_eq!(kind, 1, "the index on trunks is for this kind");
+    Fixed::new("endpoints.kind = 1")
+}
+
 /// Returns the trunks of an account, the oldest first.
 pub(crate) async fn trunks(c: &mut Conn, account: AccountId) -> QueryResult<Vec<Endpoint>> {
-    let kind = kind_number(EndpointType::ThirdParty);
-    // The text has the kind, so that the partial index is used.
-    debug_assert_eq!(kind, 1, "the index on trunks is for this kind");
     let query = of_account(account)
-        .filter(Fixed::<Bool>::new("endpoints.kind = 1"))
+        .filter(is_trunk())
         .order((endpoints::created_at, endpoints::id))
         .select(EndpointRow::as_select());
     convert(load_up_to(c, query, TRUNKS_MAX.into()).await?)
@@ -634,7 +635,7 @@ pub(crate) async fn has_system_gateway(c: &mut Conn, account: AccountId) -> Quer
 /// Returns the trunks of the instance that stand somewhere.
 pub(crate) async fn trunks_of_instance(c: &mut Conn) -> QueryResult<Vec<Endpoint>> {
     let query = endpoints::table
-        .filter(Fixed::<Bool>::new("endpoints.kind = 1"))
+        .filter(is_trunk())
         .filter(endpoints::nested.is_not_null())
         .order((endpoints::account_id, endpoints::created_at, endpoints::id))
         .select(EndpointRow::as_select())

@@ -41,7 +41,7 @@ pub(crate) use keys::{
 };
 pub(crate) use message::{
     MessageRead, MessageReceipt, MessageRow, MessageStatusChange, MessageWords, direction_number,
-    status_number,
+    origin_number, status_number,
 };
 pub(crate) use registration::{
     BanLiftKey, BanLiftRow, EndpointTokenRow, RegistrationFailureRow, TokenCredentialRow,

@@ -1,8 +1,8 @@
 //! Every kind of write and precondition.
 
 use sipgraph_core::{
-    ApplicationId, BindingId, ChatId, DeliveryId, DomainId, EndpointId, ExchangeId, MessageId,
-    Timestamp, TokenId,
+    ApplicationId, BindingId, ChatId, DeliveryId, DomainId, EndpointId, EventId, ExchangeId,
+    MessageId, Timestamp, TokenId,
     access::Scope,
     application::{Application, HttpMethod},
     binding::{Refresh, Transport},
@@ -12,7 +12,9 @@ use sipgraph_core::{
     endpoint::{Codec, Encryption, Endpoint, EndpointState, EndpointType},
     event::{ContactStatus, EventBody},
     keyring::Secret,
-    message::{CallKey, Disposition, Failure, FailureCode, MessageStatus, Variables},
+    message::{
+        CallKey, Disposition, Failure, FailureCode, MessageOrigin, MessageStatus, Variables,
+    },
     ports::{
         Store as _,
         store::{
@@ -331,6 +333,49 @@ both_backends! {
         assert_eq!(gone, [1, 1, 1, 1]);
         assert_eq!(world.store.chats_count(world.account, ChatFilter::default()).await.unwrap(), 1);
         assert!(holds(&world, Precondition::ChatThere(his)).await);
+    }
+
+    /// A trunk is told of what came by it; the text is its recipient's all the same.
+    async fn what_came_by_a_trunk_loses_its_text_with_its_message(database: Database) {
+        let world = World::on(&database).await;
+        let domain = world.domain("a.example").await;
+        let (alice, bob, trunk) = (world.phone(&domain, "alice").await, world.phone(&domain, "bob").await, world.phone(&domain, "trunk").await);
+        let (cleared, kept, his) = (world.chat(&alice, "x").await, world.chat(&alice, "y").await, world.chat(&bob, "x").await);
+        for (phone, chat, body) in [(&alice, cleared, "one"), (&alice, cleared, "two"), (&alice, kept, "kept"), (&bob, his, "three"), (&bob, his, "four")] {
+            let mut receive = world.receive(phone, chat, body);
+            let mut told = receive.events[0].clone();
+            told.id = EventId(world.bytes());
+            told.subjects.endpoint = Some(trunk.id);
+            told.body = EventBody::TextMessageReceived {
+                from: "sip:+12@carrier.example".to_owned(),
+                to: phone.sip_uri(),
+                body: Some(body.to_owned()),
+                variables: Variables::default(),
+                exchange: None,
+            };
+            receive.events.insert(0, told);
+            for write in &mut receive.writes {
+                if let Write::MessageInsert(message) = write {
+                    message.origin = MessageOrigin::Trunk;
+                    (message.first_event, message.activity_event) = (1, 2);
+                }
+            }
+            world.apply(receive).await;
+        }
+        let bodies = async || -> Vec<Option<String>> {
+            let events = world.store.events_after(world.account, 0, 100).await.unwrap();
+            events.into_iter().filter_map(|event| match event.body { EventBody::TextMessageReceived { body, .. } => Some(body), _ => None }).collect()
+        };
+        assert_eq!(bodies().await.iter().flatten().count(), 5);
+        let mut clear = world.commit(vec![Write::ChatClear(cleared)]);
+        clear.preconditions = vec![Precondition::ChatThere(cleared)];
+        world.apply(clear).await;
+        world.apply(world.commit(vec![Write::EndpointDelete(bob.id)])).await;
+        let left = [None, None, Some("kept".to_owned()), None, None];
+        assert_eq!(bodies().await, left, "at once");
+        while world.store.deleted_purge(1).await.unwrap() > 0 {}
+        assert_eq!(bodies().await, left, "also when the marks are gone");
+        assert_eq!(world.store.messages_count(world.account, MessageFilter::default()).await.unwrap(), 1);
     }
 
     /// A domain that is being deleted is gone for its readers at once, and its endpoints are disabled.
