@@ -260,15 +260,17 @@ async fn notify(app: Arc<App>, technology: Arc<dyn Technology>, stop: Cancellati
         let due = app.notice_due();
         let next = app.notice_step(&technology).await;
         health.note(&next);
-        match next.ok().flatten() {
-            Some(devices) => {
+        match next {
+            Ok(Some(devices)) => {
                 for device in devices {
                     sends.spawn(device);
                 }
             }
-            None => {
+            Ok(None) => {
                 running(&stop, due).await;
             }
+            // The next one may have waited since before.
+            Err(_) => {}
         }
         while sends.try_join_next().is_some() {}
         while sends.len() >= NOTICES_MAX && !stop.is_cancelled() {
