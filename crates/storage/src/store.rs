@@ -799,7 +799,10 @@ impl Store for Storage {
         filter: MessageFilter,
         slice: Slice,
     ) -> StoreFuture<'_, Page<Message>> {
-        let is_merged = filter.visible.is_some() && matches!(self.backend, Backend::Sqlite(_));
+        let is_merged = match &self.backend {
+            Backend::Sqlite(_) => on_sqlite::messages::lists_merged(&filter).is_some(),
+            Backend::Postgres(_) => on_postgres::messages::lists_merged(&filter).is_some(),
+        };
         run!(
             self,
             read(is_merged),
@@ -851,7 +854,10 @@ impl Store for Storage {
         filter: ChatFilter,
         slice: Slice,
     ) -> StoreFuture<'_, Page<Chat>> {
-        let is_merged = filter.visible.is_some() && matches!(self.backend, Backend::Sqlite(_));
+        let is_merged = match &self.backend {
+            Backend::Sqlite(_) => on_sqlite::chats::lists_merged(&filter).is_some(),
+            Backend::Postgres(_) => on_postgres::chats::lists_merged(&filter).is_some(),
+        };
         run!(
             self,
             read(is_merged),

@@ -102,6 +102,15 @@ pub(crate) async fn chat_by_key(
     Ok(row.map(Chat::try_from).transpose()?)
 }
 
+/// The endpoints whose lists a list is merged out of, if it is. Each would search for a text anew.
+pub(crate) fn lists_merged(filter: &ChatFilter) -> Option<&[EndpointId]> {
+    let is_one = filter.endpoint.is_some() || filter.text.is_some();
+    filter
+        .visible
+        .as_deref()
+        .filter(|_| LISTS_MERGED && !is_one)
+}
+
 /// Latest activity first. One read transaction, where lists are merged.
 pub(crate) async fn chats(
     c: &mut Conn,
@@ -109,8 +118,7 @@ pub(crate) async fn chats(
     filter: &ChatFilter,
     slice: &Slice,
 ) -> QueryResult<Page<Chat>> {
-    let lists = filter.visible.as_ref();
-    let Some(visible) = lists.filter(|_| LISTS_MERGED && filter.endpoint.is_none()) else {
+    let Some(visible) = lists_merged(filter) else {
         let rows = listed(c, filtered(account, filter), slice).await?;
         return Ok(page(slice, rows));
     };

@@ -3,7 +3,7 @@
 use diesel::{QueryResult, prelude::*, sql_types::BigInt};
 use diesel_async::RunQueryDsl;
 use sipgraph_core::{
-    AccountId, MessageId, Timestamp,
+    AccountId, EndpointId, MessageId, Timestamp,
     message::Message,
     page::{Page, Slice},
     ports::store::MessageFilter,
@@ -208,6 +208,16 @@ pub(crate) async fn messages_by_ids(
     convert(rows)
 }
 
+/// The endpoints whose lists a list is merged out of, if it is. Each would search for a text anew; a chat is one list already, and
+/// so is an endpoint.
+pub(crate) fn lists_merged(filter: &MessageFilter) -> Option<&[EndpointId]> {
+    let is_one = filter.endpoint.is_some() || filter.chat.is_some() || filter.text.is_some();
+    filter
+        .visible
+        .as_deref()
+        .filter(|_| LISTS_MERGED && !is_one)
+}
+
 /// Newest first: by `seq` in one chat, by `log_seq` across chats. One read transaction, where lists are merged.
 pub(crate) async fn messages(
     c: &mut Conn,
@@ -220,10 +230,7 @@ pub(crate) async fn messages(
     {
         return Ok(page);
     }
-    // A chat is one list already, and so is an endpoint.
-    let is_one = filter.endpoint.is_some() || filter.chat.is_some();
-    let lists = filter.visible.as_ref().filter(|_| LISTS_MERGED && !is_one);
-    let Some(visible) = lists else {
+    let Some(visible) = lists_merged(filter) else {
         let rows = listed(c, filtered(account, filter), ORDERS, filter, slice).await?;
         return Ok(page(slice, rows));
     };
