@@ -168,14 +168,19 @@ impl PageCursors {
         }
     }
 
-    /// Gives each row of a page its cursor.
+    /// Gives each row of a page its cursor; the page is in the list's own order and comes out in that of the request.
     #[must_use]
     pub fn page<T, K: Position>(
         self,
-        page: Page<T>,
+        request: &PageRequest,
+        mut page: Page<T>,
         place: impl Fn(&T) -> K,
     ) -> Page<(RowCursor, T)> {
         let of = Arc::new(self);
+        if request.reversed {
+            page.items.reverse();
+            (page.has_next, page.has_previous) = (page.has_previous, page.has_next);
+        }
         page.map(|row| {
             let place = place(&row).to_bytes();
             let of = Arc::clone(&of);
@@ -192,7 +197,7 @@ impl PageCursors {
         }
     }
 
-    /// Checks a request and reads its positions.
+    /// Checks a request and reads its positions; the slice is in the list's own order.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Invalid`] for `first` or `last` out of 1..=1000, for both, or for a position that is forged

@@ -168,7 +168,7 @@ impl App {
         let cursors = PageCursors::new(&self.keys, caller.account, kind, String::new());
         let slice = cursors.slice(request)?;
         let page = self.store.applications(caller.account, slice).await?;
-        Ok(cursors.page(page, |application| PageKey {
+        Ok(cursors.page(request, page, |application| PageKey {
             position: application.created_at.0,
             tie: application.id.0,
         }))

@@ -274,7 +274,7 @@ impl App {
             ..filter
         };
         let page = self.store.chats(caller.account, filter, slice).await?;
-        Ok(cursors.page(page, |chat| PageKey {
+        Ok(cursors.page(request, page, |chat| PageKey {
             position: chat.activity_seq,
             tie: [0; 16],
         }))

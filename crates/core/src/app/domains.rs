@@ -256,7 +256,7 @@ impl App {
             .store
             .domains(caller.account, cursors.slice(request)?)
             .await?;
-        Ok(cursors.page(page, |domain| PageKey {
+        Ok(cursors.page(request, page, |domain| PageKey {
             position: domain.created_at.0,
             tie: domain.id.0,
         }))

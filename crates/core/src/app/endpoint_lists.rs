@@ -26,7 +26,7 @@ impl App {
         let slice = cursors.slice(request)?;
         let filter = resolved(caller, filter)?;
         let page = self.store.endpoints(caller.account, filter, slice).await?;
-        Ok(cursors.page(page, place))
+        Ok(cursors.page(request, page, place))
     }
 
     /// Returns the cursor of an endpoint in the list without a filter, newest first.
@@ -55,7 +55,7 @@ impl App {
             .store
             .endpoints_by_name(caller.account, filter, slice)
             .await?;
-        Ok(cursors.page(page, |endpoint| NameKey {
+        Ok(cursors.page(request, page, |endpoint| NameKey {
             name: endpoint.name.clone(),
             id: endpoint.id.0,
         }))

@@ -725,7 +725,7 @@ impl App {
             ..filter
         };
         let page = self.store.messages(caller.account, filter, slice).await?;
-        Ok(cursors.page(page, |message| PageKey {
+        Ok(cursors.page(request, page, |message| PageKey {
             position: if in_chat {
                 message.seq
             } else {

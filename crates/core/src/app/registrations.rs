@@ -218,16 +218,13 @@ impl App {
             .iter()
             .filter(|(kind, _)| told.tells(kind, mint.now))
             .map(|(_, failure)| event(&mint, &failure.failed));
+        let writes = failures
+            .iter()
+            .map(|(_, failure)| Write::RegistrationFailurePut(failure.clone()));
         Commit {
-            account,
-            at: mint.now,
-            idempotency: None,
-            preconditions: Vec::new(),
             events: events.collect(),
-            writes: failures
-                .iter()
-                .map(|(_, failure)| Write::RegistrationFailurePut(failure.clone()))
-                .collect(),
+            writes: writes.collect(),
+            ..Commit::empty(account, mint.now)
         }
     }
 
@@ -266,7 +263,7 @@ impl App {
             .store
             .registration_failures(caller.account, filter, slice)
             .await?;
-        Ok(cursors.page(page, |failure| PageKey {
+        Ok(cursors.page(request, page, |failure| PageKey {
             position: failure.at.0,
             tie: failure.id.0,
         }))

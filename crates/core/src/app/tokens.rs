@@ -38,7 +38,7 @@ impl Sessions {
 /// How long a token that was good is taken as good without another look. Its revocation holds at once on the node that revokes it,
 /// and after this time on all others.
 const CHECK_HOLDS: Duration = Duration::from_secs(1);
-/// The most tokens that are known at a time, of about half a KiB each.
+/// The most tokens that are known at a time, of at most about two KiB each: one may be bound to a hundred endpoints.
 const CHECKED_MAX: usize = 1024;
 
 /// Holders of the secrets that were looked up within [`CHECK_HOLDS`].
@@ -280,7 +280,7 @@ impl App {
             });
         }
         let page = self.store.tokens(caller.account, slice).await?;
-        Ok(cursors.page(page, |token| PageKey {
+        Ok(cursors.page(request, page, |token| PageKey {
             position: token.created_at.0,
             tie: token.id.0,
         }))
@@ -449,6 +449,7 @@ mod tests {
 
     #[test]
     fn a_look_up_holds_for_a_second() {
+        assert_eq!(CHECK_HOLDS, Duration::from_secs(1));
         let checked = Checked::default();
         let at = Timestamp(5_000_000);
         let revocations = checked.get(&[7; 32], at).unwrap_err();

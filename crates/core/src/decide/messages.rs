@@ -225,15 +225,11 @@ pub fn send(mint: &Mint<'_>, parties: &Parties<'_>, outgoing: &Outgoing) -> (Com
     let (sender, recipient) = (parties.sender, parties.recipient);
     let exchange = mint.id(ExchangeId::new);
     let mut commit = Commit {
-        account: sender.account,
-        at: mint.now,
-        idempotency: None,
         preconditions: vec![
             Precondition::EndpointAt(sender.id, sender.version),
             Precondition::EndpointAt(recipient.id, recipient.version),
         ],
-        writes: Vec::new(),
-        events: Vec::new(),
+        ..Commit::empty(sender.account, mint.now)
     };
     let told = (outgoing.origin != MessageOrigin::Api).then_some(commit.events.len());
     if told.is_some() {

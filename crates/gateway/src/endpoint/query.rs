@@ -1,10 +1,7 @@
 //! Queries for endpoints.
 
 use async_graphql::{Context, ID, Object};
-use sipgraph_core::{
-    DomainId,
-    page::{Page, PageRequest},
-};
+use sipgraph_core::{DomainId, page::PageRequest};
 
 use super::{
     input::{
@@ -83,7 +80,6 @@ impl EndpointQuery {
             view.page(&request, read).await
         };
         Some(page.map(|page| {
-            let page = if ascending { reversed_page(page) } else { page };
             let wrap = |row| Endpoint::new(row, view.clone());
             EndpointConnection::new(page, Total::Endpoints(filter), view.clone(), wrap)
         }))
@@ -106,20 +102,5 @@ impl EndpointQuery {
             canonical: check.canonical,
             errors: check.problems.into_iter().map(UserError::from).collect(),
         }))
-    }
-}
-
-/// Core lists endpoints in falling order; the rising one is the same list read from its other end.
-fn reversed_page<T>(page: Page<T>) -> Page<T> {
-    let Page {
-        mut items,
-        has_next,
-        has_previous,
-    } = page;
-    items.reverse();
-    Page {
-        items,
-        has_next: has_previous,
-        has_previous: has_next,
     }
 }
