@@ -61,18 +61,18 @@ where
     Err(Error::internal(format!("no batch answered for {key:?}")))
 }
 
-/// Loads the values that many rows are going to ask for one by one, with one look-up; gives those that are there. A key without an
-/// answer is loaded by its row.
-pub(crate) async fn ahead<K, V>(loader: &Loader<K, V>, keys: impl Iterator<Item = K>) -> Vec<V>
+/// Loads the values that many rows are going to ask for one by one, with one look-up. A key without an answer is loaded by its row.
+pub(crate) async fn ahead<K, V>(loader: &Loader<K, V>, keys: impl Iterator<Item = K>)
 where
     K: Eq + Hash + Copy + std::fmt::Debug,
     V: Clone,
     Batch: BatchFn<K, Answer<V>>,
 {
     let keys: Vec<K> = keys.collect();
-    let answers = Box::pin(loader.try_load_many(keys)).await;
-    let answers = answers.unwrap_or_default().into_values();
-    answers.filter_map(|answer| answer.ok().flatten()).collect()
+    // For no keys the loader would wait for more all the same.
+    if !keys.is_empty() {
+        drop(Box::pin(loader.try_load_many(keys)).await);
+    }
 }
 
 /// Gives each key its row, or nothing, or the error of the batch.

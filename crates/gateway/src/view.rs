@@ -188,11 +188,8 @@ impl View {
     }
 
     /// Looks up messages that rows are going to ask for one by one.
-    pub(crate) async fn messages_ahead(
-        &self,
-        ids: impl Iterator<Item = MessageId>,
-    ) -> Vec<Arc<message::Message>> {
-        ahead(self.loader(|of| &of.messages), ids).await
+    pub(crate) async fn messages_ahead(&self, ids: impl Iterator<Item = MessageId>) {
+        ahead(self.loader(|of| &of.messages), ids).await;
     }
 
     pub(crate) async fn endpoint(&self, id: EndpointId) -> Result<Option<Whole<Endpoint>>, Error> {

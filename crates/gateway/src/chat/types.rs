@@ -10,7 +10,7 @@ use crate::{
     endpoint::Endpoint,
     errors::{Nullable, UserError, optional},
     id::NodeId,
-    message::{Message, MessageConnection, MessageFilterInput, messages_ahead, messages_page},
+    message::{Message, MessageConnection, MessageFilterInput, messages_page},
     resolve::{Plain, Row, Whole, plain},
     scalars::{Cursor, DateTime, int},
     view::View,
@@ -123,15 +123,18 @@ impl Row for Chat {
         let Some(view) = rows.first().map(|first| &first.view) else {
             return;
         };
-        if asked.field("endpoint").exists() {
+        let last = asked.field("lastMessage");
+        // A message has the endpoint of its chat.
+        if asked.field("endpoint").exists() || last.field("endpoint").exists() {
             let ids = rows.iter().map(|chat| chat.row.key.endpoint);
             view.endpoints_ahead(ids).await;
         }
-        let last = asked.field("lastMessage");
         if last.exists() {
             let ids = rows.iter().filter_map(|chat| chat.row.last_message);
-            let found = view.messages_ahead(ids).await;
-            messages_ahead(view, found.iter().map(|message| &**message), &last).await;
+            view.messages_ahead(ids).await;
+        }
+        if last.field("chat").exists() {
+            view.chats_ahead(rows.iter().map(|chat| chat.row.id)).await;
         }
     }
 }

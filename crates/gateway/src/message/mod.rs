@@ -8,4 +8,4 @@ mod types;
 pub(crate) use input::{MessageFilterInput, TimeRange};
 pub(crate) use mutation::MessageMutation;
 pub(crate) use query::{MessageQuery, messages_page};
-pub(crate) use types::{Delivery, Message, MessageConnection, MessageStatus, messages_ahead};
+pub(crate) use types::{Delivery, Message, MessageConnection, MessageStatus};

@@ -414,25 +414,17 @@ impl Row for Message {
     }
 
     async fn ahead(rows: &[&Self], asked: &Lookahead<'_>) {
-        if let Some(first) = rows.first() {
-            let rows = rows.iter().map(|message| &*message.row);
-            messages_ahead(&first.view, rows, asked).await;
+        let Some(view) = rows.first().map(|first| &first.view) else {
+            return;
+        };
+        if asked.field("endpoint").exists() {
+            let ids = rows.iter().map(|message| message.row.endpoint);
+            view.endpoints_ahead(ids).await;
         }
-    }
-}
-
-/// Looks up what the fields that are asked for of messages need.
-pub(crate) async fn messages_ahead<'m>(
-    view: &View,
-    rows: impl Iterator<Item = &'m message::Message> + Clone,
-    asked: &Lookahead<'_>,
-) {
-    if asked.field("endpoint").exists() {
-        let ids = rows.clone().map(|message| message.endpoint);
-        view.endpoints_ahead(ids).await;
-    }
-    if asked.field("chat").exists() {
-        view.chats_ahead(rows.map(|message| message.chat)).await;
+        if asked.field("chat").exists() {
+            view.chats_ahead(rows.iter().map(|message| message.row.chat))
+                .await;
+        }
     }
 }
 
