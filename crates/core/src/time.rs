@@ -27,21 +27,34 @@ impl Timestamp {
     }
 
     /// Returns this point as RFC 3339 writes it, in UTC with microseconds: `2026-11-21T12:00:00.000000Z`. One outside the years
-    /// -9999 to 9999, which no clock gives, is told as 1970.
+    /// 0 to 9999, which no clock gives, is told as 1970.
     #[must_use]
     pub fn rfc3339(self) -> String {
+        String::from_utf8_lossy(&self.rfc3339_ascii()).into_owned()
+    }
+
+    /// Returns the characters of [`Self::rfc3339`], without the machinery of `format!`: rows of long lists have several.
+    #[must_use]
+    pub fn rfc3339_ascii(self) -> [u8; 27] {
         let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1000)
+            .ok()
+            .filter(|time| (0..=9999).contains(&time.year()))
             .unwrap_or(OffsetDateTime::UNIX_EPOCH);
-        format!(
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
-            time.year(),
-            u8::from(time.month()),
-            time.day(),
-            time.hour(),
-            time.minute(),
-            time.second(),
-            time.microsecond()
-        )
+        let mut text = *b"0000-00-00T00:00:00.000000Z";
+        let mut put = |from: usize, to: usize, mut number: u32| {
+            for place in (from..to).rev() {
+                text[place] = b'0' + u8::try_from(number % 10).unwrap_or_default();
+                number /= 10;
+            }
+        };
+        put(0, 4, time.year().unsigned_abs());
+        put(5, 7, u8::from(time.month()).into());
+        put(8, 10, time.day().into());
+        put(11, 13, time.hour().into());
+        put(14, 16, time.minute().into());
+        put(17, 19, time.second().into());
+        put(20, 26, time.microsecond());
+        text
     }
 
     /// Returns whole milliseconds since 1970, as UUIDv7 wants them; zero before 1970.

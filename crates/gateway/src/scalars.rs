@@ -31,40 +31,16 @@ impl ScalarType for DateTime {
     }
 
     fn to_value(&self) -> Value {
-        Value::String(String::from_utf8_lossy(&rfc3339(self.0)).into_owned())
+        Value::String(self.0.rfc3339())
     }
 }
 
 impl Leaf for DateTime {
     fn write(&self, out: &mut Vec<u8>) {
         out.push(b'"');
-        out.extend_from_slice(&rfc3339(self.0));
+        out.extend_from_slice(&self.0.rfc3339_ascii());
         out.push(b'"');
     }
-}
-
-/// Writes a time without the machinery of `format!`: many rows have several. Times of the log come from the clock; one outside the
-/// years 0 to 9999 is told as 1970.
-fn rfc3339(at: Timestamp) -> [u8; 27] {
-    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.0) * 1000)
-        .ok()
-        .filter(|time| (0..=9999).contains(&time.year()))
-        .unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let mut text = *b"0000-00-00T00:00:00.000000Z";
-    let mut put = |from: usize, to: usize, mut number: u32| {
-        for place in (from..to).rev() {
-            text[place] = b'0' + u8::try_from(number % 10).unwrap_or_default();
-            number /= 10;
-        }
-    };
-    put(0, 4, time.year().unsigned_abs());
-    put(5, 7, u8::from(time.month()).into());
-    put(8, 10, time.day().into());
-    put(11, 13, time.hour().into());
-    put(14, 16, time.minute().into());
-    put(17, 19, time.second().into());
-    put(20, 26, time.microsecond());
-    text
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
