@@ -5,7 +5,8 @@
 
 use async_graphql::Value;
 
-/// Appends a value. The recursion is as deep as the document, which the gate bounds.
+/// Appends a value. The recursion is as deep as the document, which the gate bounds, and below it as an object that was stored,
+/// which was bounded when it was taken in.
 pub fn write(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Null => out.extend_from_slice(b"null"),

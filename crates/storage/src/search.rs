@@ -4,7 +4,7 @@
 //! SQLite's full-text index gives its rows in the order of their numbers. The number of an endpoint is its creation time in
 //! microseconds with 11 bits below it for endpoints of the same microsecond, so that the newest of any text are found without
 //! a look at the others' rows. For a common text that still costs far more than a look at the newest endpoints, which comes
-//! first. Postgres's planner chooses between its trigram index and the newest first by how common a
+//! once the index has told that more than a few have the text. Postgres's planner chooses between its trigram index and the newest first by how common a
 //! text is. This module knows no connection.
 
 use sipgraph_core::{digest::hex, ports::store::EndpointFilter};
@@ -39,7 +39,8 @@ pub(crate) enum TextIndex {
 pub(crate) enum Plan {
     /// By one statement: nothing is searched for, or the database plans the search.
     One,
-    /// From the newest, and where these do not fill the page, from the candidates of a full-text index.
+    /// From a full-text index where few have the text; else from the newest, and where these do not fill the page, from all
+    /// candidates of the index.
     Candidates,
     /// From the newest, up to a number of rows.
     Scan,
