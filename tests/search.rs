@@ -1,7 +1,7 @@
 //! Searching the texts of messages: the same words are found on each database, soon after they were said, and never once
 //! they are deleted.
 
-use crate::harness::graphql::text;
+use crate::harness::graphql::{code, text};
 use crate::harness::{Database, Server, Value, World, both_backends, eventually, json};
 use std::time::Duration;
 
@@ -69,6 +69,14 @@ both_backends! {
         let count = "query($f: MessageFilter) { messages(first: 1, filter: $f) { totalCount nodes { body } pageInfo { hasNextPage } } }";
         let page = &api.data(count, json!({ "f": { "text": "cafe" } })).await["messages"];
         assert_eq!((&page["totalCount"], &page["pageInfo"]["hasNextPage"]), (&json!(4), &json!(true)));
+        // So many words and no more: the last of them is the beginning of a word.
+        let words = |n: usize| vec!["cafe"; 40].into_iter().map(str::to_owned).chain((1..n).map(|i| format!("word{i}"))).collect::<Vec<_>>().join(" ");
+        assert_eq!(api.bodies(json!({ "text": words(32) })).await.len(), 0);
+        for list in ["messages", "chats"] {
+            let query = format!("query($f: {}) {{ {list}(filter: $f) {{ totalCount nodes {{ id }} }} }}", if list == "chats" { "ChatFilter" } else { "MessageFilter" });
+            let response = api.gql(&query, json!({ "f": { "text": words(33) } })).await;
+            assert_eq!(code(&response), Some("BAD_USER_INPUT"), "{response}");
+        }
         // A chat is found by what was said in it.
         let carol = api.endpoint_create(&world.domain, "carol").await;
         api.send(alice, &carol, "just us").await;

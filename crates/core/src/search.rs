@@ -4,7 +4,7 @@
 //! and digits. Scripts that are written without spaces are cut into single characters, so that each part of a sentence is
 //! found.
 
-use crate::{AccountId, MessageId, Timestamp};
+use crate::{AccountId, Error, MessageId, Timestamp};
 use std::collections::BTreeSet;
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
@@ -27,12 +27,27 @@ impl Words {
     }
 
     /// Returns what a person searches for: all of these words, the last of them as the beginning of a word. `None` when the
-    /// text has no word.
+    /// text has no word. They may be more than a search can have.
     #[must_use]
     pub fn to_find(text: &str) -> Option<Self> {
         let mut words = words(text);
-        words.truncate(SEARCHED_MAX);
-        (!words.is_empty()).then_some(Self(words))
+        let last = words.pop()?;
+        let mut seen = BTreeSet::new();
+        words.retain(|word| seen.insert(word.clone()));
+        words.push(last);
+        Some(Self(words))
+    }
+
+    /// Checks that these are not more than a search can have.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] for more than 32.
+    pub fn check_search(&self) -> Result<(), Error> {
+        if self.0.len() > SEARCHED_MAX {
+            let why = format!("Search for at most {SEARCHED_MAX} different words in `text`.");
+            return Err(Error::invalid(why));
+        }
+        Ok(())
     }
 
     /// The words. Of a search the last one is the beginning of a word.
@@ -116,7 +131,13 @@ mod tests {
     #[test]
     fn words_and_searches_are_bounded() {
         assert_eq!(words(&"x".repeat(1000)), ["x".repeat(WORD_CHARS_MAX)]);
-        let many = Words::to_find(&"w ".repeat(1000)).unwrap();
-        assert_eq!(many.as_slice().len(), SEARCHED_MAX);
+        let search = |words: usize| {
+            let words: Vec<String> = (0..words).map(|n| n.to_string()).collect();
+            Words::to_find(&words.join(" ")).unwrap().check_search()
+        };
+        assert_eq!(search(SEARCHED_MAX), Ok(()));
+        search(SEARCHED_MAX + 1).unwrap_err();
+        let same = Words::to_find(&"w ".repeat(1000)).unwrap();
+        assert_eq!(same.as_slice(), ["w", "w"]);
     }
 }

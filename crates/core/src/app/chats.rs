@@ -11,6 +11,7 @@ use crate::error::Problem;
 use crate::message::MessageDirection;
 use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest, RowCursor};
 use crate::ports::store::{ChatFilter, EndpointKey, Found, MessageFilter};
+use crate::search::Words;
 use crate::{ChatId, Error, Fault, MessageId};
 
 /// A chat whose messages were changed.
@@ -262,6 +263,7 @@ impl App {
         caller.require(Scope::ChatsRead)?;
         no_nul(filter.peer.as_ref())?;
         no_nul(filter.own_number.as_ref())?;
+        filter.text.as_ref().map_or(Ok(()), Words::check_search)?;
         let cursors = PageCursors::new(
             &self.keys,
             caller.account,
@@ -288,6 +290,7 @@ impl App {
         caller.require(Scope::ChatsRead)?;
         no_nul(filter.peer.as_ref())?;
         no_nul(filter.own_number.as_ref())?;
+        filter.text.as_ref().map_or(Ok(()), Words::check_search)?;
         let filter = ChatFilter {
             visible: visible(caller),
             ..filter

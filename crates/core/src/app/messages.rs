@@ -26,6 +26,7 @@ use crate::json::JsonObject;
 use crate::message::{CallKey, Message, MessageDirection, MessageOrigin, Receipt, Variables};
 use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest, RowCursor, Slice};
 use crate::ports::store::{ChatFilter, EndpointKey, Found, MessageFilter, SendSnapshot};
+use crate::search::Words;
 use crate::{AccountId, ChatId, EndpointId, Error, ExchangeId, Fault, MessageId, Timestamp};
 use futures_util::future::join_all;
 use std::collections::HashMap;
@@ -712,6 +713,7 @@ impl App {
     ) -> Result<Page<(RowCursor, Message)>, Error> {
         caller.require(Scope::MessagesRead)?;
         no_nul(filter.peer.as_ref())?;
+        filter.text.as_ref().map_or(Ok(()), Words::check_search)?;
         let in_chat = filter.chat.is_some();
         let kind = if in_chat {
             ListKind::ChatMessages
@@ -746,6 +748,7 @@ impl App {
     ) -> Result<i64, Error> {
         caller.require(Scope::MessagesRead)?;
         no_nul(filter.peer.as_ref())?;
+        filter.text.as_ref().map_or(Ok(()), Words::check_search)?;
         let filter = MessageFilter {
             visible: visible(caller),
             ..filter

@@ -20,7 +20,8 @@ pub(crate) struct ChatFilterInput {
     /// Only those that changed in this time.
     updated_at: Option<TimeRange>,
     /// Only with a message that has all of these words in its text, the last of them as the beginning of a word; case and
-    /// accents do not matter. A text without a word does not filter. A new message is found within two seconds.
+    /// accents do not matter. At most 32 different words, of which the first 64 letters count. A text without a word does not
+    /// filter. A new message is found within two seconds.
     text: Option<String>,
 }
 

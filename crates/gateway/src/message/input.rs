@@ -44,7 +44,8 @@ pub(crate) struct MessageFilterInput {
     /// Only those stored in this time.
     created_at: Option<TimeRange>,
     /// Only with all of these words in the text, the last of them as the beginning of a word; case and accents do not
-    /// matter. A text without a word does not filter. A new message is found within two seconds.
+    /// matter. At most 32 different words, of which the first 64 letters count. A text without a word does not filter. A new
+    /// message is found within two seconds.
     text: Option<String>,
 }
 
