@@ -158,8 +158,15 @@ both_backends! {
         let other = api.send(alice, bob, "elsewhere").await;
         let bobs = api.messages(json!({ "endpointId": bob.id, "direction": "IN" })).await;
         api.refused_at("markChat", json!({ "id": chat, "upToMessageId": bobs[0]["id"] }), "NOT_FOUND", "upToMessageId").await;
+        // Unread again up to it; a message that was deleted is no place any more.
+        assert_eq!(api.mutate("markChat", "markedCount", json!({ "id": chat, "upToMessageId": second, "read": false })).await["markedCount"], 2);
+        let unread = api.chats(json!({ "endpointId": alice.id })).await[0]["unreadCount"].clone();
+        assert_eq!(unread, 104);
+        api.mutate("deleteMessage", "replayed", json!({ "id": second })).await;
+        api.refused_at("markChat", json!({ "id": chat, "upToMessageId": second }), "NOT_FOUND", "upToMessageId").await;
+        assert_eq!(api.chats(json!({ "endpointId": alice.id })).await[0]["unreadCount"], 103);
         // A sent message is a place in the chat too.
-        assert_eq!(api.mutate("markChat", "markedCount", json!({ "id": chat, "upToMessageId": other["id"] })).await["markedCount"], 102);
+        assert_eq!(api.mutate("markChat", "markedCount", json!({ "id": chat, "upToMessageId": other["id"] })).await["markedCount"], 103);
     }
 
     /// Deleting its messages leaves an empty chat; deleting it makes room for another.
@@ -303,6 +310,11 @@ both_backends! {
         let errors = bound.refused("sendMessage", input).await;
         assert!(errors.iter().all(|e| e["code"] == "NOT_FOUND"), "{errors:?}");
         assert_eq!(world.api.messages(json!({ "chatId": "nonsense" })).await.len(), 0);
+        let query = "query($id: ID!) { chat(id: $id) { messages { nodes { id } } } }";
+        for (api, id) in [(&world.api, json!("nonsense")), (&bound, sent["chatId"].clone())] {
+            let absent = api.gql(query, json!({ "id": id })).await;
+            assert_eq!((&absent["data"], code(&absent)), (&json!({ "chat": null }), Some("NOT_FOUND")), "{absent}");
+        }
         for field in ["markChat", "deleteChatMessages", "deleteChat"] {
             for (api, id) in [(&world.api, json!("nonsense")), (&bound, sent["chatId"].clone())] {
                 api.refused_at(field, json!({ "id": id }), "NOT_FOUND", "id").await;

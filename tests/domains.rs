@@ -277,7 +277,9 @@ both_backends! {
         let server = Server::start(&database).await;
         let api = Api::of(&server);
         let input = json!({ "name": "Example.test", "dryRun": true, "idempotencyKey": "k" });
+        let log = api.event_cursor().await;
         let payload = api.mutate("createDomain", "domain { name } dryRun replayed", input.clone()).await;
+        assert_eq!(api.event_cursor().await, log);
         assert_eq!((&payload["domain"]["name"], &payload["dryRun"]), (&json!("example.test"), &json!(true)));
         assert_eq!(api.data("{ domains { totalCount } }", json!({})).await["domains"]["totalCount"], 0);
         // It used up no key.

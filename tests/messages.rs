@@ -1,6 +1,6 @@
 //! Messages: sending, addresses, texts, status, receipts on both sides, filters and marks.
 
-use crate::harness::graphql::{code, field_of, list, text};
+use crate::harness::graphql::{code, code_of, field_of, list, text};
 use crate::harness::phone::Reply;
 use crate::harness::server::ALL_SCOPES;
 use crate::harness::world::MESSAGE;
@@ -348,6 +348,33 @@ both_backends! {
         assert_eq!(alices(json!({ "createdAt": { "from": at(&first), "to": at(&third) } })).await, ["two", "one"]);
         assert_eq!(alices(json!({ "createdAt": { "from": at(&third), "to": at(&third) } })).await, none);
         assert_eq!(alices(json!({ "createdAt": { "from": at(&first) }, "peer": "carol@example.test", "status": "ACCEPTED" })).await, ["three"]);
+        // With words too, which are found a little later; and page by page.
+        for body in ["two more", "two again"] {
+            api.send(bob, alice, body).await;
+        }
+        eventually("the words being found", || async { (alices(json!({ "text": "two" })).await.len() == 3).then_some(()) }).await;
+        assert_eq!(alices(json!({ "text": "two", "read": true })).await, ["two"]);
+        assert_eq!(alices(json!({ "text": "two", "read": false, "status": "RECEIVED" })).await, ["two again", "two more"]);
+        assert_eq!(alices(json!({ "text": "two", "peer": "bob@example.test", "createdAt": { "to": at(&third) } })).await, ["two"]);
+        assert_eq!(alices(json!({ "text": "two", "peer": "carol@example.test" })).await, none);
+        assert_eq!(alices(json!({ "text": "tw", "chatId": first["chatId"], "direction": "IN" })).await, ["two again", "two more", "two"]);
+        assert_eq!(alices(json!({ "text": "two", "chatId": third["chatId"] })).await, none);
+        let query = "query($f: MessageFilter, $first: Int, $after: Cursor, $last: Int) { messages(filter: $f, first: $first, after: $after, last: $last)
+            { nodes { body } pageInfo { hasNextPage endCursor } } }";
+        for filter in [json!({ "text": "two", "endpointId": alice.id }), json!({ "text": "two", "chatId": first["chatId"] })] {
+            let (mut seen, mut after) = (Vec::new(), Value::Null);
+            loop {
+                let page = api.data(query, json!({ "f": filter, "first": 1, "after": after })).await["messages"].take();
+                seen.extend(list(&page["nodes"]).iter().map(|m| text(&m["body"])));
+                after = page["pageInfo"]["endCursor"].clone();
+                if page["pageInfo"]["hasNextPage"] == false {
+                    break;
+                }
+            }
+            assert_eq!(seen, ["two again", "two more", "two"], "{filter}");
+            let oldest = api.data(query, json!({ "f": filter, "last": 2 })).await["messages"]["nodes"].take();
+            assert_eq!(oldest, json!([{ "body": "two more" }, { "body": "two" }]), "{filter}");
+        }
         let response = api.gql("query($f: MessageFilter) { messages(filter: $f) { totalCount } }", json!({ "f": { "createdAt": { "from": "yesterday" } } })).await;
         assert_eq!(code(&response), Some("BAD_USER_INPUT"), "{response}");
     }
@@ -626,13 +653,14 @@ both_backends! {
         }
         let (from, to) = (json!({ "endpointId": alice.id }), json!({ "endpointId": bob.id }));
         let errors = api.refused("sendMessage", json!({ "from": from, "to": to, "body": format!("{longest}x") })).await;
-        assert_eq!(field_of(&errors[0]), "body");
+        assert_eq!((errors.len(), code_of(&errors[0]), field_of(&errors[0])), (1, "VALIDATION".into(), "body".into()));
         assert_eq!(
             (&errors[0]["detail"]["limit"], &errors[0]["detail"]["actual"]),
             (&json!(BODY_BYTES_MAX), &json!(BODY_BYTES_MAX + 1))
         );
         let split = json!({ "from": from, "to": to, "body": "x", "contentType": "text/plain\r\nX: y" });
         api.refused_at("sendMessage", split, "VALIDATION", "contentType").await;
+        assert_eq!(api.messages(json!({ "endpointId": alice.id })).await.len(), 3, "nothing of what was refused");
     }
 
     /// Each operation on messages and chats needs its scope.

@@ -182,8 +182,19 @@ both_backends! {
         let received = world.api.chats(json!({ "endpointId": world.bob.id })).await;
         assert_eq!((&received[0]["ownNumber"], &received[0]["peer"]), (&json!(ONE), &json!(world.alice.address())));
         // Speaking as a number, to the number: the answer goes to the number, in the same chat.
+        let before = world.api.event_cursor().await;
         let input = json!({ "from": { "number": TWO }, "to": { "number": ONE }, "body": "from number" });
         let payload = world.api.mutate("sendMessage", &select, input).await;
+        let query = "query($after: Cursor) { events(after: $after, filter: { types: [MESSAGE_OUT, MESSAGE_IN] }) { nodes { type
+            ... on MessageOut { endpointName srcNumber dstNumber } ... on MessageIn { endpointName srcNumber ownNumber } } } }";
+        let told = world.api.data(query, json!({ "after": before })).await["events"]["nodes"].take();
+        assert_eq!(told, json!([
+            { "type": "MESSAGE_OUT", "endpointName": world.alice.address(), "srcNumber": TWO, "dstNumber": ONE },
+            { "type": "MESSAGE_IN", "endpointName": world.bob.address(), "srcNumber": TWO, "ownNumber": ONE },
+        ]));
+        let own = world.api.chats(json!({ "endpointId": world.alice.id, "peer": ONE })).await;
+        let own: Vec<&Value> = own.iter().map(|c| &c["ownNumber"]).collect();
+        assert_eq!(own, [&json!(TWO), &json!(world.alice.address())], "another own number is another chat");
         assert_eq!((&payload["message"]["fromNumber"], &payload["message"]["endpointId"]), (&json!(TWO), &json!(world.alice.id)), "{payload}");
         assert!(bob.take_message().await.header("From").contains("sip:+442079460000@example.test"));
         let received = world.api.chats(json!({ "endpointId": world.bob.id, "peer": TWO })).await;

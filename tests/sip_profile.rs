@@ -242,10 +242,11 @@ both_backends! {
         let server = Server::start(&database).await;
         let api = Api::of(&server);
         let before = profile(&api).await;
+        let log = api.event_cursor().await;
         let mut input = json!({ "patch": { "defaultCodecs": ["OPUS"] }, "dryRun": true, "idempotencyKey": "k" });
         let payload = updated(&api, input.clone()).await;
         assert_eq!((&payload["dryRun"], &payload["sipProfile"]["defaultCodecs"], &payload["changedFields"]), (&json!(true), &json!(["OPUS"]), &json!(["defaultCodecs"])));
-        assert_eq!(profile(&api).await, before);
+        assert_eq!((profile(&api).await, api.event_cursor().await), (before, log));
         input["dryRun"] = json!(false);
         assert_eq!(updated(&api, input).await["replayed"], false);
         let mut input = json!({ "patch": { "uniqueNamesAcrossAccount": true }, "dryRun": true, "idempotencyKey": "k" });

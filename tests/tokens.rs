@@ -151,6 +151,39 @@ both_backends! {
         assert_eq!(payload["replayed"], true, "{payload}");
     }
 
+    /// Tokens are made and revoked once with one key, and a secret is told once, also after a restart.
+    async fn h145_each_token_is_made_and_revoked_once(database: Database) {
+        let mut world = World::start(&database).await;
+        let bob = world.bob.id.clone();
+        for (mutation, object, field, input, other) in [
+            ("createApiToken", "apiToken", "name", json!({ "name": "reader", "scopes": ["endpoints.read"] }), json!("writer")),
+            ("createEndpointToken", "endpointToken", "expiresInSeconds", json!({ "endpointId": bob, "expiresInSeconds": 600 }), json!(601)),
+        ] {
+            let mut input = input;
+            input["idempotencyKey"] = json!("made");
+            let select = format!("{object} {{ id revokedAt }} secret replayed");
+            let (first, replays) = world.api.mutate_fifty(mutation, &select, &input).await;
+            assert!(first["secret"].is_string(), "{first}");
+            for replay in &replays {
+                assert_eq!((&replay[object], &replay["secret"]), (&first[object], &Value::Null), "{mutation}");
+            }
+            world.server.kill_and_restart().await;
+            let again = world.api.mutate(mutation, &select, input.clone()).await;
+            assert_eq!((&again["replayed"], &again[object], &again["secret"]), (&json!(true), &first[object], &Value::Null), "{again}");
+            input[field] = other;
+            world.api.refused_at(mutation, input, "IDEMPOTENCY_KEY_REUSED", "idempotencyKey").await;
+
+            let revoke = mutation.replace("create", "revoke");
+            let select = format!("{object} {{ id }} replayed");
+            let gone = json!({ "id": first[object]["id"], "idempotencyKey": "revoked" });
+            let (revoked, replays) = world.api.mutate_fifty(&revoke, &select, &gone).await;
+            assert!(replays.iter().all(|replay| replay[object] == revoked[object]), "{revoke}: {replays:?}");
+            world.server.kill_and_restart().await;
+            let again = world.api.mutate(&revoke, &select, gone).await;
+            assert_eq!((&again["replayed"], &again[object]), (&json!(true), &revoked[object]), "{again}");
+        }
+    }
+
     /// An expired token is none.
     async fn an_expired_token_is_unauthenticated(database: Database) {
         let world = World::start(&database).await;

@@ -122,12 +122,14 @@ both_backends! {
         assert_eq!((sent.len(), &sent[0]["origin"], &sent[0]["direction"]), (1, &json!("SIP"), &json!("OUT")));
         world.api.message_is(&text(&sent[0]["id"]), "SENT").await;
         let query = "{ events(first: 50, filter: { types: [MESSAGE_OUT, MESSAGE_OUT_STATUS, MESSAGE_IN] }) { nodes { type
-            ... on MessageOut { srcNumber dstNumber } ... on MessageOutStatus { status } } } }";
+            ... on MessageOut { endpointName srcNumber dstNumber text } ... on MessageOutStatus { status } } } }";
         let events = list(&world.api.data(query, json!({})).await["events"]["nodes"]);
         assert_eq!(events, [
-            json!({ "type": "MESSAGE_OUT", "srcNumber": OURS, "dstNumber": OUTSIDE }),
+            json!({ "type": "MESSAGE_OUT", "endpointName": world.alice.address(), "srcNumber": OURS, "dstNumber": OUTSIDE, "text": "from the phone" }),
             json!({ "type": "MESSAGE_OUT_STATUS", "status": "SENT" }),
         ]);
+        let chats = world.api.chats(json!({ "endpointId": world.alice.id })).await;
+        assert_eq!((chats.len(), &chats[0]["ownNumber"], &chats[0]["peer"], &chats[0]["id"]), (1, &json!(OURS), &json!(OUTSIDE), &sent[0]["chatId"]));
     }
 
     /// The status of a message names its parties as the message did when it went out: an outside number, and one of ours.
