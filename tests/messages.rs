@@ -680,6 +680,12 @@ both_backends! {
                 json!({ "input": { "from": from, "to": to, "body": "x" } }),
                 "messages.create",
             ),
+            // Whatever else is wrong with it.
+            (
+                "mutation($input: SendMessageInput!) { sendMessage(input: $input) { message { id } } }",
+                json!({ "input": { "to": { "uri": "" }, "body": "" } }),
+                "messages.create",
+            ),
             (
                 "mutation($input: MarkMessageInput!) { markMessage(input: $input) { message { id } } }",
                 json!({ "input": { "id": sent["id"] } }),
@@ -712,6 +718,46 @@ both_backends! {
             assert!(list(scopes).contains(&json!(scope)), "{query}: {response}");
         }
         assert_eq!(world.api.messages(json!({ "direction": "OUT" })).await.len(), 1);
+    }
+
+    /// All that is wrong with a send comes together: with its ends, read or not, and with what goes between them.
+    async fn g141_all_that_is_wrong_with_a_send_comes_together(database: Database) {
+        let world = World::start(&database).await;
+        let World { api, alice, bob, domain, .. } = &world;
+        let chat = api.send(alice, bob, "kept").await["chatId"].clone();
+        let carol = api.endpoint_create(domain, "carol").await;
+        let gone = api.send(&carol, bob, "gone").await["chatId"].clone();
+        assert_eq!(api.mutate("deleteChat", "", json!({ "id": gone })).await["userErrors"], json!([]));
+        let patch = json!({ "id": carol.id, "patch": { "enabled": false } });
+        assert_eq!(api.mutate("updateEndpoint", "", patch).await["userErrors"], json!([]));
+        let (empty, nobody) = (json!({ "uri": "" }), json!({ "uri": "pjsip:nobody" }));
+        let (bob, carol) = (json!({ "endpointId": bob.id }), json!({ "endpointId": carol.id }));
+        let (invalid, unknown, disabled) = ("VALIDATION", "NOT_FOUND", "ENDPOINT_DISABLED");
+        for (from, to, ends) in [
+            (&empty, &empty, &[("from.uri", invalid), ("to.uri", invalid)][..]),
+            (&empty, &nobody, &[("from.uri", invalid), ("to", unknown)]),
+            (&empty, &carol, &[("from.uri", invalid), ("to", disabled)]),
+            (&empty, &json!({ "number": "+4930123456" }), &[("from.uri", invalid)]),
+            (&nobody, &empty, &[("from", unknown), ("to.uri", invalid)]),
+            (&carol, &empty, &[("from", disabled), ("to.uri", invalid)]),
+            (&carol, &nobody, &[("from", disabled), ("to", unknown)]),
+            (&bob, &empty, &[("to.uri", invalid)]),
+            (&Value::Null, &bob, &[("from", invalid)]),
+            (&Value::Null, &carol, &[("from", invalid), ("to", disabled)]),
+            (&Value::Null, &json!({ "chatId": gone }), &[("to.chatId", unknown)]),
+            (&nobody, &json!({ "chatId": gone }), &[("from", unknown), ("to.chatId", unknown)]),
+            (&bob, &json!({ "chatId": chat }), &[("from", invalid)]),
+        ] {
+            let between = [("body", invalid), ("contentType", invalid), ("variables.X-A", invalid), ("expiresInSeconds", invalid)];
+            let expected: Vec<(String, String)> = ends.iter().chain(&between).map(|(field, code)| ((*field).into(), (*code).into())).collect();
+            for dry_run in [false, true] {
+                let input = json!({
+                    "from": from, "to": to, "body": "", "contentType": "text", "variables": { "X-A": 1 }, "expiresInSeconds": 0, "dryRun": dry_run,
+                });
+                assert_eq!(refusals(api, input).await, expected, "{from} {to}");
+            }
+        }
+        assert_eq!(api.messages(json!({ "direction": "OUT" })).await.len(), 1);
     }
 
     /// Fifty sends with one key are one message; the answers are the same.

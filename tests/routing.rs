@@ -239,6 +239,44 @@ both_backends! {
         assert_eq!(world.api.bodies(json!({ "chatId": inner["chatId"] })).await, ["inner"]);
     }
 
+    /// A send is repeatable with its key though its ends would not do any more, and its key is no other send's.
+    async fn h145_a_send_is_replayed_though_its_ends_changed(database: Database) {
+        let world = stage(&database).await;
+        let World { api, domain, alice, .. } = &world;
+        let carol = api.endpoint_create(domain, "carol").await;
+        patch(api, alice, json!({ "numbers": [TWO] })).await;
+        let chat = api.send_input(json!({ "from": { "number": TWO }, "to": { "number": ONE }, "body": "first" })).await["chatId"].clone();
+        let send = async |input: &Value| {
+            let payload = api.mutate("sendMessage", "replayed message { id chatId }", input.clone()).await;
+            assert_eq!(payload["userErrors"], json!([]), "{input}");
+            (payload["replayed"] == true, payload["message"].clone())
+        };
+        let by_number = json!({ "from": { "number": TWO }, "to": { "chatId": chat }, "body": "x", "idempotencyKey": "by number" });
+        let (_, first) = send(&by_number).await;
+        assert_eq!(first["chatId"], chat);
+        // The number moves to another endpoint.
+        patch(api, alice, json!({ "numbers": [] })).await;
+        patch(api, &carol, json!({ "numbers": [TWO] })).await;
+        assert_eq!(send(&by_number).await, (true, first));
+        let mut unkeyed = by_number;
+        unkeyed["idempotencyKey"] = Value::Null;
+        api.refused_at("sendMessage", unkeyed, "VALIDATION", "from").await;
+        // The chat is deleted; without the number the message went into another one.
+        let to_chat = json!({ "to": { "chatId": chat }, "body": "x", "idempotencyKey": "to chat" });
+        let (_, elsewhere) = send(&to_chat).await;
+        assert_ne!(elsewhere["chatId"], chat);
+        assert_eq!(api.mutate("deleteChat", "", json!({ "id": chat })).await["userErrors"], json!([]));
+        assert_eq!(send(&to_chat).await, (true, elsewhere));
+        for (field, value) in [("body", json!("y")), ("from", json!({ "uri": "" })), ("to", json!({ "uri": "" }))] {
+            let mut other = to_chat.clone();
+            other[field] = value;
+            api.refused_at("sendMessage", other.clone(), "IDEMPOTENCY_KEY_REUSED", "idempotencyKey").await;
+            // A dry run asks for no key.
+            other["dryRun"] = json!(true);
+            assert_ne!(api.refused("sendMessage", other).await[0]["code"], "IDEMPOTENCY_KEY_REUSED");
+        }
+    }
+
     /// The caller speaks only as its own endpoints and numbers.
     async fn h152_a_number_speaks_for_its_endpoint_alone(database: Database) {
         let world = stage(&database).await;

@@ -219,8 +219,8 @@ pub(crate) async fn commit_each(
 /// A message from one endpoint to another.
 pub(crate) fn message(from: EndpointId, to: EndpointId) -> NewMessage {
     NewMessage {
-        from: Some(EndpointKey::Id(from)),
-        to: EndpointKey::Id(to).into(),
+        from: Some(Ok(EndpointKey::Id(from))),
+        to: Ok(EndpointKey::Id(to).into()),
         body: Some(BODY.to_owned()),
         content_type: "text/plain".to_owned(),
         variables: JsonObject::new(),

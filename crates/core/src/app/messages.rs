@@ -15,13 +15,13 @@ use crate::decide::messages::{
     receipt as decide_receipt, send, sender,
 };
 use crate::decide::routing::{
-    Destination, RouteFacts, Routed, SenderNumbers, is_dialable, is_e164, route, sender_number,
-    transformed,
+    Destination, RouteFacts, Routed, SenderNumbers, enabled, is_dialable, is_e164, route,
+    sender_number, transformed,
 };
 use crate::decide::variables::variables;
 use crate::delivery::{Dispatch, Trace, Way, exchange_of_call};
 use crate::endpoint::Endpoint;
-use crate::error::{Problem, ProblemCode, ProblemDetail};
+use crate::error::{Problem, ProblemDetail};
 use crate::json::JsonObject;
 use crate::message::{CallKey, Message, MessageDirection, MessageOrigin, Receipt, Variables};
 use crate::page::{ListKind, Page, PageCursors, PageKey, PageRequest, RowCursor, Slice};
@@ -32,13 +32,13 @@ use futures_util::future::join_all;
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// A message to send through the API.
+/// A message to send through the API. What of its ends could not be read is refused with all else that is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewMessage {
     /// The sender; the caller may speak only as its own endpoints and numbers. `None` only with a chat as target.
-    pub from: Option<EndpointKey>,
+    pub from: Option<Result<EndpointKey, Problem>>,
     /// The recipient.
-    pub to: Recipient,
+    pub to: Result<Recipient, Problem>,
     /// The text; `None` for an empty MESSAGE.
     pub body: Option<String>,
     /// Its media type.
@@ -102,6 +102,8 @@ pub struct SentMessage {
 /// What was read to decide on one message.
 pub(super) struct Gathered {
     snapshot: SendSnapshot,
+    /// The chat that the message is to, if it is to one.
+    chat: Option<ChatKey>,
     call: Call,
     dialled: Option<String>,
     owner: Option<Endpoint>,
@@ -126,61 +128,18 @@ impl App {
         caller.require(Scope::MessagesCreate)?;
         let input = format!("{new:?}");
         let idempotency = self.idempotency(caller, "sendMessage", key, &[input.as_bytes()])?;
-        let chat = match new.to {
-            Recipient::Chat(chat) => Some(self.chat_seen(caller, chat, "to.chatId").await?),
-            Recipient::Call(_) => None,
-        };
-        let (calls, chat_key) = match (&new.to, &chat) {
-            (Recipient::Call(calls), _) => (calls.clone(), None),
-            (Recipient::Chat(_), chat) => {
-                let key = chat.as_ref().map(|chat| &chat.key);
-                (key.map(call_of_peer).into_iter().collect(), key)
-            }
-        };
-        let Some(from) = new.from.clone().or_else(|| chat_key.map(owner_of)) else {
-            return Err(Problem::validation(
-                "from",
-                "Say who sends it; only a message to a chat can leave this out.",
-            )
-            .into());
-        };
-        let given = match &from {
-            EndpointKey::Number(number) => Some(number.as_str()),
-            EndpointKey::Id(_) | EndpointKey::Name { .. } => None,
-        };
         for _ in 0..super::ATTEMPTS {
-            let mint = self.mint();
-            let mut gathered = self.message_gather(caller.account, &from, &calls).await?;
-            hide_foreign(caller, &mut gathered.snapshot);
-            if let (Some(key), Found::One(sender)) = (chat_key, &gathered.snapshot.sender)
-                && sender.id != key.endpoint
-            {
-                return Err(Problem::validation(
-                    "from",
-                    "A message to a chat is sent by the endpoint that has the chat.",
-                )
-                .into());
-            }
-            let outgoing = self.outgoing(mint.now, caller, new, key);
-            let own = chat_key.and_then(|key| own_number(key, &gathered.snapshot.sender));
-            let planned = self.message_plan(&mint, &gathered, given.or(own)).await?;
-            let decided = match (planned, outgoing) {
-                (Ok(planned), Ok(outgoing)) => Ok((planned, outgoing)),
-                (planned, outgoing) => {
-                    let mut problems = planned.err().unwrap_or_default();
-                    problems.extend(outgoing.err().unwrap_or_default());
-                    Err(problems)
-                }
-            };
-            let ((parties, route), outgoing) = match decided {
+            let decided = self.message_decide(caller, new, key).await;
+            let (mut commit, ids, route) = match decided {
                 Ok(decided) => decided,
-                Err(problems) if dry_run => return Err(Fault::Refused(problems)),
-                Err(problems) => {
+                // The equal call that was done once may have rested on what is gone now.
+                Err(Fault::Refused(problems)) if !dry_run => {
                     let ids = self
                         .replay_of(caller, idempotency.as_ref(), problems)
                         .await?;
                     return self.message_replayed(caller, &ids).await;
                 }
+                Err(fault) => return Err(fault),
             };
             if dry_run {
                 return Ok(Outcome {
@@ -191,7 +150,6 @@ impl App {
                     replayed: false,
                 });
             }
-            let (mut commit, ids) = send(&mint, &parties, &outgoing);
             commit.idempotency = idempotency
                 .clone()
                 .map(|record| record.giving(ids.out_message.iter().map(|id| id.0).collect()));
@@ -218,6 +176,106 @@ impl App {
             }
         }
         Err(contended().into())
+    }
+
+    /// Decides on a message through the API, or tells all that is wrong with it.
+    async fn message_decide(
+        &self,
+        caller: &Caller,
+        new: &NewMessage,
+        key: Option<&str>,
+    ) -> Result<(Commit, SentIds, MessageRoute), Fault> {
+        let mint = self.mint();
+        let given = match &new.from {
+            Some(Ok(EndpointKey::Number(number))) => Some(number.as_str()),
+            Some(Ok(EndpointKey::Id(_) | EndpointKey::Name { .. }) | Err(_)) | None => None,
+        };
+        let gathered = self.message_ends(caller, new).await?;
+        let planned = match &gathered {
+            Ok(gathered) => self.message_plan(&mint, gathered, given).await?,
+            Err(problems) => Err(problems.clone()),
+        };
+        match (planned, self.outgoing(mint.now, caller, new, key)) {
+            (Ok((parties, route)), Ok(outgoing)) => {
+                let (commit, ids) = send(&mint, &parties, &outgoing);
+                Ok((commit, ids, route))
+            }
+            (planned, outgoing) => {
+                let mut problems = planned.err().unwrap_or_default();
+                problems.extend(outgoing.err().unwrap_or_default());
+                Err(Fault::Refused(problems))
+            }
+        }
+    }
+
+    /// Reads who sends a message through the API to whom. Of two ends of which one can't be read, the other is looked at all
+    /// the same.
+    async fn message_ends(
+        &self,
+        caller: &Caller,
+        new: &NewMessage,
+    ) -> Result<Result<Gathered, Vec<Problem>>, Error> {
+        let account = caller.account;
+        let to = match &new.to {
+            Ok(Recipient::Call(calls)) => Ok((calls.clone(), None)),
+            Ok(Recipient::Chat(id)) => match self.chat_seen(caller, *id, "to.chatId").await {
+                Ok(chat) => Ok((vec![call_of_peer(&chat.key)], Some(chat.key))),
+                Err(Fault::Refused(problems)) => Err(problems),
+                Err(Fault::Error(error)) => return Err(error),
+            },
+            Err(problem) => Err(vec![problem.clone()]),
+        };
+        let is_to_chat = matches!(new.to, Ok(Recipient::Chat(_)));
+        let from = match (&new.from, &to) {
+            (Some(from), _) => from.clone(),
+            (None, Ok((_, Some(chat)))) => Ok(EndpointKey::Id(chat.endpoint)),
+            (None, Err(problems)) if is_to_chat => return Ok(Err(problems.clone())),
+            (None, _) => Err(Problem::validation(
+                "from",
+                "Say who sends it; only a message to a chat can leave this out.",
+            )),
+        };
+        match (from, to) {
+            (Ok(from), Ok((calls, chat))) => {
+                let mut gathered = self.message_gather(account, &from, &calls).await?;
+                hide_foreign(caller, &mut gathered.snapshot);
+                gathered.chat = chat;
+                Ok(Ok(gathered))
+            }
+            (Ok(from), Err(mut problems)) => {
+                let mut snapshot = self.store.send_snapshot(account, from, None).await?;
+                hide_foreign(caller, &mut snapshot);
+                problems.splice(0..0, sender(&snapshot.sender).err());
+                Ok(Err(problems))
+            }
+            (Err(problem), Ok((calls, _))) => {
+                let of_recipient = self.recipient_problem(account, &calls).await?;
+                Ok(Err([problem].into_iter().chain(of_recipient).collect()))
+            }
+            (Err(problem), Err(mut problems)) => {
+                problems.insert(0, problem);
+                Ok(Err(problems))
+            }
+        }
+    }
+
+    /// Says what is wrong with a recipient, whoever sends.
+    async fn recipient_problem(
+        &self,
+        account: AccountId,
+        calls: &[Call],
+    ) -> Result<Option<Problem>, Error> {
+        for call in calls {
+            let Some(key) = call.endpoint() else {
+                return Ok(None);
+            };
+            match self.store.endpoint(account, key.clone()).await? {
+                Found::One(endpoint) => return Ok(named_problem(call, Some(&endpoint))),
+                Found::Ambiguous => return Ok(Some(ambiguous("to"))),
+                Found::None => {}
+            }
+        }
+        Ok(calls.first().and_then(|call| named_problem(call, None)))
     }
 
     /// Reads what a message is decided on, for the first of these calls that leads to an endpoint, or else for the first.
@@ -253,6 +311,7 @@ impl App {
         };
         let mut gathered = Gathered {
             snapshot,
+            chat: None,
             call,
             dialled,
             owner: None,
@@ -277,15 +336,17 @@ impl App {
         Ok(gathered)
     }
 
-    /// Decides who is who, and where it goes.
+    /// Decides who is who, and where it goes. `given` is the sender's number that the message comes from; to a chat it comes
+    /// from the number that the chat has, while that is the sender's.
     pub(super) async fn message_plan<'g>(
         &self,
         mint: &Mint<'_>,
         gathered: &'g Gathered,
         given: Option<&str>,
     ) -> Result<Result<Planned<'g>, Vec<Problem>>, Error> {
-        let snapshot = &gathered.snapshot;
-        let from = sender(&snapshot.sender);
+        let Gathered { snapshot, chat, .. } = gathered;
+        let chat = chat.as_ref();
+        let from = sender(&snapshot.sender).and_then(|sender| has_chat(sender, chat));
         let named = match &snapshot.recipient {
             Found::One(endpoint) => Some(endpoint),
             Found::Ambiguous => {
@@ -299,12 +360,13 @@ impl App {
             Err(problem) => {
                 // Without a sender a named recipient can still be looked at, so that all that is wrong comes at once.
                 let mut problems = vec![problem];
-                if let Some(Err(problem)) = named_problem(&gathered.call, named) {
-                    problems.push(problem);
-                }
+                problems.extend(named_problem(&gathered.call, named));
                 return Ok(Err(problems));
             }
         };
+        let given = given.or(chat
+            .map(|chat| chat.own_number.as_str())
+            .filter(|own| sender.numbers.iter().any(|number| number == own)));
         let facts = RouteFacts {
             sender,
             named,
@@ -882,29 +944,23 @@ fn call_of_peer(key: &ChatKey) -> Call {
     }
 }
 
-/// Returns the number that an endpoint has in a chat, while it is still its own.
-fn own_number<'k>(key: &'k ChatKey, owner: &Found<Endpoint>) -> Option<&'k str> {
-    match owner {
-        Found::One(owner) if owner.numbers.contains(&key.own_number) => Some(&key.own_number),
-        Found::One(_) | Found::None | Found::Ambiguous => None,
+/// Refuses a sender that is not the endpoint whose chat the message is to.
+fn has_chat<'e>(sender: &'e Endpoint, chat: Option<&ChatKey>) -> Result<&'e Endpoint, Problem> {
+    if chat.is_none_or(|chat| chat.endpoint == sender.id) {
+        return Ok(sender);
     }
-}
-
-fn owner_of(key: &ChatKey) -> EndpointKey {
-    EndpointKey::Id(key.endpoint)
+    Err(Problem::validation(
+        "from",
+        "A message to a chat is sent by the endpoint that has the chat.",
+    ))
 }
 
 /// What is wrong with a named recipient, whoever sends; nothing when none is named.
-fn named_problem(call: &Call, named: Option<&Endpoint>) -> Option<Result<(), Problem>> {
+fn named_problem(call: &Call, named: Option<&Endpoint>) -> Option<Problem> {
     match (call, named) {
         (Call::Number(_), _) | (Call::Endpoint { user: Some(_), .. }, None) => None,
-        (_, Some(endpoint)) if endpoint.enabled => Some(Ok(())),
-        (_, Some(endpoint)) => Some(Err(Problem::new(
-            ProblemCode::EndpointDisabled,
-            "to",
-            format!("The endpoint {} is disabled.", endpoint.address()),
-        ))),
-        (_, None) => Some(Err(Problem::not_found("to", "endpoint"))),
+        (_, Some(endpoint)) => enabled(endpoint).err(),
+        (_, None) => Some(Problem::not_found("to", "endpoint")),
     }
 }
 

@@ -210,7 +210,11 @@ fn nobody(call: &Call) -> Problem {
     Problem::new(ProblemCode::NotFound, TO, text)
 }
 
-fn enabled(endpoint: &Endpoint) -> Result<Destination<'_>, Problem> {
+/// Takes an endpoint of the account as the recipient.
+///
+/// # Errors
+/// `EndpointDisabled`.
+pub fn enabled(endpoint: &Endpoint) -> Result<Destination<'_>, Problem> {
     if endpoint.enabled {
         return Ok(Destination::Endpoint(endpoint));
     }

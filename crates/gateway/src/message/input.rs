@@ -2,7 +2,7 @@
 
 use async_graphql::{ID, InputObject, OneofObject};
 use sipgraph_core::{
-    ChatId, EndpointId, Problem,
+    ChatId, EndpointId,
     address::{Call, calls, dialled, endpoint_uri, own_number},
     app::messages::{NewMessage, Recipient},
     ports::store::{EndpointKey, MessageFilter},
@@ -145,8 +145,7 @@ pub(crate) struct SendMessageInput {
 }
 
 impl SendMessageInput {
-    /// Reads it, or says all that is wrong with the addresses.
-    pub(super) fn to_core(&self) -> Result<NewMessage, Vec<Problem>> {
+    pub(super) fn to_core(&self) -> NewMessage {
         let from = self.from.as_ref().map(|from| match from {
             MessageParty::Uri(uri) => endpoint_uri("from.uri", uri),
             MessageParty::EndpointId(id) => Ok(EndpointKey::Id(EndpointId::of(id))),
@@ -164,16 +163,13 @@ impl SendMessageInput {
             }
             MessageTarget::ChatId(id) => Ok(Recipient::Chat(ChatId::of(id))),
         };
-        match (from.transpose(), to) {
-            (Ok(from), Ok(to)) => Ok(NewMessage {
-                from,
-                to,
-                body: self.body.clone(),
-                content_type: self.content_type.clone(),
-                variables: self.variables.clone().map(|map| map.0).unwrap_or_default(),
-                expires_in_s: self.expires_in_seconds.map(i64::from),
-            }),
-            (from, to) => Err(from.err().into_iter().chain(to.err()).collect()),
+        NewMessage {
+            from,
+            to,
+            body: self.body.clone(),
+            content_type: self.content_type.clone(),
+            variables: self.variables.clone().map(|map| map.0).unwrap_or_default(),
+            expires_in_s: self.expires_in_seconds.map(i64::from),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Mutations of messages.
 
 use async_graphql::{Context, Object};
-use sipgraph_core::{Fault, MessageId, access::Scope};
+use sipgraph_core::{MessageId, access::Scope};
 
 use super::{
     input::{DeleteMessageInput, MarkMessageInput, SendMessageInput},
@@ -31,13 +31,10 @@ impl MessageMutation {
         let view = View::of(ctx).fresh();
         let key = input.idempotency_key.as_deref();
         let dry_run = input.dry_run;
-        let outcome = match input.to_core() {
-            Ok(new) => {
-                let (app, caller) = (view.app(), view.caller());
-                app.message_send(caller, &new, dry_run, key).await
-            }
-            Err(problems) => Err(Fault::Refused(problems)),
-        };
+        let outcome = view
+            .app()
+            .message_send(view.caller(), &input.to_core(), dry_run, key)
+            .await;
         let unroutable = MessageRoute::of_refusal(&outcome);
         Some(Answer::of(outcome).map(|answer| {
             let (message, route) = answer

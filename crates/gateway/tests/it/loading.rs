@@ -62,8 +62,8 @@ async fn chats(app: &App, caller: &Caller, peers: usize) {
     }
     for peer in &ids[1..] {
         let new = NewMessage {
-            from: Some(EndpointKey::Id(ids[0])),
-            to: EndpointKey::Id(*peer).into(),
+            from: Some(Ok(EndpointKey::Id(ids[0]))),
+            to: Ok(EndpointKey::Id(*peer).into()),
             body: Some("hi".into()),
             content_type: "text/plain".into(),
             variables: JsonObject::new(),
@@ -134,8 +134,8 @@ async fn messages(gateway: &Gateway, count: usize) -> (String, String) {
     let key = |id: &str| sipgraph_core::address::endpoint_uri("uri", id).unwrap();
     for _ in 0..count {
         let new = NewMessage {
-            from: Some(key("sip:alice@example.com")),
-            to: key("sip:bob@example.com").into(),
+            from: Some(Ok(key("sip:alice@example.com"))),
+            to: Ok(key("sip:bob@example.com").into()),
             body: Some("hi".into()),
             content_type: "text/plain".into(),
             variables: JsonObject::new(),

@@ -243,8 +243,8 @@ impl Harness {
             canonical: name.to_owned(),
         };
         let message = NewMessage {
-            from: Some(by_name("sender")),
-            to: by_name(to).into(),
+            from: Some(Ok(by_name("sender"))),
+            to: Ok(by_name(to).into()),
             body: Some(body.to_owned()),
             content_type: "text/plain".into(),
             variables: JsonObject::new(),
