@@ -401,6 +401,29 @@ both_backends! {
         assert_eq!(refusal(&tried(&world, json!({ "number": "0900123" })).await), refused("NO_ROUTE", "to"));
     }
 
+    /// A number behind a trunk that is named gets a number as the sender, too; an address there gets an address.
+    async fn d095_a_number_behind_a_named_trunk_is_written_to_by_a_number(database: Database) {
+        let world = stage(&database).await;
+        trunk(&world).await;
+        patch(&world.api, &world.alice, json!({ "allowOutside": true })).await;
+        let select = format!("message {{ {MESSAGE} fromNumber }}");
+        let send = async |uri: &str| {
+            let input = json!({ "from": { "endpointId": world.alice.id }, "to": { "uri": uri }, "body": "x" });
+            world.api.mutate("sendMessage", &select, input).await
+        };
+        let numbers = ["pjsip:PJSIP/12125550100@gw", "pjsip:gw/+4930123456", "pjsip:gw/sip:+4930123456@carrier.test"];
+        for uri in numbers {
+            assert_eq!(refusal(&send(uri).await), refused("NO_SENDER_NUMBER", "from"), "{uri}");
+        }
+        patch(&world.api, &world.alice, json!({ "sendAs": ONE })).await;
+        for uri in numbers {
+            let sent = send(uri).await["message"].clone();
+            assert_eq!((&sent["fromNumber"], &sent["from"]), (&json!(ONE), &json!(format!("sip:{ONE}@example.test"))), "{uri}");
+        }
+        let sent = send("pjsip:gw/sip:zoe@carrier.test").await["message"].clone();
+        assert_eq!((&sent["fromNumber"], &sent["from"]), (&Value::Null, &json!(world.alice.uri())));
+    }
+
     /// The number that a message to an outside number comes from.
     async fn d095_the_number_that_a_message_comes_from(database: Database) {
         let world = stage(&database).await;
@@ -434,6 +457,14 @@ both_backends! {
         for _ in 0..5 {
             let next = send(alice.clone()).await;
             assert_eq!((&next["message"]["fromNumber"], &next["message"]["chatId"]), (&first["fromNumber"], &first["chatId"]));
+        }
+        // To a chat that is named, however late the other was used.
+        let chats = world.api.chats(json!({ "endpointId": world.alice.id, "peer": OUTSIDE })).await;
+        assert_eq!(chats.len(), 2, "{chats:?}");
+        for chat in chats.iter().cycle().take(8) {
+            let input = json!({ "to": { "chatId": chat["id"] }, "body": "x" });
+            let message = &world.api.mutate("sendMessage", &select, input).await["message"];
+            assert_eq!((&message["fromNumber"], &message["chatId"]), (&chat["ownNumber"], &chat["id"]), "{message}");
         }
         patch(&world.api, &world.alice, json!({ "sendAs": null })).await;
         assert_eq!(send(alice.clone()).await["message"]["fromNumber"], TWO);

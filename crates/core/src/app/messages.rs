@@ -15,8 +15,8 @@ use crate::decide::messages::{
     receipt as decide_receipt, send, sender,
 };
 use crate::decide::routing::{
-    Destination, RouteFacts, Routed, SenderNumbers, enabled, is_dialable, is_e164, route,
-    sender_number, transformed,
+    Destination, RouteFacts, Routed, SenderNumbers, enabled, is_dialable, is_e164, is_to_telephone,
+    route, sender_number, transformed,
 };
 use crate::decide::variables::variables;
 use crate::delivery::{Dispatch, Trace, Way, exchange_of_call};
@@ -403,10 +403,13 @@ impl App {
                 number: None,
             },
         };
-        let from = if way != Way::Contacts && to.number.is_some() {
+        let from = if way != Way::Contacts && (to.number.is_some() || is_to_telephone(&way)) {
             let account = self.store.numbers(sender.account, None).await?;
             let account: Vec<String> = account.into_iter().map(|(number, _)| number).collect();
-            let latest = self.latest_own_number(sender, &to.address).await?;
+            let latest = match chat {
+                Some(chat) => Some(chat.own_number.clone()),
+                None => self.latest_own_number(sender, &to.address).await?,
+            };
             let profile = self.store.sip_profile(sender.account).await?;
             let numbers = SenderNumbers {
                 given,

@@ -113,6 +113,19 @@ pub fn is_dialable(user: &str) -> bool {
         && number(TO, user).is_ok()
 }
 
+/// Returns whether a way out leads to what may be a telephone: it answers to a number, and to no address of ours.
+#[must_use]
+pub fn is_to_telephone(way: &Way) -> bool {
+    match way {
+        Way::Contacts => false,
+        Way::Number(user) => is_dialable(user),
+        Way::Uri(uri) => SipUri::parse(uri).is_ok_and(|uri| {
+            let user = uri.aor().user;
+            user.is_some_and(|user| is_dialable(&user))
+        }),
+    }
+}
+
 /// Decides where a call goes.
 ///
 /// # Errors
@@ -583,6 +596,21 @@ mod tests {
             },
         );
         assert_eq!(refused.unwrap_err().0.code, ProblemCode::NoRoute);
+    }
+
+    #[test]
+    fn d095_a_telephone_behind_a_trunk_answers_to_a_number() {
+        for (way, expected) in [
+            (Way::Number("12125550100".into()), true),
+            (Way::Number("zoe".into()), false),
+            (Way::Uri("sip:+4930123456@carrier.test".into()), true),
+            (Way::Uri("sips:%2B4930123456@carrier.test".into()), true),
+            (Way::Uri("sip:zoe@carrier.test".into()), false),
+            (Way::Uri("sip:carrier.test".into()), false),
+            (Way::Contacts, false),
+        ] {
+            assert_eq!(is_to_telephone(&way), expected, "{way:?}");
+        }
     }
 
     #[test]
