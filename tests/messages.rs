@@ -638,6 +638,23 @@ both_backends! {
         }
     }
 
+    /// Two domains of one account have no inside between them: what a device of one says to the other is kept at both.
+    async fn f135_messages_between_domains_are_kept(database: Database) {
+        let server = Server::start(&database).await;
+        let api = Api::of(&server);
+        let (near, far) = (api.domain_create("near.test", false).await, api.domain_create("far.test", false).await);
+        let (alice, bob) = (api.endpoint_create(&near, "alice").await, api.endpoint_create(&far, "bob").await);
+        let (mut from, mut to) = (Phone::udp(&server, &alice).await, Phone::udp(&server, &bob).await);
+        to.come_online().await;
+        assert_eq!(from.message(&bob.uri(), "across").await.status(), 202);
+        assert_eq!(to.take_message().await.body, "across");
+        for (endpoint, direction, peer) in [(&alice, "OUT", &bob), (&bob, "IN", &alice)] {
+            let kept = api.messages(json!({ "endpointId": endpoint.id })).await;
+            assert_eq!((kept.len(), &kept[0]["direction"], &kept[0]["body"]), (1, &json!(direction), &json!("across")), "{kept:?}");
+            assert_eq!(api.chats(json!({ "endpointId": endpoint.id })).await[0]["peer"], json!(peer.address()));
+        }
+    }
+
     /// Limits of a text; what is within them survives the round trip.
     async fn f139_texts_have_limits_and_survive(database: Database) {
         let world = World::start(&database).await;

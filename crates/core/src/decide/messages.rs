@@ -93,11 +93,17 @@ pub struct Parties<'e> {
 }
 
 impl Parties<'_> {
+    /// Whether what a device sends is kept: what two endpoints of one domain say to each other only where the domain records it.
+    fn is_recorded(&self) -> bool {
+        let is_internal = self.way == Way::Contacts && self.sender.domain == self.recipient.domain;
+        self.record_internal || !is_internal
+    }
+
     /// Whether the sender keeps a copy: not one that came in by a trunk.
     fn is_sent(&self, outgoing: &Outgoing) -> bool {
         match outgoing.origin {
             MessageOrigin::Api => true,
-            MessageOrigin::Sip => self.record_internal || self.way != Way::Contacts,
+            MessageOrigin::Sip => self.is_recorded(),
             MessageOrigin::Trunk => false,
         }
     }
@@ -107,7 +113,7 @@ impl Parties<'_> {
         self.way == Way::Contacts
             && match outgoing.origin {
                 MessageOrigin::Api | MessageOrigin::Trunk => true,
-                MessageOrigin::Sip => self.record_internal,
+                MessageOrigin::Sip => self.is_recorded(),
             }
     }
 
