@@ -299,7 +299,8 @@ both_backends! {
     /// Typing goes where a message by number goes, and comes from the number that the chat is with.
     async fn h161_typing_in_chats_with_numbers_is_told(database: Database) {
         let world = stage(&database).await;
-        patch(&world.api, &world.alice, json!({ "numbers": [TWO] })).await;
+        let national = json!({ "rule": { "rewrite": { "pattern": "^0", "replace": "+1" } } });
+        patch(&world.api, &world.alice, json!({ "numbers": [TWO], "transformations": [national] })).await;
         let World { server, api, alice, bob, .. } = &world;
         let (mut writer, mut reader) = (Phone::udp(server, alice).await, Phone::udp(server, bob).await);
         reader.come_online().await;
@@ -321,7 +322,8 @@ both_backends! {
                 match by {
                     Some(chat) => assert_eq!(api.mutate("setComposing", "active", json!({ "chatId": chat })).await["active"], true),
                     None => {
-                        let request = writer.message_request(&dialled, xml).set("Content-Type", Some("application/im-iscomposing+xml"));
+                        // As its messages: the number becomes one of ours by the sender's transformations.
+                        let request = writer.message_request("sip:02125550100@example.test", xml).set("Content-Type", Some("application/im-iscomposing+xml"));
                         assert_eq!(writer.ask_signed(request).await.0.status(), 200);
                     }
                 }
@@ -337,6 +339,13 @@ both_backends! {
             };
             assert_eq!(told["active"], true);
         }
+        // A number is nobody in a domain of others.
+        assert!(server.cli(&["account", "create", "rival"]).await.contains("rival"));
+        let rival = server.token_create("rival", crate::harness::server::ALL_SCOPES, &[]).await;
+        Api::with(server, &rival).domain_create("rival.test", true).await;
+        let request = writer.message_request(&format!("sip:{ONE}@rival.test"), xml).set("Content-Type", Some("application/im-iscomposing+xml"));
+        assert_eq!(writer.ask_signed(request).await.0.status(), 200);
+        assert!(reader.anything(Duration::from_millis(500)).await.is_none());
     }
 
     /// Own endpoint before own number before trunks; outside only with permission; no relay.

@@ -135,11 +135,10 @@ async fn take(
             return Ok(Reply::new(200));
         }
         (Content::Typing(Some(typing)), Sender::Device(sender, to_domain)) => {
-            let to_user = to.user.and_then(|user| aor_user(user).ok());
             let notice = DeviceNotice {
                 sender: sender.clone(),
                 to_domain: to_domain.clone(),
-                to_user: to_user.ok_or(Reply::new(404))?.into_owned(),
+                to_user: to.user.ok_or(Reply::new(404))?.to_owned(),
                 active: typing.active,
                 refresh_s: typing.refresh_s,
             };

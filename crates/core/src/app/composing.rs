@@ -4,9 +4,11 @@
 use super::App;
 use super::events::FeedEnd;
 use super::notices::{News, Notice, Typing};
+use super::received::device_call;
 use crate::access::{Caller, Scope};
 use crate::chat::ChatKey;
 use crate::decide::messages::{Side, sender};
+use crate::delivery::Way;
 use crate::endpoint::Endpoint;
 use crate::ports::store::{EndpointKey, Found};
 use crate::{AccountId, ChatId, EndpointId, Error, Fault, Timestamp};
@@ -43,7 +45,7 @@ pub struct DeviceNotice {
     pub sender: Endpoint,
     /// The domain of the request-URI, in lower case.
     pub to_domain: String,
-    /// The canonical user of the request-URI.
+    /// The user of the request-URI as it was written.
     pub to_user: String,
     /// Whether it types.
     pub active: bool,
@@ -212,39 +214,35 @@ impl App {
     }
 
     /// Takes a notice of a device for those who look and for the devices of the other side, also where no chat keeps what the
-    /// two say. One to nobody here is heard by nobody.
+    /// two say. It goes where a message of the device would go; one to nobody here is heard by nobody.
     ///
     /// # Errors
     /// Those of the store.
     pub async fn composing_receive(&self, notice: &DeviceNotice) -> Result<(), Error> {
-        let DeviceNotice {
-            sender, to_user, ..
-        } = notice;
-        let key = EndpointKey::Name {
-            domain: Some(notice.to_domain.clone()),
-            canonical: to_user.clone(),
-        };
-        let mut found = self.store.endpoint(sender.account, key).await?;
-        let mut called = None;
-        if found == Found::None
-            && let Ok(number) = sip_validate::e164(to_user)
-        {
-            let key = EndpointKey::Number(number.clone().into_owned());
-            found = self.store.endpoint(sender.account, key).await?;
-            called = Some(number);
-        }
-        let Found::One(to) = found else {
+        let Some(call) = device_call(&notice.to_domain, &notice.to_user) else {
             return Ok(());
         };
-        let called = called.map_or_else(|| Side::of(&to), |number| side(&to, &number));
-        let sides = [Side::of(sender), called];
+        let from = EndpointKey::Id(notice.sender.id);
+        let gathered = self
+            .message_gather(notice.sender.account, &from, &[call])
+            .await?;
+        let planned = self.message_plan(&self.mint(), &gathered, None).await?;
+        let Ok((parties, _)) = planned else {
+            return Ok(());
+        };
+        // A trunk is told of nobody's typing.
+        if parties.way != Way::Contacts {
+            return Ok(());
+        }
+        let (recipient, sides) = (parties.recipient.clone(), [parties.from, parties.to]);
         let typing = Typing {
             active: notice.active,
             refresh: notice.refresh_s.map_or(REFRESH, |seconds| {
                 Duration::from_secs(seconds.into()).min(REFRESH_MAX)
             }),
         };
-        self.composing_tell(sender, to, sides, typing).await
+        self.composing_tell(parties.sender, recipient, sides, typing)
+            .await
     }
 
     /// Tells a notice to those who look, where there is a chat, and has it sent to the devices of the other side.

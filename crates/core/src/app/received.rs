@@ -84,16 +84,9 @@ impl App {
             sender, received, ..
         } = message;
         let key = Self::received_key(sender.id, received)?;
-        let Ok(canonical) = sip_validate::aor_user(&message.to_user) else {
-            return Err(Problem::not_found("to", "endpoint").into());
-        };
-        let calls = [Call::Endpoint {
-            key: EndpointKey::Name {
-                domain: Some(message.to_domain.clone()),
-                canonical: canonical.into_owned(),
-            },
-            user: Some(message.to_user.clone()),
-        }];
+        let call = device_call(&message.to_domain, &message.to_user)
+            .ok_or_else(|| Problem::not_found("to", "endpoint"))?;
+        let calls = [call];
         let from = EndpointKey::Id(sender.id);
         for _ in 0..super::ATTEMPTS {
             let mint = self.mint();
@@ -284,6 +277,18 @@ impl App {
             _ => self.policy.message_expiry,
         }
     }
+}
+
+/// Returns whom a device calls by a request-URI of this domain and user; nobody by what is no user.
+pub(super) fn device_call(domain: &str, user: &str) -> Option<Call> {
+    let canonical = sip_validate::aor_user(user).ok()?.into_owned();
+    Some(Call::Endpoint {
+        key: EndpointKey::Name {
+            domain: Some(domain.to_owned()),
+            canonical,
+        },
+        user: Some(user.to_owned()),
+    })
 }
 
 fn exchange_of(ids: &[[u8; 16]]) -> ExchangeId {
