@@ -3,8 +3,9 @@
 use crate::harness::graphql::{code_of, field_of, list, text};
 use crate::harness::world::MESSAGE;
 use crate::harness::{
-    Account, Api, Phone, Seen, Server, Socket, Value, World, both_backends, json,
+    Account, Api, Phone, Seen, Server, Socket, Value, World, both_backends, eventually, json,
 };
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 const ONE: &str = "+12125550100";
@@ -431,6 +432,37 @@ both_backends! {
         }
         let sent = send("pjsip:gw/sip:zoe@carrier.test").await["message"].clone();
         assert_eq!((&sent["fromNumber"], &sent["from"]), (&Value::Null, &json!(world.alice.uri())));
+    }
+
+    /// An echo answers as it was called, to whom it was called by, in the same chats.
+    async fn h165_an_echo_answers_in_the_chat_of_the_message(database: Database) {
+        let world = stage(&database).await;
+        let World { api, domain, alice, .. } = &world;
+        let input = json!({ "domainId": domain, "name": "echo", "credentials": { "password": "secret-of-it" }, "simulation": "ECHO" });
+        let echo = text(&api.mutate("createEndpoint", "endpoint { id }", input).await["endpoint"]["id"]);
+        for (endpoint, number) in [(&world.bob.id, None), (&echo, Some(ONE)), (&alice.id, Some(TWO))] {
+            let numbers: Vec<&str> = number.into_iter().collect();
+            let input = json!({ "id": endpoint, "patch": { "numbers": numbers } });
+            assert_eq!(api.mutate("updateEndpoint", "", input).await["userErrors"], json!([]));
+        }
+        let mut chats = BTreeSet::new();
+        for from in [json!({ "endpointId": alice.id }), json!({ "number": TWO })] {
+            for to in [json!({ "endpointId": echo }), json!({ "number": ONE })] {
+                let sent = api.send_input(json!({ "from": from, "to": to, "body": "hello?" })).await;
+                let heard = eventually("the echo", || async {
+                    api.messages(json!({ "chatId": sent["chatId"], "direction": "IN" })).await.pop()
+                })
+                .await;
+                assert_eq!((&heard["from"], &heard["to"], &heard["body"]), (&sent["to"], &sent["from"], &sent["body"]));
+                chats.insert(text(&sent["chatId"]));
+            }
+        }
+        assert_eq!(chats.len(), 4);
+        for endpoint in [&alice.id, &echo] {
+            let chats = api.chats(json!({ "endpointId": endpoint })).await;
+            let counts: Vec<&Value> = chats.iter().map(|chat| &chat["messageCount"]).collect();
+            assert_eq!(counts, [2; 4], "{chats:?}");
+        }
     }
 
     /// The number that a message to an outside number comes from.

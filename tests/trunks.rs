@@ -399,6 +399,42 @@ both_backends! {
         .await;
     }
 
+    /// What a carrier brings to an echo goes back by the trunk, where the echo may reach outside: to the number or the address that
+    /// it came from, from the number that it came to.
+    async fn h165_an_echo_answers_by_the_trunk(database: Database) {
+        let world = stage(&database).await;
+        let (mut carrier, port) = carrier(&world).await;
+        let addresses = json!([{ "ip": "127.0.0.1", "port": port, "dstPort": world.server.udp.port(), "direction": "ANY" }]);
+        trunk(&world, addresses, json!({ "authRequired": false })).await;
+        let number = "+12125550101";
+        world.server.cli(&["number", "assign", "--account", "acme", number]).await;
+        let input = json!({ "domainId": world.domain, "name": "echo", "credentials": { "password": "secret-of-it" }, "simulation": "ECHO", "numbers": [number] });
+        let echo = world.api.mutate("createEndpoint", "endpoint { id } ", input).await["endpoint"]["id"].clone();
+        let request = from_outside(&mut carrier, &world.server, number, "to the inside");
+        assert_eq!(carrier.ask(&request).await.status(), 202);
+        eventually("the delivery", || async {
+            let taken = world.api.messages(json!({ "endpointId": echo })).await.pop()?;
+            (taken["deliveries"][0]["outcome"] == "DELIVERED").then_some(())
+        })
+        .await;
+        assert_eq!(world.api.messages(json!({ "direction": "OUT" })).await.len(), 0);
+        let input = json!({ "id": echo, "patch": { "allowOutside": true } });
+        assert_eq!(world.api.mutate("updateEndpoint", "", input).await["userErrors"], json!([]));
+        for (caller, body) in [(format!("sip:{OUTSIDE}@carrier.test"), "by number"), ("sip:zoe@carrier.test".to_owned(), "by address")] {
+            let request = from_outside(&mut carrier, &world.server, number, body).set("From", Some(&format!("<{caller}>;tag=1")));
+            assert_eq!(carrier.ask(&request).await.status(), 202, "{caller}");
+            let answer = carrier.take_message().await;
+            assert_eq!(answer.body, body);
+            assert!(answer.header("From").contains(&format!("<sip:{number}@example.test>")), "{answer:?}");
+            let user = caller.split('@').next().unwrap();
+            assert!(answer.header("To").contains(&format!("<{user}@")), "{answer:?}");
+            let sent = world.api.messages(json!({ "endpointId": echo, "direction": "OUT" })).await;
+            let sent = world.api.message_is(&text(&sent[0]["id"]), "SENT").await;
+            let taken = world.api.messages(json!({ "endpointId": echo, "direction": "IN" })).await;
+            assert_eq!((&sent["chatId"], &sent["body"]), (&taken[0]["chatId"], &json!(body)), "{taken:?}");
+        }
+    }
+
     /// The other header fields of what a carrier sends are its variables, which no phone is sent.
     async fn e113_a_carriers_header_fields_are_variables(database: Database) {
         let world = stage(&database).await;

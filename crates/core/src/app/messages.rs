@@ -15,12 +15,12 @@ use crate::decide::messages::{
     receipt as decide_receipt, send, sender,
 };
 use crate::decide::routing::{
-    Destination, RouteFacts, Routed, SenderNumbers, enabled, is_dialable, is_e164, is_to_telephone,
-    route, sender_number, transformed,
+    Destination, RouteFacts, Routed, SenderNumbers, call_back, enabled, is_dialable, is_e164,
+    is_to_telephone, known_by, route, sender_number, transformed,
 };
 use crate::decide::variables::variables;
 use crate::delivery::{Dispatch, Trace, Way, exchange_of_call};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, EndpointType};
 use crate::error::{Problem, ProblemDetail};
 use crate::json::JsonObject;
 use crate::message::{CallKey, Message, MessageDirection, MessageOrigin, Receipt, Variables};
@@ -564,17 +564,28 @@ impl App {
         })
     }
 
-    /// Sends what a simulated endpoint answers. It speaks as itself, and only once for each message it got.
+    /// Sends what a simulated endpoint answers: as it was called, to whom it was called by, and only once for each message it
+    /// got.
     pub(super) async fn message_echo(
         &self,
         from: EndpointId,
         dispatch: &Dispatch,
     ) -> Result<(), Fault> {
-        let calls = [Call::from(EndpointKey::Id(dispatch.sender))];
+        let caller = EndpointKey::Id(dispatch.sender);
+        let Found::One(caller) = self.store.endpoint(dispatch.account, caller).await? else {
+            return Ok(());
+        };
+        let calls = [call_back(&caller, &dispatch.from)];
+        let chat = ChatKey {
+            endpoint: from,
+            own_number: known_by(&dispatch.to),
+            peer: known_by(&dispatch.from),
+        };
         let from = EndpointKey::Id(from);
         for _ in 0..super::ATTEMPTS {
             let mint = self.mint();
-            let gathered = self.message_gather(dispatch.account, &from, &calls).await?;
+            let mut gathered = self.message_gather(dispatch.account, &from, &calls).await?;
+            gathered.chat = Some(chat.clone());
             let planned = self.message_plan(&mint, &gathered, None).await?;
             let (parties, _) = planned.map_err(Fault::Refused)?;
             if parties.recipient.simulation.is_some() {
@@ -584,8 +595,8 @@ impl App {
             let outgoing = Outgoing {
                 // What a domain does not keep of its devices, it does not keep of an echo to them.
                 origin: match dispatch.out_message {
-                    Some(_) => MessageOrigin::Api,
-                    None => MessageOrigin::Sip,
+                    None if caller.kind != EndpointType::ThirdParty => MessageOrigin::Sip,
+                    _ => MessageOrigin::Api,
                 },
                 body: dispatch.body.clone(),
                 content_type: dispatch.content_type.clone(),

@@ -6,9 +6,11 @@
 
 use crate::address::{Call, Through};
 use crate::decide::Mint;
+use crate::decide::delivery::canonical_address;
 use crate::delivery::Way;
 use crate::endpoint::{AddressDirection, Endpoint, EndpointType, SEND_AS_RANDOM};
 use crate::error::{Problem, ProblemCode};
+use crate::ports::store::EndpointKey;
 use crate::transformation::{Rule, Transformations, number};
 use sip_validate::SipUri;
 
@@ -123,6 +125,38 @@ pub fn is_to_telephone(way: &Way) -> bool {
             let user = uri.aor().user;
             user.is_some_and(|user| is_dialable(&user))
         }),
+    }
+}
+
+/// Returns what a side of a message is known by that has this URI: its E.164 number, else its address.
+#[must_use]
+pub fn known_by(uri: &str) -> String {
+    let address = canonical_address(uri);
+    match address.rsplit_once('@') {
+        Some((user, _)) if is_e164(user) => user.to_owned(),
+        _ => address,
+    }
+}
+
+/// Returns whom an answer to a message is to that came from this URI: from an endpoint, which may have spoken as a number of its
+/// own, or by a trunk from somebody behind it.
+#[must_use]
+pub fn call_back(sender: &Endpoint, from: &str) -> Call {
+    let known_by = known_by(from);
+    let is_number = is_e164(&known_by);
+    let by_trunk = sender.kind == EndpointType::ThirdParty;
+    let own = EndpointKey::Id(sender.id);
+    if from == sender.sip_uri() {
+        own.into()
+    } else if is_number && (by_trunk || sender.numbers.contains(&known_by)) {
+        Call::Number(known_by)
+    } else if by_trunk {
+        Call::Through {
+            trunk: own,
+            through: Through::Uri(from.to_owned()),
+        }
+    } else {
+        own.into()
     }
 }
 
@@ -567,7 +601,7 @@ mod tests {
         let sender = outsider();
         let trunk = trunk(1, 0);
         let through = |uri: &str| Call::Through {
-            trunk: crate::ports::store::EndpointKey::Id(trunk.id),
+            trunk: EndpointKey::Id(trunk.id),
             through: Through::Uri(uri.to_owned()),
         };
         let known = RouteFacts {
@@ -611,6 +645,36 @@ mod tests {
         ] {
             assert_eq!(is_to_telephone(&way), expected, "{way:?}");
         }
+    }
+
+    #[test]
+    fn h165_an_answer_goes_where_the_message_came_from() {
+        let phone = Endpoint {
+            numbers: vec![NUMBER.into()],
+            ..endpoint("alice")
+        };
+        let trunk = trunk(1, 0);
+        let address = |of: &Endpoint| Call::from(EndpointKey::Id(of.id));
+        let by_number = Call::Number(NUMBER.into());
+        let ours = format!("sip:{NUMBER}@example.com");
+        let outside = "sip:zoe@carrier.test";
+        let through = Call::Through {
+            trunk: EndpointKey::Id(trunk.id),
+            through: Through::Uri(outside.into()),
+        };
+        for (sender, from, expected) in [
+            (&phone, phone.sip_uri().as_str(), address(&phone)),
+            (&phone, &ours, by_number.clone()),
+            // A number that was taken from it meanwhile.
+            (&phone, "sip:+33@example.com", address(&phone)),
+            (&trunk, &ours, by_number),
+            (&trunk, outside, through),
+            (&trunk, &trunk.sip_uri(), address(&trunk)),
+        ] {
+            assert_eq!(call_back(sender, from), expected, "{from}");
+        }
+        assert_eq!(known_by(&ours), NUMBER);
+        assert_eq!(known_by("sip:%7Aoe@Carrier.test;x=1"), "zoe@carrier.test");
     }
 
     #[test]

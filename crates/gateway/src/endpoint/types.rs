@@ -36,7 +36,8 @@ pub(crate) enum EndpointState {
 #[derive(Clone, Copy, Debug, Enum, PartialEq, Eq)]
 #[graphql(remote = "endpoint::Simulation")]
 pub(crate) enum Simulation {
-    /// It takes each message, and answers it with the message's own text.
+    /// It takes each message, and answers it with the message's own text, from the number or address that it was sent to. What came by
+    /// a trunk it answers only with `allowOutside`.
     Echo,
     /// It refuses each attempt for now (486 Busy Here), so that a message ends EXPIRED.
     Busy,
