@@ -45,6 +45,17 @@ async fn send_for(api: &Api, from: &Account, to: &Account, body: &str, seconds: 
     api.send_input(input).await
 }
 
+/// Waits until the attempts of a message have ended so.
+async fn outcomes_are(api: &Api, message: &Value, outcomes: &[&str]) -> Value {
+    let is_so = |trace: &Value| {
+        let deliveries = list(&trace["deliveries"]);
+        let mut seen: Vec<String> = deliveries.iter().map(|d| text(&d["outcome"])).collect();
+        seen.sort();
+        seen == outcomes
+    };
+    trace_until(api, message, &format!("{outcomes:?}"), is_so).await
+}
+
 /// A report of a device on a message that it got.
 fn report(message_id: &str, kind: &str, status: &str) -> String {
     format!(
@@ -159,6 +170,123 @@ both_backends! {
         assert_eq!(busy.take_message().await.body, "second", "the first expired");
         let first = trace(api, &first).await;
         assert_eq!(first["status"], "SENT", "the other device took it: {first}");
+    }
+
+    /// A device is left in peace for as long as it asks, whoever else registers or is tried meanwhile, and no other device waits
+    /// for that.
+    async fn f131_retry_after_holds_at_the_contact_that_asked(database: Database) {
+        let world = World::start(&database).await;
+        let World { server, api, alice, bob, .. } = &world;
+        let (mut away, mut busy) = (Phone::udp(server, bob).await, Phone::tcp(server, bob).await);
+        away.come_online().await;
+        busy.come_online().await;
+        // Beyond the end of the message, and within it.
+        for seconds in [3600, 3 * 24 * 3600] {
+            away.reply = Reply::NotBefore(480, 18_000);
+            busy.reply = Reply::Status(486, "Busy Here");
+            let sent = send_for(api, alice, bob, "one", seconds).await;
+            assert_eq!(away.take_message().await.body, "one");
+            assert_eq!(busy.take_message().await.body, "one");
+            outcomes_are(api, &sent, &["RETRYING", "RETRYING"]).await;
+            busy.reply = Reply::Status(200, "OK");
+            assert_eq!(busy.take_message().await.body, "one");
+            api.message_is(&text(&sent["id"]), "SENT").await;
+
+            // The next one waits for the first at the one device only; a device that is new gets it at once.
+            busy.reply = Reply::Status(503, "Service Unavailable");
+            let sent = send_for(api, alice, bob, "two", seconds).await;
+            assert_eq!(busy.take_message().await.body, "two");
+            outcomes_are(api, &sent, &["RETRYING"]).await;
+            let mut new = Phone::udp(server, bob).await;
+            new.come_online().await;
+            assert_eq!(new.take_message().await.body, "two");
+            api.message_is(&text(&sent["id"]), "SENT").await;
+            busy.reply = Reply::Status(200, "OK");
+            assert_eq!(busy.take_message().await.body, "two");
+            outcomes_are(api, &sent, &["DELIVERED", "DELIVERED", "RETRYING"]).await;
+            assert_eq!(new.register(0).await.status(), 200);
+            let again = away.next_request(Duration::from_millis(500)).await;
+            assert!(again.is_none(), "{again:?}");
+            // What waits for it does so no longer when it is back, and what it refuses for good makes nobody wait.
+            away.reply = Reply::NotBefore(603, 18_000);
+            away.lose_power();
+            away.come_online().await;
+            assert_eq!(away.take_message().await.body, "one");
+            assert_eq!(away.take_message().await.body, "two");
+        }
+        busy.reply = Reply::Status(486, "Busy Here");
+        let sent = api.send(alice, bob, "three").await;
+        assert_eq!(away.take_message().await.body, "three");
+        assert_eq!(busy.take_message().await.body, "three");
+        outcomes_are(api, &sent, &["REFUSED", "RETRYING"]).await;
+        busy.reply = Reply::Status(200, "OK");
+        assert_eq!(busy.take_message().await.body, "three");
+        api.message_is(&text(&sent["id"]), "SENT").await;
+    }
+
+    /// What may change is tried again until it arrives: each such status, silence, and a connection that breaks.
+    async fn f131_what_failed_for_now_is_sent_at_last(database: Database) {
+        let world = World::start(&database).await;
+        let World { server, api, domain, alice, bob } = &world;
+        let silent = api.endpoint_create(domain, "silent").await;
+        let mut asleep = Phone::udp(server, &silent).await;
+        asleep.come_online().await;
+        asleep.reply = Reply::Silence;
+        let timed_out = api.send(alice, &silent, "anybody?").await;
+        let unanswered = asleep.take_message().await;
+
+        let mut phones = Vec::new();
+        for status in [408, 480, 486, 500, 503, 504] {
+            let account = api.endpoint_create(domain, &format!("says{status}")).await;
+            let mut phone = Phone::udp(server, &account).await;
+            phone.come_online().await;
+            phone.reply = Reply::Status(status, "Not Now");
+            let sent = api.send(alice, &account, "later, then").await;
+            phone.take_message().await;
+            phone.reply = Reply::Status(200, "OK");
+            phones.push((status, phone, sent));
+        }
+        for (status, phone, sent) in &mut phones {
+            assert_eq!(phone.take_message().await.body, "later, then", "{status}");
+            let sent = outcomes_are(api, sent, &["DELIVERED", "RETRYING"]).await;
+            assert_eq!((&sent["status"], &sent["deliveries"][0]["sipStatus"]), (&json!("SENT"), &json!(*status)));
+        }
+
+        // Longer than the first wait, which is 5 s at most.
+        let mut phone = Phone::udp(server, bob).await;
+        phone.come_online().await;
+        phone.reply = Reply::NotBefore(503, 7);
+        let asked_at = Instant::now();
+        let sent = api.send(alice, bob, "in seven seconds").await;
+        let first = phone.take_message().await;
+        phone.reply = Reply::Status(200, "OK");
+        let second = phone.take_message().await;
+        assert!(asked_at.elapsed() >= Duration::from_secs(7), "{:?}", asked_at.elapsed());
+        assert_eq!((first.header("Call-ID"), second.body.as_str()), (second.header("Call-ID"), "in seven seconds"));
+        api.message_is(&text(&sent["id"]), "SENT").await;
+        assert_eq!(phone.register(0).await.status(), 200);
+
+        let mut phone = Phone::tcp(server, bob).await;
+        phone.come_online().await;
+        phone.reply = Reply::Silence;
+        let broken = api.send(alice, bob, "hold on").await;
+        phone.take_message().await;
+        phone.hang_up().await;
+        outcomes_are(api, &broken, &["TRANSPORT_ERROR"]).await;
+        let mut phone = Phone::tcp(server, bob).await;
+        phone.come_online().await;
+        assert_eq!(phone.take_message().await.body, "hold on");
+        api.message_is(&text(&broken["id"]), "SENT").await;
+
+        outcomes_are(api, &timed_out, &["TIMEOUT"]).await;
+        asleep.reply = Reply::Status(200, "OK");
+        // What it was sent again and again meanwhile is still to be read.
+        let mut again = asleep.take_message().await;
+        while again.branch() == unanswered.branch() {
+            again = asleep.take_message().await;
+        }
+        assert_eq!(again.header("Call-ID"), unanswered.header("Call-ID"));
+        api.message_is(&text(&timed_out["id"]), "SENT").await;
     }
 
     /// One query says why a message did or did not arrive: sent, busy, timed out, refused, expired, too long.
@@ -485,5 +613,70 @@ both_backends! {
         let sent = api.send(alice, bob, "and now?").await;
         phone.take_message().await;
         api.message_is(&text(&sent["id"]), "SENT").await;
+    }
+
+    /// A device whose connection went with the server is not waited for either where messages do not wait.
+    async fn f132_without_store_and_forward_nobody_waits_for_a_lost_connection(database: Database) {
+        let mut world = World::on(Server::start_with(database.url(), &[("SIPGRAPH_MESSAGES_STORE_AND_FORWARD", "false")]).await).await;
+        Phone::tcp(&world.server, &world.bob).await.come_online().await;
+        world.server.kill_and_restart().await;
+        let World { server, api, alice, bob, .. } = &world;
+        let lost = api.send(alice, bob, "are you back?").await;
+        let lost = failed(api, &lost).await;
+        assert_eq!((&lost["failure"]["code"], &lost["deliveries"]), (&json!("UNREACHABLE"), &json!([])), "{lost}");
+        let mut other = Phone::udp(server, bob).await;
+        other.come_online().await;
+        let sent = api.send(alice, bob, "to the other").await;
+        assert_eq!(other.take_message().await.body, "to the other");
+        api.message_is(&text(&sent["id"]), "SENT").await;
+        other.reply = Reply::Status(603, "Decline");
+        let refused = api.send(alice, bob, "to nobody").await;
+        other.take_message().await;
+        let refused = failed(api, &refused).await;
+        assert_eq!((&refused["failure"]["code"], &refused["failure"]["sipStatus"]), (&json!("UNREACHABLE"), &json!(603)), "{refused}");
+        // It is back, and nothing of all that waits for it.
+        let mut back = Phone::tcp(server, bob).await;
+        back.come_online().await;
+        api.send(alice, bob, "welcome").await;
+        assert_eq!(back.take_message().await.body, "welcome");
+    }
+
+    /// A message waits for a device whose connection went with the server, and fails with the end of that device's binding when all
+    /// the others have refused.
+    async fn f132_the_end_of_the_last_open_contact_decides(database: Database) {
+        let mut world = World::start(&database).await;
+        let mut lost = Phone::tcp(&world.server, &world.bob).await;
+        lost.come_online().await;
+        let mut refuses = Phone::udp(&world.server, &world.bob).await;
+        refuses.come_online().await;
+        world.server.kill_and_restart().await;
+        let World { server, api, alice, bob, .. } = &world;
+        let mut feed = Feed::open(server, &api.event_cursor().await).await;
+        refuses.reply = Reply::Status(603, "Decline");
+        let sent = api.send(alice, bob, "anybody else?").await;
+        refuses.take_message().await;
+        let open = outcomes_are(api, &sent, &["REFUSED"]).await;
+        assert_eq!(open["status"], "ACCEPTED", "{open}");
+        let answer = refuses.register_contact(&format!("<{}>;expires=0", lost.contact())).await;
+        assert_eq!(answer.status(), 200, "{answer:?}");
+        let ended = failed(api, &sent).await;
+        assert_eq!((&ended["failure"]["code"], &ended["failure"]["sipStatus"]), (&json!("REFUSED"), &json!(603)), "{ended}");
+
+        // A device that may be tried again only in an hour leaves: the same.
+        lost = Phone::tcp(server, bob).await;
+        lost.come_online().await;
+        lost.reply = Reply::NotBefore(480, 3600);
+        let second = api.send(alice, bob, "and now?").await;
+        refuses.take_message().await;
+        lost.take_message().await;
+        outcomes_are(api, &second, &["REFUSED", "RETRYING"]).await;
+        assert_eq!(lost.register(0).await.status(), 200);
+        failed(api, &second).await;
+        let end = json!(second["id"]);
+        let told = feed.all_until(|event| event["type"] == "MESSAGE_OUT_STATUS" && event["messageId"] == end).await;
+        let statuses = told.iter().filter(|event| event["type"] == "MESSAGE_OUT_STATUS");
+        let statuses: Vec<_> = statuses.map(|event| (&event["messageId"], &event["status"])).collect();
+        let failed = json!("FAILED");
+        assert_eq!(statuses, [(&sent["id"], &failed), (&second["id"], &failed)]);
     }
 }

@@ -564,11 +564,15 @@ both_backends! {
     async fn f132_a_message_waits_and_expires(database: Database) {
         let world = World::start(&database).await;
         let World { server, api, alice, bob, .. } = &world;
+        let start = api.event_cursor().await;
         let waiting = api.send(alice, bob, "when you are back").await;
         let (from, to) = (json!({ "endpointId": alice.id }), json!({ "endpointId": bob.id }));
         let brief = api.send_input(json!({ "from": from, "to": to, "body": "now or never", "expiresInSeconds": 1 })).await;
         let failed = api.message_is(&text(&brief["id"]), "FAILED").await;
         assert_eq!(failed["failure"]["code"], "EXPIRED", "{failed}");
+        let told = events_of(server, &start, &brief["id"]).await;
+        let told: Vec<_> = told.iter().map(|event| (&event["type"], &event["status"])).collect();
+        assert_eq!(told, [(&json!("MESSAGE_OUT"), &Value::Null), (&json!("MESSAGE_OUT_STATUS"), &json!("FAILED"))]);
         assert_eq!(api.message(&text(&waiting["id"])).await["status"], "ACCEPTED");
         let mut phone = Phone::tcp(server, bob).await;
         phone.come_online().await;

@@ -435,6 +435,36 @@ both_backends! {
         }
     }
 
+    /// What comes in by a trunk arrives at each phone of the endpoint that has the number, and has no status of its own.
+    async fn f133_a_message_by_a_trunk_arrives_at_each_device(database: Database) {
+        let world = stage(&database).await;
+        let (mut carrier, _) = carrier(&world).await;
+        let addresses = json!([{ "ip": "127.0.0.1", "dstPort": world.server.udp.port(), "direction": "INBOUND" }]);
+        trunk(&world, addresses, json!({ "authRequired": false })).await;
+        let mut phones = [Phone::udp(&world.server, &world.alice).await, Phone::tcp(&world.server, &world.alice).await, Phone::ws(&world.server, &world.alice).await];
+        for phone in &mut phones {
+            phone.come_online().await;
+        }
+        let mut feed = Feed::open(&world.server, &world.api.event_cursor().await).await;
+        let request = from_outside(&mut carrier, &world.server, OURS, "to all of you");
+        assert_eq!(carrier.ask(&request).await.status(), 202);
+        for phone in &mut phones {
+            assert_eq!(phone.take_message().await.body, "to all of you");
+        }
+        let received = eventually("three deliveries", || async {
+            let message = world.api.messages(json!({})).await.swap_remove(0);
+            let deliveries = list(&message["deliveries"]);
+            let is_done = deliveries.len() == 3 && deliveries.iter().all(|d| d["outcome"] == "DELIVERED");
+            is_done.then_some(message)
+        })
+        .await;
+        assert_eq!((&received["direction"], &received["status"]), (&json!("IN"), &json!("RECEIVED")));
+        world.api.send(&world.alice, &world.bob, "the end").await;
+        let told = feed.all_until(|event| event["type"] == "MESSAGE_OUT").await;
+        assert_eq!(told.iter().filter(|event| event["type"] == "MESSAGE_IN").count(), 1);
+        assert!(told.iter().all(|event| event["type"] != "MESSAGE_OUT_STATUS"), "{told:?}");
+    }
+
     /// The other header fields of what a carrier sends are its variables, which no phone is sent.
     async fn e113_a_carriers_header_fields_are_variables(database: Database) {
         let world = stage(&database).await;

@@ -34,6 +34,8 @@ enum Link {
 pub(crate) enum Reply {
     /// With a status and a reason phrase.
     Status(u16, &'static str),
+    /// With a status, and the wish not to be tried again for so many seconds.
+    NotBefore(u16, u32),
     /// Not at all.
     Silence,
 }
@@ -390,8 +392,15 @@ impl Phone {
             self.send(&given).await;
             return true;
         }
-        if let Reply::Status(status, reason) = self.reply {
-            let answer = message.answer(status, reason, &unique());
+        let answer = |status, reason| message.answer(status, reason, &unique());
+        let answer = match self.reply {
+            Reply::Status(status, reason) => Some(answer(status, reason)),
+            Reply::NotBefore(status, seconds) => {
+                Some(answer(status, "Not Now").with("Retry-After", seconds.to_string()))
+            }
+            Reply::Silence => None,
+        };
+        if let Some(answer) = answer {
             self.send(&answer).await;
             self.given.insert(transaction, answer);
         }

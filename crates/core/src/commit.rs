@@ -322,7 +322,7 @@ pub enum Write {
     },
     /// Notes that a contact has taken a dispatch; the lease goes on.
     DispatchTaken(ExchangeId),
-    /// Makes the messages to an endpoint due that wait until another one has gone.
+    /// Makes the messages on their way to the contacts of an endpoint due: another one has gone, or a contact.
     DispatchesWake(EndpointId),
     /// Removes a dispatch with which nothing is left to do.
     DispatchDelete {
@@ -343,9 +343,12 @@ pub enum Write {
         sip_status: Option<u16>,
         /// The reason phrase, or what failed.
         reason: Option<String>,
+        /// When the target is tried again at the earliest.
+        retry_at: Option<Timestamp>,
     },
     /// Inserts or replaces a binding, raises the endpoint's `bindings_revision`, and makes the messages on their way to
-    /// the endpoint due at the binding's `refreshed_at`, if they were due later.
+    /// the endpoint's contacts due at the binding's `refreshed_at`, if they were due later. What failed for now at this
+    /// contact may be tried again at once.
     BindingPut(Binding),
     /// Removes a binding and raises the endpoint's `bindings_revision`.
     BindingDelete(EndpointId, BindingId),

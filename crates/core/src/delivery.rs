@@ -150,6 +150,9 @@ pub struct Delivery {
     pub reason: Option<String>,
     /// How it ended.
     pub outcome: DeliveryOutcome,
+    /// When the target is tried again at the earliest; `None` unless the attempt failed for now, and when its device has come
+    /// back since.
+    pub retry_at: Option<Timestamp>,
 }
 
 /// The trace of a message: each attempt, oldest first, and when the next one is due.

@@ -299,6 +299,7 @@ tables! {
         target_kind -> SmallInt,
         recipient_id -> DbId,
         out_message_id -> Nullable<DbId>,
+        retry_at -> Nullable<DbTime>,
     }
     events (account_id, seq) {
         account_id -> DbId,

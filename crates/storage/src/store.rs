@@ -3,8 +3,8 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use sipgraph_core::{
-    AccountId, ApplicationId, ChatId, DomainId, EndpointId, EndpointTokenId, Error, ErrorKind,
-    ExchangeId, MessageId, Timestamp, TokenId,
+    AccountId, ApplicationId, BindingId, ChatId, DomainId, EndpointId, EndpointTokenId, Error,
+    ErrorKind, ExchangeId, MessageId, Timestamp, TokenId,
     account::{Account, LogHead},
     application::Application,
     binding::Binding,
@@ -894,9 +894,13 @@ impl Store for Storage {
         &self,
         account: AccountId,
         recipient: EndpointId,
+        returned: Vec<BindingId>,
         now: Timestamp,
     ) -> StoreFuture<'_, ()> {
-        write!(self, deliveries::dispatches_hurry(account, recipient, now))
+        write!(
+            self,
+            deliveries::dispatches_hurry(account, recipient, &returned, now)
+        )
     }
 
     fn dispatches_to(

@@ -9,14 +9,15 @@ use super::trunks::TrunkRound;
 use crate::binding::Binding;
 use crate::commit::Answer;
 use crate::decide::delivery::{
-    Around, Plan, PlannedAttempt, close, finish, next_round_at, plan, release, simulated, start,
+    Around, Left, Plan, PlannedAttempt, RoundEnd, close, due_after, finish, plan, release,
+    simulated, start,
 };
 use crate::delivery::{Delivery, DeliveryOutcome, Dispatch, Way};
 use crate::endpoint::Simulation;
 use crate::message::{Failure, FailureCode};
 use crate::ports::store::{DispatchPlace, Tried};
 use crate::ports::{Attempt, AttemptResult, AttemptTarget, PortFuture, Technology};
-use crate::{Error, Fault, Timestamp};
+use crate::{BindingId, Error, Fault, Timestamp};
 use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use std::sync::Arc;
@@ -140,7 +141,7 @@ impl App {
         let seen = Seen {
             simulation: recipient.simulation,
             held,
-            unreached: false,
+            left: Left::default(),
             bindings,
         };
         match plan(
@@ -153,7 +154,7 @@ impl App {
         ) {
             Plan::Attempt {
                 attempts: planned,
-                unreached,
+                left,
             } => {
                 if let Some(commit) = start(&mint, &dispatch, &planned)
                     && !matches!(self.commit(commit).await?, Answer::Applied(_))
@@ -164,7 +165,7 @@ impl App {
                 Ok(Some(Begun::Attempts(Box::new(Attempts {
                     dispatch,
                     planned,
-                    seen: Seen { unreached, ..seen },
+                    seen: Seen { left, ..seen },
                 }))))
             }
             Plan::Wait(until) => {
@@ -197,30 +198,46 @@ impl App {
             };
             !seen.bindings.iter().any(|b| around.is_held(b.id))
         };
-        if is_free || self.bindings_changed(dispatch, seen).await? {
+        let returned = self.bindings_changed(dispatch, seen).await?;
+        if is_free || returned.is_some() {
+            let returned = returned.unwrap_or_default();
             self.store
-                .dispatches_hurry(dispatch.account, dispatch.recipient, self.now())
+                .dispatches_hurry(dispatch.account, dispatch.recipient, returned, self.now())
                 .await?;
             self.due.notify(usize::MAX);
         }
         Ok(())
     }
 
-    async fn bindings_changed(&self, dispatch: &Dispatch, seen: &Seen) -> Result<bool, Error> {
+    /// Returns the contacts whose devices came back another way since a look; `None` when no contact has changed at all.
+    async fn bindings_changed(
+        &self,
+        dispatch: &Dispatch,
+        seen: &Seen,
+    ) -> Result<Option<Vec<BindingId>>, Error> {
         if seen.simulation.is_some() {
-            return Ok(false);
+            return Ok(None);
         }
-        let now = self
+        let found = self
             .store
             .endpoint_bindings(dispatch.account, dispatch.recipient)
             .await?;
-        Ok(!now.is_some_and(|(_, bindings)| {
-            bindings.len() == seen.bindings.len()
-                && bindings
-                    .iter()
-                    .zip(&seen.bindings)
-                    .all(|(a, b)| a.id == b.id && a.flow == b.flow)
-        }))
+        let Some((_, bindings)) = found else {
+            return Ok(Some(Vec::new()));
+        };
+        let pairs = || bindings.iter().zip(&seen.bindings);
+        if bindings.len() == seen.bindings.len()
+            && pairs().all(|(a, b)| a.id == b.id && a.flow == b.flow)
+        {
+            return Ok(None);
+        }
+        let is_back = |now: &&Binding| {
+            let mut before = seen.bindings.iter();
+            before.any(|before| before.id == now.id && before.flow != now.flow)
+        };
+        Ok(Some(
+            bindings.iter().filter(is_back).map(|b| b.id).collect(),
+        ))
     }
 
     /// Ends a dispatch; when its message was marked meanwhile, reads it again.
@@ -247,16 +264,17 @@ impl App {
         attempts: Vec<PortFuture<'static, (Delivery, AttemptResult)>>,
     ) {
         let mut attempts: FuturesUnordered<_> = attempts.into_iter().collect();
-        let (mut taken, mut retry_after) = (dispatch.taken, None);
-        let (mut open, mut not_sent) = (false, false);
+        let mut round = RoundEnd {
+            taken: dispatch.taken,
+            is_open: false,
+            left: seen.left,
+        };
+        let mut not_sent = false;
         while let Some((delivery, result)) = attempts.next().await {
             if result == AttemptResult::NotSent {
                 // Stored and not sent: it keeps its identifiers for when it is.
                 not_sent = true;
                 continue;
-            }
-            if let AttemptResult::Answered { retry_after_s, .. } = &result {
-                retry_after = retry_after.max(*retry_after_s);
             }
             if seen.simulation == Some(Simulation::Echo) {
                 // Before it is stored as taken, so that a killed server echoes when it is tried again; an echo goes once.
@@ -270,8 +288,11 @@ impl App {
                 }
             }
             match self.attempt_finish(&dispatch, &delivery, &result).await {
-                Ok(DeliveryOutcome::Delivered) => taken = true,
-                Ok(outcome) => open |= !outcome.is_final(),
+                Ok((outcome, retry_at)) => {
+                    round.taken |= outcome == DeliveryOutcome::Delivered;
+                    round.is_open |= !outcome.is_final();
+                    retry_at.into_iter().for_each(|at| round.left.retry(at));
+                }
                 // The attempt stays of unknown outcome; when the lease ends it is repeated with the same identifiers.
                 Err(error) => {
                     tracing::warn!(%error, exchange = %dispatch.id, "an attempt's end could not be stored");
@@ -280,35 +301,22 @@ impl App {
             }
         }
         let mint = self.mint();
-        let end = if open {
-            let rounds = dispatch.rounds.saturating_add(1);
-            let due_at = if self.policy.store_and_forward {
-                next_round_at(&mint, rounds, retry_after).min(dispatch.expires_at)
-            } else {
-                mint.now
-            };
-            release(&mint, &dispatch, taken, rounds, due_at)
-        } else if not_sent {
+        if not_sent {
             // An earlier message that holds it up makes it due when it has gone; the next look finds that.
-            let due_at = mint.now.plus(QUEUE_WAIT).min(dispatch.expires_at);
-            release(&mint, &dispatch, taken, dispatch.rounds, due_at)
-        } else if seen.unreached {
-            // Contacts whose connection was lost with an earlier run get it when they come back.
-            release(
-                &mint,
-                &dispatch,
-                taken,
-                dispatch.rounds,
-                dispatch.expires_at,
-            )
-        } else if taken {
-            close(&mint, &dispatch, None, None)
-        } else {
-            // Every contact has refused: due at once, so that the plan finds it failed or a new contact.
-            release(&mint, &dispatch, taken, dispatch.rounds, mint.now)
+            round.left.retry(mint.now.plus(QUEUE_WAIT));
+        }
+        let forward = self.policy.store_and_forward;
+        let due_at = due_after(mint.now, &dispatch, &round, forward);
+        let end = match due_at {
+            Some(due_at) => {
+                let rounds = dispatch.rounds.saturating_add(i32::from(round.is_open));
+                release(&mint, &dispatch, round.taken, rounds, due_at)
+            }
+            None => close(&mint, &dispatch, None, None),
         };
+        let waits = !not_sent && due_at.is_some_and(|due_at| due_at > mint.now);
         let ended = match self.commit(end).await {
-            Ok(_) if open || seen.unreached => self.hurry_if_changed(&dispatch, &seen).await,
+            Ok(_) if waits => self.hurry_if_changed(&dispatch, &seen).await,
             Ok(_) => Ok(()),
             Err(error) => Err(error),
         };
@@ -322,23 +330,24 @@ impl App {
         }
     }
 
+    /// Stores the end of an attempt: how it ended, and when its target may be tried again.
     pub(super) async fn attempt_finish(
         &self,
         dispatch: &Dispatch,
         delivery: &Delivery,
         result: &AttemptResult,
-    ) -> Result<DeliveryOutcome, Error> {
-        let mut outcome = DeliveryOutcome::Pending;
+    ) -> Result<(DeliveryOutcome, Option<Timestamp>), Error> {
+        let mut ended = (DeliveryOutcome::Pending, None);
         for _ in 0..super::ATTEMPTS {
             let sent = self.sent_message(dispatch).await?;
             let message = sent.as_ref().map(|(message, sender)| (message, sender));
             let (commit, decided) = finish(&self.mint(), dispatch, delivery, result, message);
-            outcome = decided;
+            ended = decided;
             if matches!(self.commit(commit).await?, Answer::Applied(_)) {
                 break;
             }
         }
-        Ok(outcome)
+        Ok(ended)
     }
 }
 
@@ -369,8 +378,8 @@ struct Seen {
     simulation: Option<Simulation>,
     /// Whether an earlier message goes first at some of them.
     held: bool,
-    /// Whether some of them can't be reached until their devices come back, or until an earlier message has gone.
-    unreached: bool,
+    /// What those leave to be done that were not attempted.
+    left: Left,
 }
 
 fn hand_over(

@@ -151,8 +151,8 @@ impl App {
                 }
             }
             self.refreshes.put(&endpoint, refreshes);
-            if restarted {
-                self.waiting_hurry(&endpoint).await?;
+            if !restarted.is_empty() {
+                self.waiting_hurry(&endpoint, restarted).await?;
             }
             if gained_contact {
                 self.due.notify(usize::MAX);
@@ -162,12 +162,19 @@ impl App {
         Err(contended())
     }
 
-    /// Makes what waits for a device due that has come back as it was, so that no binding changed.
-    async fn waiting_hurry(&self, endpoint: &Endpoint) -> Result<(), Error> {
+    /// Makes what waits for devices due that have come back as they were, so that no binding changed.
+    async fn waiting_hurry(
+        &self,
+        endpoint: &Endpoint,
+        returned: Vec<BindingId>,
+    ) -> Result<(), Error> {
         let (account, id) = (endpoint.account, endpoint.id);
         let waiting = self.store.dispatches_to(account, id, 1).await?;
         if !waiting.is_empty() {
-            self.store.dispatches_hurry(account, id, self.now()).await?;
+            let hurry = self
+                .store
+                .dispatches_hurry(account, id, returned, self.now());
+            hurry.await?;
             self.due.notify(usize::MAX);
         }
         Ok(())

@@ -177,7 +177,7 @@ impl App {
             self.commit(again).await?;
             return Ok(());
         }
-        let outcome = self.attempt_finish(dispatch, delivery, result).await?;
+        let (outcome, _) = self.attempt_finish(dispatch, delivery, result).await?;
         let mint = self.mint();
         let end = if outcome == DeliveryOutcome::Delivered {
             close(&mint, dispatch, None, None)

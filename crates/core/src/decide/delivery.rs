@@ -14,9 +14,9 @@ use sip_validate::SipUri;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The wait after the first round that no contact took; it doubles with each further one.
+/// The wait after the first attempt at a contact that failed for now; it doubles with each further one.
 const BACKOFF_FIRST: Duration = Duration::from_secs(4);
-/// The longest wait between two rounds.
+/// The longest wait between two attempts, unless the contact asks for more.
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
 
 /// What to do with a claimed dispatch.
@@ -27,8 +27,8 @@ pub enum Plan {
     Attempt {
         /// The contacts to attempt.
         attempts: Vec<PlannedAttempt>,
-        /// Whether other contacts can't be reached until their devices come back, or until an earlier message has gone.
-        unreached: bool,
+        /// What the other contacts leave to be done.
+        left: Left,
     },
     /// Nothing can be sent now; give it back until then.
     Wait(Timestamp),
@@ -36,6 +36,41 @@ pub enum Plan {
     Done,
     /// It will not arrive.
     Fail(Failure),
+}
+
+/// What is left to be done with a dispatch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Left {
+    /// When the first of the contacts that failed for now may be tried again.
+    pub retry_at: Option<Timestamp>,
+    /// Whether contacts wait for something that makes the dispatch due: for their devices to come back, or for an earlier
+    /// message to go.
+    pub waits: bool,
+}
+
+impl Left {
+    /// Adds a contact that may be tried again from then on.
+    pub fn retry(&mut self, at: Timestamp) {
+        self.retry_at = Some(self.retry_at.map_or(at, |first| first.min(at)));
+    }
+
+    /// Returns when the dispatch is due for it; `None` when nothing is left.
+    fn due_at(self, dispatch: &Dispatch) -> Option<Timestamp> {
+        let until = self.waits.then_some(dispatch.expires_at);
+        let retry_at = self.retry_at.map(|at| at.min(dispatch.expires_at));
+        retry_at.or(until)
+    }
+}
+
+/// What a round came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoundEnd {
+    /// Whether a contact has taken the message, then or before.
+    pub taken: bool,
+    /// Whether a contact failed for now.
+    pub is_open: bool,
+    /// What is left to be done.
+    pub left: Left,
 }
 
 /// One attempt to make.
@@ -99,7 +134,7 @@ pub fn plan(
     };
     let bindings: Vec<&Binding> = bindings.iter().filter(allowed).collect();
     let mut attempts = Vec::new();
-    let mut unreached = false;
+    let (mut left, mut is_lost) = (Left::default(), false);
     for &binding in &bindings {
         let target = DeliveryTarget::Contact(binding.id);
         let latest = trace.iter().rev().find(|d| d.target == target);
@@ -109,29 +144,31 @@ pub fn plan(
             None if dispatch.taken && binding.registered_at > dispatch.created_at => continue,
             _ => {}
         }
+        let retry_at = latest.and_then(|latest| latest.retry_at);
         if around.is_held(binding.id) {
-            unreached = true;
+            left.waits = true;
+        } else if let Some(at) = retry_at.filter(|at| *at > mint.now) {
+            left.retry(at);
         } else if !binding.flow.transport.is_stream() || binding.flow.node == around.node {
             attempts.push(attempt(mint, dispatch, binding, latest));
+        } else if around.store_and_forward {
+            // A stream of an earlier run: its device gets the time to come back. That, or the binding's end, makes this due.
+            left.waits = true;
         } else {
-            unreached = true;
+            is_lost = true;
         }
     }
     if !attempts.is_empty() {
-        return Plan::Attempt {
-            attempts,
-            unreached,
-        };
+        return Plan::Attempt { attempts, left };
     }
-    if unreached {
-        // Stream bindings of an earlier run: their devices get the time to come back, which makes this due again. So does an
-        // earlier message when it has gone.
-        return Plan::Wait(dispatch.expires_at);
+    if let Some(due_at) = left.due_at(dispatch) {
+        return Plan::Wait(due_at);
     }
     match () {
         () if dispatch.taken => Plan::Done,
         () if bindings.is_empty() && around.store_and_forward => Plan::Wait(dispatch.expires_at),
         () if bindings.is_empty() => end(dispatch, trace, FailureCode::NoContact),
+        () if is_lost => end(dispatch, trace, FailureCode::Unreachable),
         () if trace.iter().any(is_too_large) => end(dispatch, trace, FailureCode::TooLarge),
         () => end(dispatch, trace, FailureCode::Refused),
     }
@@ -173,6 +210,7 @@ fn attempt(
             sip_status: None,
             reason: None,
             outcome: DeliveryOutcome::Pending,
+            retry_at: None,
         },
         is_new: true,
     }
@@ -230,8 +268,8 @@ pub fn start(mint: &Mint<'_>, dispatch: &Dispatch, planned: &[PlannedAttempt]) -
     (!writes.is_empty()).then(|| leased(mint, dispatch, writes))
 }
 
-/// Decides on the end of one attempt. `message` is the sender's copy with the sender; the first contact that takes it
-/// makes it SENT.
+/// Decides on the end of one attempt, and says how it ended and when the contact may be tried again. `message` is the
+/// sender's copy with the sender; the first contact that takes it makes it SENT.
 #[must_use]
 pub fn finish(
     mint: &Mint<'_>,
@@ -239,19 +277,27 @@ pub fn finish(
     delivery: &Delivery,
     result: &AttemptResult,
     message: Option<(&Message, &Endpoint)>,
-) -> (Commit, DeliveryOutcome) {
+) -> (Commit, (DeliveryOutcome, Option<Timestamp>)) {
     let outcome = outcome(result, delivery.attempt);
-    let (sip_status, reason) = match result {
-        AttemptResult::Answered { status, reason, .. } => (Some(*status), Some(printable(reason))),
-        AttemptResult::Timeout => (None, Some("no final answer in time".to_owned())),
-        AttemptResult::TransportError(what) => (None, Some(printable(what))),
-        AttemptResult::NotSent => (None, None),
+    let (sip_status, reason, retry_after_s) = match result {
+        AttemptResult::Answered {
+            status,
+            reason,
+            retry_after_s,
+        } => (Some(*status), Some(printable(reason)), *retry_after_s),
+        AttemptResult::Timeout => (None, Some("no final answer in time".to_owned()), None),
+        AttemptResult::TransportError(what) => (None, Some(printable(what)), None),
+        AttemptResult::NotSent => (None, None, None),
     };
+    let retry_at = outcome
+        .is_temporary_failure()
+        .then(|| next_attempt_at(mint, delivery.attempt, retry_after_s));
     let mut writes = vec![Write::DeliveryFinish {
         id: delivery.id,
         outcome,
         sip_status,
         reason,
+        retry_at,
     }];
     if outcome == DeliveryOutcome::Delivered {
         writes.push(Write::DispatchTaken(dispatch.id));
@@ -273,7 +319,24 @@ pub fn finish(
             None,
         );
     }
-    (commit, outcome)
+    (commit, (outcome, retry_at))
+}
+
+/// Returns when a dispatch is due again after a round; `None` when nothing is left to do with it.
+#[must_use]
+pub fn due_after(
+    now: Timestamp,
+    dispatch: &Dispatch,
+    round: &RoundEnd,
+    store_and_forward: bool,
+) -> Option<Timestamp> {
+    if round.is_open && !store_and_forward {
+        // The plan finds that it failed.
+        return Some(now);
+    }
+    // When every contact has refused, the plan finds it failed or a new contact.
+    let refused = (!round.taken).then_some(now);
+    round.left.due_at(dispatch).or(refused)
 }
 
 /// Decides on giving a dispatch back until it is due again.
@@ -297,10 +360,10 @@ pub fn release(
     )
 }
 
-/// Returns when the next round is due after `rounds` rounds; a contact's Retry-After is the least wait.
+/// Returns when the next attempt is due after `failed` ones; a Retry-After is the least wait.
 #[must_use]
-pub fn next_round_at(mint: &Mint<'_>, rounds: i32, retry_after_s: Option<u32>) -> Timestamp {
-    let doublings = u32::try_from(rounds.clamp(1, 16)).unwrap_or(1) - 1;
+pub fn next_attempt_at(mint: &Mint<'_>, failed: i32, retry_after_s: Option<u32>) -> Timestamp {
+    let doublings = u32::try_from(failed.clamp(1, 16)).unwrap_or(1) - 1;
     let backoff = BACKOFF_FIRST
         .saturating_mul(1 << doublings)
         .min(BACKOFF_MAX);
@@ -445,6 +508,11 @@ mod tests {
     use crate::{AccountId, EndpointId};
 
     const NODE: NodeId = NodeId([1; 16]);
+    /// A contact waits for its device or for an earlier message.
+    const WAITS: Left = Left {
+        retry_at: None,
+        waits: true,
+    };
 
     fn binding(n: u8, transport: Transport, node: NodeId) -> Binding {
         Binding {
@@ -538,15 +606,11 @@ mod tests {
             binding(2, Transport::Tls, NODE),
             binding(3, Transport::Ws, NODE),
         ];
-        let Plan::Attempt {
-            attempts,
-            unreached,
-        } = planned(&recipient, &contacts)
-        else {
+        let Plan::Attempt { attempts, left } = planned(&recipient, &contacts) else {
             panic!("nothing was planned");
         };
         let attempted: Vec<_> = attempts.iter().map(|attempt| attempt.binding.id).collect();
-        assert_eq!((attempted, unreached), (vec![contacts[1].id], false));
+        assert_eq!((attempted, left), (vec![contacts[1].id], Left::default()));
         // Without such a contact it waits for one.
         let Plan::Wait(_) = planned(&recipient, &contacts[..1]) else {
             panic!("it must wait");
@@ -632,14 +696,10 @@ mod tests {
             binding(1, Transport::Udp, NODE),
             binding(2, Transport::Tcp, NodeId([9; 16])),
         ];
-        let Plan::Attempt {
-            attempts,
-            unreached,
-        } = plan_of(&dispatch(), &bindings, &[])
-        else {
+        let Plan::Attempt { attempts, left } = plan_of(&dispatch(), &bindings, &[]) else {
             panic!("nothing was planned");
         };
-        assert_eq!((attempts.len(), unreached), (1, true));
+        assert_eq!((attempts.len(), left), (1, WAITS));
         let taken = Dispatch {
             taken: true,
             ..dispatch()
@@ -719,14 +779,10 @@ mod tests {
         let of = |earlier: &[Delivery], bindings: &[Binding]| {
             plan_around(&dispatch(), bindings, &[], earlier, true)
         };
-        let Plan::Attempt {
-            attempts,
-            unreached,
-        } = of(std::slice::from_ref(&busy), &bindings)
-        else {
+        let Plan::Attempt { attempts, left } = of(std::slice::from_ref(&busy), &bindings) else {
             panic!("the other contact is free");
         };
-        assert_eq!((attempts[0].binding.id, unreached), (bindings[1].id, true));
+        assert_eq!((attempts[0].binding.id, left), (bindings[1].id, WAITS));
         assert_eq!(
             of(std::slice::from_ref(&busy), &bindings[..1]),
             Plan::Wait(dispatch().expires_at)
@@ -764,6 +820,132 @@ mod tests {
             of(&tried, &bindings, &[silent]),
             Some(FailureCode::Unreachable)
         );
+        // A device whose connection is gone is not waited for, whatever the others say.
+        let bindings = [
+            binding(1, Transport::Udp, NODE),
+            binding(2, Transport::Tcp, NodeId([9; 16])),
+        ];
+        assert_eq!(
+            of(&dispatch(), &bindings[1..], &[]),
+            Some(FailureCode::Unreachable)
+        );
+        assert_eq!(of(&dispatch(), &bindings, &[]), None);
+        let refused = attempted(&bindings, DeliveryOutcome::Refused);
+        assert_eq!(
+            of(&dispatch(), &bindings, &[refused]),
+            Some(FailureCode::Unreachable)
+        );
+        let taken = Dispatch {
+            taken: true,
+            ..dispatch()
+        };
+        let delivered = attempted(&bindings, DeliveryOutcome::Delivered);
+        let plan = plan_around(&taken, &bindings, &[delivered], &[], false);
+        assert_eq!(plan, Plan::Done);
+    }
+
+    #[test]
+    fn e132_without_store_and_forward_an_earlier_message_still_goes_first() {
+        let bindings = [binding(1, Transport::Udp, NODE)];
+        let mut busy = attempted(&bindings, DeliveryOutcome::Retrying);
+        busy.exchange = ExchangeId([4; 16]);
+        assert_eq!(
+            plan_around(&dispatch(), &bindings, &[], &[busy], false),
+            Plan::Wait(dispatch().expires_at)
+        );
+    }
+
+    #[test]
+    fn e131_each_contact_waits_for_what_it_asked_itself() {
+        let now = Timestamp(1_000_000);
+        let bindings = [
+            binding(1, Transport::Udp, NODE),
+            binding(2, Transport::Udp, NODE),
+        ];
+        let failed = |binding: &Binding, retry_at: Option<Timestamp>| Delivery {
+            retry_at,
+            ..attempted(std::slice::from_ref(binding), DeliveryOutcome::Retrying)
+        };
+        let (soon, late) = (Timestamp(1_000_001), Timestamp(2_000_000));
+        let of = |first: Option<Timestamp>, second: Option<Timestamp>| {
+            let trace = [failed(&bindings[0], first), failed(&bindings[1], second)];
+            plan_of(&dispatch(), &bindings, &trace)
+        };
+        assert_eq!(of(Some(late), Some(soon)), Plan::Wait(soon));
+        // Its time has come, or its device came back.
+        for over in [Some(now), None] {
+            let Plan::Attempt { attempts, left } = of(Some(late), over) else {
+                panic!("the second is not to wait");
+            };
+            let retry_at = Some(late);
+            assert_eq!(
+                (attempts.len(), attempts[0].binding.id),
+                (1, bindings[1].id)
+            );
+            assert_eq!((left.retry_at, left.waits), (retry_at, false));
+        }
+        // A device that is new has not asked for anything.
+        let Plan::Attempt { attempts, .. } =
+            plan_of(&dispatch(), &bindings, &[failed(&bindings[0], Some(late))])
+        else {
+            panic!("the second is new");
+        };
+        assert_eq!(
+            (attempts.len(), attempts[0].binding.id),
+            (1, bindings[1].id)
+        );
+        // What lies beyond its time is looked at when that is up.
+        let beyond = dispatch().expires_at.plus(Duration::from_secs(1));
+        assert_eq!(
+            of(Some(beyond), Some(beyond)),
+            Plan::Wait(dispatch().expires_at)
+        );
+    }
+
+    #[test]
+    fn e131_retry_after_counts_where_it_is_tried_again() {
+        let entropy = Seeded::default();
+        let mint = Mint::new(Timestamp(0), &entropy);
+        let bindings = [binding(1, Transport::Udp, NODE)];
+        let pending = attempted(&bindings, DeliveryOutcome::Pending);
+        let retry_at = |status| {
+            let answered = AttemptResult::Answered {
+                status,
+                reason: String::new(),
+                retry_after_s: Some(18_000),
+            };
+            let (commit, (_, retry_at)) = finish(&mint, &dispatch(), &pending, &answered, None);
+            let stored = commit.writes.iter().find_map(|write| match write {
+                Write::DeliveryFinish { retry_at, .. } => Some(*retry_at),
+                _ => None,
+            });
+            assert_eq!(stored, Some(retry_at));
+            retry_at.map(|at| at.since(Timestamp(0)).as_secs())
+        };
+        assert_eq!(retry_at(480), Some(18_000));
+        assert_eq!((retry_at(603), retry_at(200)), (None, None));
+    }
+
+    #[test]
+    fn what_is_left_after_a_round_says_when_it_is_due() {
+        let (now, soon) = (Timestamp(1_000_000), Timestamp(1_000_001));
+        let retry = Left {
+            retry_at: Some(soon),
+            waits: true,
+        };
+        let of = |taken, is_open, left| {
+            let round = RoundEnd {
+                taken,
+                is_open,
+                left,
+            };
+            [true, false].map(|forward| due_after(now, &dispatch(), &round, forward))
+        };
+        assert_eq!(of(false, true, retry), [Some(soon), Some(now)]);
+        assert_eq!(of(true, true, retry), [Some(soon), Some(now)]);
+        assert_eq!(of(true, false, WAITS), [Some(dispatch().expires_at); 2]);
+        assert_eq!(of(false, false, Left::default()), [Some(now); 2]);
+        assert_eq!(of(true, false, Left::default()), [None; 2]);
     }
 
     #[test]
@@ -781,7 +963,7 @@ mod tests {
     fn the_waits_grow_and_honour_retry_after() {
         let entropy = Seeded::default();
         let mint = Mint::new(Timestamp(0), &entropy);
-        let wait = |rounds, asked| next_round_at(&mint, rounds, asked).since(Timestamp(0));
+        let wait = |failed, asked| next_attempt_at(&mint, failed, asked).since(Timestamp(0));
         assert!((4..=5).contains(&wait(1, None).as_secs()));
         assert!((8..=10).contains(&wait(2, None).as_secs()));
         assert!((300..=375).contains(&wait(40, None).as_secs()));

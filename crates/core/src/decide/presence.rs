@@ -87,9 +87,9 @@ pub struct Registered {
     pub refreshes: Vec<(BindingId, Refresh)>,
     /// Whether a contact is there that was not: waiting messages are due, and the commit says so.
     pub gained_contact: bool,
-    /// Whether a refresh has another Call-ID than the one before. A device keeps its Call-ID as long as it runs (RFC 3261
-    /// section 10.2), so it may have been away meanwhile: waiting messages are due.
-    pub restarted: bool,
+    /// The contacts whose refresh has another Call-ID than the one before. A device keeps its Call-ID as long as it runs
+    /// (RFC 3261 section 10.2), so it may have been away meanwhile: waiting messages are due.
+    pub restarted: Vec<BindingId>,
 }
 
 /// Decides on a REGISTER.
@@ -137,7 +137,7 @@ pub fn register(
     }
     let gained_contact = !changes.put.is_empty();
     let refreshes = std::mem::take(&mut changes.refreshed);
-    let restarted = changes.restarted;
+    let restarted = std::mem::take(&mut changes.restarted);
     Ok(Registered {
         commit: changes
             .into_commit(
@@ -181,7 +181,7 @@ struct Changes {
     put: Vec<Put>,
     removed: Vec<Binding>,
     refreshed: Vec<(BindingId, Refresh)>,
-    restarted: bool,
+    restarted: Vec<BindingId>,
 }
 
 impl Changes {
@@ -293,6 +293,10 @@ pub(super) fn remove_from(
 }
 
 fn removals(mint: &Mint<'_>, commit: &mut Commit, endpoint: &Endpoint, removed: Vec<Binding>) {
+    if !removed.is_empty() {
+        // All contacts that are left may have refused what waits for one of these.
+        commit.writes.push(Write::DispatchesWake(endpoint.id));
+    }
     for binding in removed {
         commit.events.push(contact_event(
             mint,
@@ -417,7 +421,9 @@ fn apply(
                 && !ends_soon(&after[i], mint.now)
                 && !changes.has(binding.id) =>
         {
-            changes.restarted |= after[i].call_id != binding.call_id;
+            if after[i].call_id != binding.call_id {
+                changes.restarted.push(binding.id);
+            }
             let refresh = Refresh {
                 call_id: binding.call_id.clone(),
                 cseq: binding.cseq,
@@ -643,7 +649,7 @@ mod tests {
         assert!(!again.gained_contact);
         assert_eq!(again.refreshes.len(), 1);
         assert_eq!(again.bindings[0].id, first.bindings[0].id);
-        assert!(!again.restarted);
+        assert_eq!(again.restarted, []);
     }
 
     #[test]
@@ -654,7 +660,7 @@ mod tests {
         restarted.call_id = "c2".into();
         let again = ask(&first.bindings, &restarted).unwrap();
         assert!(again.commit.is_none());
-        assert!(again.restarted);
+        assert_eq!(again.restarted, [first.bindings[0].id]);
         let [(id, refresh)] = &again.refreshes[..] else {
             panic!("{:?}", again.refreshes)
         };

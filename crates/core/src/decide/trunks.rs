@@ -5,7 +5,7 @@
 //! [`super::routing`]'s.
 
 use super::Mint;
-use super::delivery::next_round_at;
+use super::delivery::next_attempt_at;
 use super::routing::outward_addresses;
 use crate::commit::{Commit, Precondition, Write};
 use crate::delivery::{Delivery, DeliveryOutcome, DeliveryTarget, Dispatch, Way, call_id};
@@ -148,6 +148,7 @@ fn attempt(
             sip_status: None,
             reason: None,
             outcome: DeliveryOutcome::Pending,
+            retry_at: None,
         },
         address: address.clone(),
         request_uri,
@@ -241,7 +242,7 @@ pub fn next_at(
         return (dispatch.rounds, mint.now);
     }
     let rounds = dispatch.rounds.saturating_add(1);
-    let due_at = next_round_at(mint, rounds, retry_after_s).min(dispatch.expires_at);
+    let due_at = next_attempt_at(mint, rounds, retry_after_s).min(dispatch.expires_at);
     (rounds, due_at)
 }
 

@@ -22,8 +22,8 @@ use crate::search::{Unindexed, Words};
 use crate::sip_profile::SipProfile;
 use crate::token::ApiToken;
 use crate::{
-    AccountId, ApplicationId, ChatId, DomainId, EndpointId, EndpointTokenId, Error, ExchangeId,
-    MessageId, Timestamp, TokenId,
+    AccountId, ApplicationId, BindingId, ChatId, DomainId, EndpointId, EndpointTokenId, Error,
+    ExchangeId, MessageId, Timestamp, TokenId,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -698,11 +698,13 @@ pub trait Store: Send + Sync {
     /// Ends every lease; done once at start by a node that is alone on its database (SQLite).
     fn dispatches_unlease(&self) -> StoreFuture<'_, ()>;
 
-    /// Makes the dispatches to an endpoint due now, if they are due later.
+    /// Makes the dispatches to the contacts of an endpoint due now, if they are due later. What failed for now at those of
+    /// `returned`, whose devices came back, may be tried again at once.
     fn dispatches_hurry(
         &self,
         account: AccountId,
         recipient: EndpointId,
+        returned: Vec<BindingId>,
         now: Timestamp,
     ) -> StoreFuture<'_, ()>;
 

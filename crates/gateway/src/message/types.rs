@@ -357,7 +357,10 @@ impl Delivery {
                 | delivery::DeliveryOutcome::Retrying
                 | delivery::DeliveryOutcome::Refused => false,
             });
-            let next = next_attempt_at.filter(|_| is_last && row.outcome.is_temporary_failure());
+            // The message may be due earlier, for another contact.
+            let next = next_attempt_at
+                .filter(|_| is_last && row.outcome.is_temporary_failure())
+                .map(|due_at| row.retry_at.map_or(due_at, |at| at.max(due_at)));
             Self::new(row, contacts, next.map(DateTime), unanswered)
         };
         deliveries.into_iter().enumerate().map(entry).collect()

@@ -7,8 +7,8 @@ use std::{
 };
 
 use sipgraph_core::{
-    AccountId, ApplicationId, ChatId, DomainId, EndpointId, EndpointTokenId, ExchangeId, MessageId,
-    Timestamp, TokenId,
+    AccountId, ApplicationId, BindingId, ChatId, DomainId, EndpointId, EndpointTokenId, ExchangeId,
+    MessageId, Timestamp, TokenId,
     account::{Account, LogHead},
     application::Application,
     binding::Binding,
@@ -148,7 +148,7 @@ forward! {
     unread_by_endpoints(account: AccountId, ids: Vec<EndpointId>) -> Vec<(EndpointId, i64)>;
     dispatches_claim(now: Timestamp, lease: Duration, limit: u32) -> Vec<Dispatch>;
     dispatches_unlease() -> ();
-    dispatches_hurry(account: AccountId, recipient: EndpointId, now: Timestamp) -> ();
+    dispatches_hurry(account: AccountId, recipient: EndpointId, returned: Vec<BindingId>, now: Timestamp) -> ();
     dispatches_to(account: AccountId, recipient: EndpointId, limit: u32) -> Vec<Dispatch>;
     deliveries_tried(dispatches: Vec<DispatchPlace>, limit: u32) -> Vec<Tried>;
     dispatches_due(account: AccountId, exchanges: Vec<ExchangeId>) -> Vec<(ExchangeId, Timestamp)>;

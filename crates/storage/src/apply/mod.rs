@@ -25,7 +25,8 @@ use self::{
     plan::{Plan, Touched},
 };
 use super::{
-    Conn, FOR_UPDATE, Looks, Statements, insert_text, load_first, load_over, queries::instance,
+    Conn, FOR_UPDATE, Looks, Statements, insert_text, load_first, load_over,
+    queries::{deliveries::hurry, instance},
     run_over,
 };
 use crate::{

@@ -14,7 +14,9 @@ use sipgraph_core::{
     message::Disposition,
 };
 
-use super::{AccountState, Conn, Row, Set, Statements, change_of, insert_text, read_of, run_over};
+use super::{
+    AccountState, Conn, Row, Set, Statements, change_of, hurry, insert_text, read_of, run_over,
+};
 use crate::{
     rows::{
         AccountKey, ApplicationRow, BanLiftRow, BindingRow, ChatCounters, ChatMarkRow, ChatRow,
@@ -22,9 +24,9 @@ use crate::{
         DispatchRow, DomainDeletionRow, DomainNameRow, DomainRow, EndpointChangeRow,
         EndpointDeletionRow, EndpointRow, EndpointTokenRow, EventRow, Hurry, IdempotencyRow,
         MessageRead, MessageReceipt, MessageRow, MessageStatusChange, NameKey, NumberChange,
-        NumberKey, ObjectKey, Qualified, Refresh, RegistrationFailureRow, RevisionRaise, SecretKey,
-        SecretRow, SipProfileRow, StateChange, TokenCredentialRow, TokenRevocation, TokenRow,
-        algorithm_number, contact_number, micros, outcome_number, state_number,
+        NumberKey, ObjectKey, Qualified, Refresh, RegistrationFailureRow, Returned, RevisionRaise,
+        SecretKey, SecretRow, SipProfileRow, StateChange, TokenCredentialRow, TokenRevocation,
+        TokenRow, algorithm_number, contact_number, micros, outcome_number, state_number,
     },
     seal::Seal,
     sql::{Columns, columns},
@@ -119,6 +121,7 @@ pub(super) struct Plan {
     pub(super) chat_marks: Vec<ChatMarkRow>,
     message_receipts: Vec<MessageReceipt>,
     wakes: Vec<Hurry>,
+    returned: Vec<Returned>,
     pub(super) dispatches: Vec<DispatchRow>,
     dispatch_releases: Vec<DispatchReleaseRow>,
     dispatches_taken: Vec<ObjectKey>,
@@ -356,6 +359,7 @@ impl Plan {
                 outcome,
                 sip_status,
                 reason,
+                retry_at,
             } => self.delivery_ends.push(DeliveryEnd {
                 account_id,
                 id: (*id).into(),
@@ -363,9 +367,23 @@ impl Plan {
                 sip_status: sip_status.map(Into::into),
                 reason: reason.clone(),
                 outcome: outcome_number(*outcome),
+                retry_at: retry_at.map(Into::into),
             }),
             Write::BindingPut(binding) => {
-                self.raise_revision(account_id, binding.endpoint.into());
+                let endpoint = binding.endpoint.into();
+                self.raise_revision(account_id, endpoint);
+                self.wakes.push(Hurry {
+                    account_id,
+                    recipient_id: endpoint,
+                    due_at: binding.refreshed_at.into(),
+                });
+                // At a contact that is new nothing has failed.
+                if binding.registered_at < binding.refreshed_at {
+                    self.returned.push(Returned {
+                        account_id,
+                        contact_id: binding.id.into(),
+                    });
+                }
                 self.binding_puts.push(binding.clone().into());
             }
             Write::BindingDelete(endpoint, id) => {
@@ -552,7 +570,7 @@ impl Plan {
         all.update("dispatches", release, self.dispatch_releases);
         all.update("dispatches", "taken = TRUE", self.dispatches_taken);
         let end = "finished_at = k.finished_at, sip_status = k.sip_status, \
-            reason = k.reason, outcome = k.outcome";
+            reason = k.reason, outcome = k.outcome, retry_at = k.retry_at";
         all.update("deliveries", end, self.delivery_ends);
         // A refresh that was written behind must not undo a newer change of its binding.
         let refresh = "call_id = k.call_id, cseq = k.cseq, refreshed_at = k.refreshed_at, expires_at = k.expires_at";
@@ -589,12 +607,15 @@ impl Plan {
         all.upsert("ban_lifts", lifts, self.ban_lifts);
         all.run(c).await?;
 
-        // What waits for nothing but another's end is due at its own.
-        let text = "UPDATE dispatches AS t SET due_at = k.due_at FROM {rows} \
-                    WHERE t.account_id = k.account_id AND t.recipient_id = k.recipient_id \
-                    AND t.due_at > k.due_at AND t.due_at >= t.expires_at";
-        run_over(c, text, self.wakes).await?;
-        write_bindings(c, self.binding_puts).await?;
+        let replaced = self.binding_puts.iter().map(|row| ObjectKey {
+            account_id: row.account_id,
+            id: row.id,
+        });
+        delete(c, "bindings", replaced.collect()).await?;
+        let mut all = Statements::default();
+        all.insert("bindings", self.binding_puts);
+        hurry(&mut all, self.wakes, self.returned);
+        all.run(c).await?;
         delete(c, "bindings", self.binding_deletes).await?;
         delete(c, "dispatches", self.dispatch_deletes).await?;
         let text = "DELETE FROM account_numbers WHERE (account_id, number) IN \
@@ -603,32 +624,6 @@ impl Plan {
         delete(c, "applications", self.application_deletes).await?;
         delete_endpoints(c, self.endpoint_deletions).await
     }
-}
-
-/// Puts bindings, in place of those that are there, and makes what waits for their endpoints due.
-async fn write_bindings(c: &mut Conn, puts: Vec<BindingRow>) -> QueryResult<()> {
-    let keys: Vec<ObjectKey> = puts
-        .iter()
-        .map(|row| ObjectKey {
-            account_id: row.account_id,
-            id: row.id,
-        })
-        .collect();
-    let hurries: Vec<Hurry> = puts
-        .iter()
-        .map(|row| Hurry {
-            account_id: row.account_id,
-            recipient_id: row.endpoint_id,
-            due_at: row.refreshed_at,
-        })
-        .collect();
-    delete(c, "bindings", keys).await?;
-    insert(c, "bindings", puts).await?;
-    let text = "UPDATE dispatches AS t SET due_at = k.due_at FROM {rows} \
-                WHERE t.account_id = k.account_id AND t.recipient_id = k.recipient_id \
-                AND t.due_at > k.due_at";
-    run_over(c, text, hurries).await?;
-    Ok(())
 }
 
 /// What an update of an endpoint sets.

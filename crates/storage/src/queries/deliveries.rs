@@ -8,14 +8,16 @@ use std::{
 use diesel::{QueryResult, prelude::*};
 use diesel_async::RunQueryDsl;
 use sipgraph_core::{
-    AccountId, DeliveryId, EndpointId, ExchangeId, Timestamp,
+    AccountId, BindingId, DeliveryId, EndpointId, ExchangeId, Timestamp,
     delivery::{Delivery, Dispatch},
     ports::store::{DispatchPlace, Tried},
 };
 
-use super::{Conn, Db, FOR_UPDATE_SKIP_LOCKED, claim_time, first_of_each, load_over, run_over};
+use super::{
+    Conn, Db, FOR_UPDATE_SKIP_LOCKED, Statements, claim_time, first_of_each, load_over, run_over,
+};
 use crate::{
-    rows::{DeliveryRow, DispatchRow, ObjectKey, convert},
+    rows::{DeliveryRow, DispatchRow, Hurry, ObjectKey, Returned, convert},
     schema::{deliveries, dispatches},
     sql::{Sql, columns},
     types::{DbId, DbTime, Id, Time},
@@ -100,19 +102,36 @@ pub(crate) async fn dispatches_hurry(
     c: &mut Conn,
     account: AccountId,
     recipient: EndpointId,
+    returned: &[BindingId],
     now: Timestamp,
 ) -> QueryResult<()> {
     super::account_lock(c, account).await?;
-    diesel::update(
-        dispatches::table
-            .filter(dispatches::account_id.eq(Id::from(account)))
-            .filter(dispatches::recipient_id.eq(Id::from(recipient)))
-            .filter(dispatches::due_at.gt(Time::from(now))),
-    )
-    .set(dispatches::due_at.eq(Time::from(now)))
-    .execute(c)
-    .await
-    .map(|_| ())
+    let (account_id, recipient_id) = (Id::from(account), Id::from(recipient));
+    let due = Hurry {
+        account_id,
+        recipient_id,
+        due_at: now.into(),
+    };
+    let returned = returned.iter().map(|contact| Returned {
+        account_id,
+        contact_id: (*contact).into(),
+    });
+    let mut all = Statements::default();
+    hurry(&mut all, vec![due], returned.collect());
+    all.run(c).await
+}
+
+/// Adds what makes dispatches to contacts due, and lets what failed for now be tried again at those whose devices came back.
+pub(crate) fn hurry(all: &mut Statements, due: Vec<Hurry>, returned: Vec<Returned>) {
+    // Those that go out by a trunk wait for nothing but their own time. Joined with itself, because SQLite would rather walk
+    // through the account by the primary key than look up the rows that an index names.
+    let text = "UPDATE dispatches AS t SET due_at = k.due_at FROM {rows} \
+                JOIN dispatches d ON d.account_id = k.account_id AND d.recipient_id = k.recipient_id \
+                WHERE t.account_id = d.account_id AND t.id = d.id AND t.due_at > k.due_at AND t.way = 0";
+    all.add(text, due);
+    let text = "UPDATE deliveries AS t SET retry_at = NULL FROM {rows} \
+                WHERE t.account_id = k.account_id AND t.target_id = k.contact_id AND t.retry_at IS NOT NULL";
+    all.add(text, returned);
 }
 
 pub(crate) async fn dispatches_to(

@@ -19,9 +19,9 @@ pub(crate) mod tokens;
 
 use super::{
     CALLER_SEARCHED, Conn, Db, EVENTS_WITH_TEXT, FOR_UPDATE, FOR_UPDATE_SKIP_LOCKED, FOUND_ORDERS,
-    KEY_IN_USE, LISTS_MERGED, MESSAGE_FOUND, NAME_SEARCHED, ORDERS, candidates, candidates_few,
-    claim_time, first_of_each, found_first, index_words, insert_text, load, load_over, load_up_to,
-    run_over, search_terms,
+    KEY_IN_USE, LISTS_MERGED, MESSAGE_FOUND, NAME_SEARCHED, ORDERS, Statements, candidates,
+    candidates_few, claim_time, first_of_each, found_first, index_words, insert_text, load,
+    load_over, load_up_to, run_over, search_terms,
 };
 
 use diesel::QueryResult;

@@ -79,6 +79,7 @@ columns! {
         target_kind: SmallInt => i16,
         recipient_id: DbId => Id,
         out_message_id: Nullable<DbId> => Option<Id>,
+        retry_at: Nullable<DbTime> => Option<Time>,
     }
 
     /// The end of an attempt.
@@ -90,6 +91,7 @@ columns! {
         sip_status: Nullable<Integer> => Option<i32>,
         reason: Nullable<Text> => Option<String>,
         outcome: SmallInt => i16,
+        retry_at: Nullable<DbTime> => Option<Time>,
     }
 }
 
@@ -220,6 +222,7 @@ impl From<Delivery> for DeliveryRow {
             sip_status,
             reason,
             outcome,
+            retry_at,
         } = delivery;
         let (target_kind, target_id) = match target {
             DeliveryTarget::Contact(binding) => (0, binding.into()),
@@ -245,6 +248,7 @@ impl From<Delivery> for DeliveryRow {
             target_kind,
             recipient_id: recipient.into(),
             out_message_id: message.map(Into::into),
+            retry_at: retry_at.map(Into::into),
         }
     }
 }
@@ -273,6 +277,7 @@ impl TryFrom<DeliveryRow> for Delivery {
             target_kind,
             recipient_id,
             out_message_id,
+            retry_at,
         } = row;
         let target = match target_kind {
             0 => DeliveryTarget::Contact(target_id.into()),
@@ -298,6 +303,7 @@ impl TryFrom<DeliveryRow> for Delivery {
             sip_status: sip_status(status)?,
             reason,
             outcome: outcome(outcome_number)?,
+            retry_at: retry_at.map(Into::into),
         })
     }
 }

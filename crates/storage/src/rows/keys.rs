@@ -144,6 +144,13 @@ columns! {
         due_at: DbTime => Time,
     }
 
+    /// A contact whose device came back.
+    #[derive(Debug)]
+    pub(crate) struct Returned {
+        account_id: DbId => Id,
+        contact_id: DbId => Id,
+    }
+
     /// A refresh of a binding.
     #[derive(Debug)]
     pub(crate) struct Refresh {

@@ -36,7 +36,7 @@ pub(crate) use event::{EventRow, contact_number};
 pub(crate) use keys::{
     AccountKey, CallKey, ChatClearing, ChatKeyRow, ChatMarkRow, DomainDeletionRow,
     EndpointDeletionRow, Hurry, IdempotencyRow, NameKey, NumberChange, NumberKey, ObjectKey,
-    Qualified, Refresh, RevisionRaise, SearchPosition, StateChange, TokenRevocation,
+    Qualified, Refresh, Returned, RevisionRaise, SearchPosition, StateChange, TokenRevocation,
     ids_from_bytes, ids_to_bytes,
 };
 pub(crate) use message::{

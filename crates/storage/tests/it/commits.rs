@@ -5,7 +5,7 @@ use sipgraph_core::{
     MessageId, Timestamp, TokenId,
     access::Scope,
     application::{Application, HttpMethod},
-    binding::{Refresh, Transport},
+    binding::{Binding, Refresh, Transport},
     commit::{Answer, Precondition, Write},
     delivery::{Delivery, DeliveryOutcome, DeliveryTarget, Dispatch, Way},
     digest::{DigestAlgorithm, Ha1, PasswordCharset},
@@ -49,7 +49,7 @@ pub(crate) fn dispatch_of(world: &World, recipient: EndpointId) -> Dispatch {
         account: world.account,
         sender: EndpointId(world.bytes()),
         recipient,
-        way: Way::Number("0049".to_owned()),
+        way: Way::Contacts,
         out_message: Some(MessageId(world.bytes())),
         from: "sip:a@b".to_owned(),
         from_name: Some("Ä \"B\"".to_owned()),
@@ -87,6 +87,7 @@ fn delivery_of(world: &World) -> Delivery {
         sip_status: None,
         reason: None,
         outcome: DeliveryOutcome::Pending,
+        retry_at: None,
     }
 }
 
@@ -628,7 +629,7 @@ both_backends! {
         world.apply(world.commit(vec![Write::DispatchRelease {
             id: dispatches[0].id, taken: false, rounds: 2, due_at: Timestamp(now.0 + 90_000_000),
         }])).await;
-        world.store.dispatches_hurry(world.account, recipient, now).await.unwrap();
+        world.store.dispatches_hurry(world.account, recipient, Vec::new(), now).await.unwrap();
         let hurried = world.store.dispatches_to(world.account, recipient, 1).await.unwrap();
         assert_eq!(hurried[0].due_at, now);
     }
@@ -641,14 +642,16 @@ both_backends! {
         world.apply(world.commit(vec![Write::DeliveryInsert(one.clone()), Write::DeliveryInsert(two.clone())])).await;
         let finish = world.commit(vec![Write::DeliveryFinish {
             id: two.id,
-            outcome: DeliveryOutcome::Refused,
+            outcome: DeliveryOutcome::Retrying,
             sip_status: Some(486),
             reason: Some("Busy Here".to_owned()),
+            retry_at: Some(START),
         }]);
         two.finished_at = Some(finish.at);
         two.sip_status = Some(486);
         two.reason = Some("Busy Here".to_owned());
-        two.outcome = DeliveryOutcome::Refused;
+        two.outcome = DeliveryOutcome::Retrying;
+        two.retry_at = Some(START);
         world.apply(finish).await;
         assert_eq!(world.store.deliveries(world.account, vec![exchange]).await.unwrap(), [one, two.clone()]);
         assert_eq!(world.store.deliveries(world.account, vec![exchange]).await.unwrap().last(), Some(&two));
@@ -781,16 +784,50 @@ both_backends! {
         let world = World::on(&database).await;
         let (recipient, another) = (EndpointId(world.bytes()), EndpointId(world.bytes()));
         let later = Timestamp(world.now().0 + 3_600_000_000);
-        for endpoint in [recipient, another] {
-            let waiting = Dispatch { due_at: later, expires_at: later, ..dispatch_of(&world, endpoint) };
+        let trunk = EndpointId(world.bytes());
+        for (endpoint, way) in [(recipient, Way::Contacts), (another, Way::Contacts), (trunk, Way::Number("0049".into()))] {
+            let waiting = Dispatch { due_at: later, expires_at: later, way, ..dispatch_of(&world, endpoint) };
             world.apply(world.commit(vec![Write::DispatchInsert(waiting)])).await;
         }
-        let wake = world.commit(vec![Write::DispatchesWake(recipient)]);
+        let wake = world.commit(vec![Write::DispatchesWake(recipient), Write::DispatchesWake(trunk)]);
         let at = wake.at;
         world.apply(wake).await;
         let due = async |endpoint| world.store.dispatches_to(world.account, endpoint, 9).await.unwrap()[0].due_at;
         assert!(due(recipient).await <= at);
         assert_eq!(due(another).await, later);
+        assert_eq!(due(trunk).await, later, "what goes out by a trunk keeps its time");
+        let by_trunk = world.store.dispatches_to(world.account, trunk, 9).await.unwrap();
+        assert_eq!(by_trunk[0].way, Way::Number("0049".into()));
+    }
+
+    /// Only what failed at a contact whose device came back need no longer wait: not at another contact, nor at a new one.
+    async fn a_device_that_came_back_is_tried_again_at_once(database: Database) {
+        let world = World::on(&database).await;
+        let domain = world.domain("a.example").await;
+        let alice = world.phone(&domain, "alice").await;
+        let (one, other) = (world.binding_of(&alice), world.binding_of(&alice));
+        let dispatch = dispatch_of(&world, alice.id);
+        let failed = |binding: &Binding| Delivery {
+            exchange: dispatch.id, recipient: alice.id, target: DeliveryTarget::Contact(binding.id),
+            outcome: DeliveryOutcome::Retrying, retry_at: Some(Timestamp(START.0 + 3_600_000_000)), ..delivery_of(&world)
+        };
+        let failures = [failed(&one), failed(&other)];
+        let mut writes = vec![Write::DispatchInsert(dispatch.clone())];
+        writes.extend(failures.iter().map(|failure| Write::DeliveryInsert(failure.clone())));
+        world.apply(world.commit(writes)).await;
+        let wait = async || {
+            let deliveries = world.store.deliveries(world.account, vec![dispatch.id]).await.unwrap();
+            let wait = |failure: &Delivery| deliveries.iter().find(|d| d.id == failure.id).unwrap().retry_at.is_some();
+            [wait(&failures[0]), wait(&failures[1])]
+        };
+        world.apply(world.commit(vec![Write::BindingPut(one.clone())])).await;
+        assert_eq!(wait().await, [true, true], "it is new");
+        let moved = Binding { refreshed_at: Timestamp(one.registered_at.0 + 1), ..one };
+        world.apply(world.commit(vec![Write::BindingPut(moved)])).await;
+        assert_eq!(wait().await, [false, true]);
+        let now = world.now();
+        world.store.dispatches_hurry(world.account, alice.id, vec![other.id], now).await.unwrap();
+        assert_eq!(wait().await, [false, false]);
     }
 
     async fn what_was_tried_is_told_for_a_whole_claim(database: Database) {

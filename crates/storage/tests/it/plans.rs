@@ -7,6 +7,8 @@ use std::{
 
 use diesel::connection::{Instrumentation, InstrumentationEvent, set_default_instrumentation};
 use sipgraph_core::{
+    Timestamp,
+    binding::Binding,
     commit::{Precondition, Write},
     page::{PageKey, Slice},
     ports::{
@@ -198,4 +200,38 @@ async fn what_a_deleted_endpoint_left_is_cleared_away_without_a_look_at_the_log(
             "{text}\n{steps:#?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_registration_looks_at_no_other_endpoints_messages() {
+    const CAME_AT: i64 = 1_767_225_698_765_432;
+    set_default_instrumentation(watch).unwrap();
+    let database = Database::sqlite();
+    let world = World::on(&database).await;
+    let domain = world.domain("a.example").await;
+    let alice = world.phone(&domain, "alice").await;
+    let came = Binding {
+        refreshed_at: Timestamp(CAME_AT),
+        ..world.binding_of(&alice)
+    };
+    world
+        .apply(world.commit(vec![Write::BindingPut(came)]))
+        .await;
+    let (hurried, returned) = {
+        let seen = seen();
+        let asked = seen.with(&CAME_AT.to_string()).into_iter();
+        let hurried = asked.filter(|text| text.starts_with("UPDATE dispatches"));
+        let asked = seen.with("UPDATE deliveries AS t SET retry_at").into_iter();
+        (hurried.collect::<Vec<_>>(), asked.collect::<Vec<_>>())
+    };
+    let steps = plan(&database, hurried.first().unwrap());
+    for step in [
+        "SEARCH d USING COVERING INDEX dispatches_recipient (account_id=? AND recipient_id=?)",
+        "SEARCH t USING PRIMARY KEY (account_id=? AND id=?)",
+    ] {
+        assert!(steps.iter().any(|s| s == step), "{steps:#?}");
+    }
+    let steps = plan(&database, returned.first().unwrap());
+    let step = "INDEX deliveries_retry (account_id=? AND target_id=?";
+    assert!(steps.iter().any(|s| s.contains(step)), "{steps:#?}");
 }

@@ -1,0 +1,2 @@
+DROP INDEX deliveries_retry;
+ALTER TABLE deliveries DROP COLUMN retry_at;
