@@ -266,7 +266,7 @@ impl App {
         let mut attempts: FuturesUnordered<_> = attempts.into_iter().collect();
         let mut round = RoundEnd {
             taken: dispatch.taken,
-            is_open: false,
+            is_open: seen.left.retry_at.is_some(),
             left: seen.left,
         };
         let mut not_sent = false;

@@ -67,7 +67,7 @@ impl Left {
 pub struct RoundEnd {
     /// Whether a contact has taken the message, then or before.
     pub taken: bool,
-    /// Whether a contact failed for now.
+    /// Whether a contact failed for now, and was not tried again since.
     pub is_open: bool,
     /// What is left to be done.
     pub left: Left,
@@ -289,9 +289,13 @@ pub fn finish(
         AttemptResult::TransportError(what) => (None, Some(printable(what)), None),
         AttemptResult::NotSent => (None, None, None),
     };
-    let retry_at = outcome
-        .is_temporary_failure()
-        .then(|| next_attempt_at(mint, delivery.attempt, retry_after_s));
+    let retry_at = match delivery.target {
+        DeliveryTarget::Contact(_) if outcome.is_temporary_failure() => {
+            Some(next_attempt_at(mint, delivery.attempt, retry_after_s))
+        }
+        // The addresses of a trunk are tried in turn and wait together.
+        DeliveryTarget::Contact(_) | DeliveryTarget::Address(_) => None,
+    };
     let mut writes = vec![Write::DeliveryFinish {
         id: delivery.id,
         outcome,
@@ -302,8 +306,8 @@ pub fn finish(
     if outcome == DeliveryOutcome::Delivered {
         writes.push(Write::DispatchTaken(dispatch.id));
     }
-    if outcome.is_final() && dispatch.rounds > 0 {
-        // It may have held up others at this contact.
+    if outcome.is_final() && delivery.attempt > 1 {
+        // It held up others at this contact since it failed there for now.
         writes.push(Write::DispatchesWake(dispatch.recipient));
     }
     let mut commit = leased(mint, dispatch, writes);
@@ -505,7 +509,7 @@ pub(super) fn set_status(
 mod tests {
     use super::*;
     use crate::decide::testing::{Seeded, dispatch, endpoint};
-    use crate::{AccountId, EndpointId};
+    use crate::{AccountId, AddressId, EndpointId};
 
     const NODE: NodeId = NodeId([1; 16]);
     /// A contact waits for its device or for an earlier message.
@@ -924,6 +928,38 @@ mod tests {
         };
         assert_eq!(retry_at(480), Some(18_000));
         assert_eq!((retry_at(603), retry_at(200)), (None, None));
+        let at_trunk = Delivery {
+            target: DeliveryTarget::Address(AddressId([1; 16])),
+            ..pending
+        };
+        let (_, ended) = finish(&mint, &dispatch(), &at_trunk, &AttemptResult::Timeout, None);
+        assert_eq!(ended, (DeliveryOutcome::Timeout, None));
+    }
+
+    #[test]
+    fn what_failed_for_now_and_has_gone_wakes_those_behind_it() {
+        let entropy = Seeded::default();
+        let mint = Mint::new(Timestamp(0), &entropy);
+        let pending = attempted(
+            &[binding(1, Transport::Udp, NODE)],
+            DeliveryOutcome::Pending,
+        );
+        let wakes = |attempt, status| {
+            let answered = AttemptResult::Answered {
+                status,
+                reason: String::new(),
+                retry_after_s: None,
+            };
+            let delivery = Delivery {
+                attempt,
+                ..pending.clone()
+            };
+            let (commit, _) = finish(&mint, &dispatch(), &delivery, &answered, None);
+            let mut writes = commit.writes.iter();
+            writes.any(|write| matches!(write, Write::DispatchesWake(_)))
+        };
+        assert!(wakes(2, 200) && wakes(2, 603));
+        assert!(!wakes(1, 200) && !wakes(2, 486));
     }
 
     #[test]

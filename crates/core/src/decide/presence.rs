@@ -293,10 +293,8 @@ pub(super) fn remove_from(
 }
 
 fn removals(mint: &Mint<'_>, commit: &mut Commit, endpoint: &Endpoint, removed: Vec<Binding>) {
-    if !removed.is_empty() {
-        // All contacts that are left may have refused what waits for one of these.
-        commit.writes.push(Write::DispatchesWake(endpoint.id));
-    }
+    // All contacts that are left may have refused what waits for one of these.
+    let wake = (!removed.is_empty()).then_some(Write::DispatchesWake(endpoint.id));
     for binding in removed {
         commit.events.push(contact_event(
             mint,
@@ -308,6 +306,7 @@ fn removals(mint: &Mint<'_>, commit: &mut Commit, endpoint: &Endpoint, removed: 
             .writes
             .push(Write::BindingDelete(endpoint.id, binding.id));
     }
+    commit.writes.extend(wake);
 }
 
 fn contact_event(
@@ -877,9 +876,12 @@ mod tests {
             assert!(
                 matches!(writes.next(), Some(Write::BindingDelete(_, removed)) if removed == id)
             );
-            let is_offline =
-                |write| matches!(write, Write::EndpointStateSet(_, EndpointState::Offline));
-            assert!(writes.all(is_offline), "no binding is put");
+            let follows = |write| match write {
+                Write::DispatchesWake(_) => true,
+                Write::EndpointStateSet(_, state) => state == EndpointState::Offline,
+                _ => false,
+            };
+            assert!(writes.all(follows), "no binding is put");
         }
     }
 
