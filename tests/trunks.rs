@@ -297,19 +297,24 @@ both_backends! {
         for delivery in list(&message["deliveries"]).iter().take(inner.len()) {
             assert!(text(&delivery["reason"]).contains("is not sent to"), "{delivery}");
         }
-        // Where inner networks are allowed, our own listeners still are not.
-        let networks = [("SIPGRAPH_SIP_TRUNK_NETWORKS", "127.0.0.0/8, ::1")];
+        // Where inner networks are allowed, our own listeners still are not: those of SIP, of HTTP and of the metrics.
+        let environment = [("SIPGRAPH_SIP_TRUNK_NETWORKS", "127.0.0.0/8, ::1"), ("SIPGRAPH_METRICS_LISTEN", "127.0.0.1:0")];
         let other = crate::harness::Database::sqlite();
-        let world = stage_with(Server::start_with(other.url(), &networks).await).await;
-        let own = json!([{ "ip": "127.0.0.1", "port": world.server.udp.port() }]);
-        trunk(&world, own, json!({})).await;
+        let world = stage_with(Server::start_with(other.url(), &environment).await).await;
+        let port = |kind: &str| world.server.listener(kind, 0).rsplit(':').next().unwrap().parse::<u16>().unwrap();
+        let own = [("udp", "UDP"), ("http", "TCP"), ("metrics", "TCP")];
+        let own = own.map(|(kind, transport)| json!({ "ip": "127.0.0.1", "port": port(kind), "transport": transport }));
+        trunk(&world, json!(own), json!({})).await;
         let id = send(&world, "to ourselves").await;
-        eventually("the refusal", || async {
+        let deliveries = eventually("the refusals", || async {
             let deliveries = list(&world.api.message(&id).await["deliveries"]);
-            let reason = deliveries.first().and_then(|d| d["reason"].as_str().map(str::to_owned));
-            reason.filter(|reason| reason.contains("a listener of this server"))
+            let ended = deliveries.iter().filter(|d| d["outcome"] == "TRANSPORT_ERROR").count();
+            (ended >= own.len()).then_some(deliveries)
         })
         .await;
+        for delivery in deliveries.iter().take(own.len()) {
+            assert!(text(&delivery["reason"]).contains("a listener of this server"), "{delivery}");
+        }
     }
 }
 

@@ -333,7 +333,12 @@ async fn open(instance: &Instance, config: &Config) -> Result<Doors, Failure> {
     if !instance.storage.is_shared() {
         instance.app.delivery_start_alone().await?;
     }
-    let sip = SipEdge::bind(sip_config(config, sips), Arc::clone(&instance.app))
+    let others = listeners.iter().chain(&metrics);
+    let sip_config = sipgraph_sip_edge::Config {
+        other_listeners: others.map(|listener| listener.address).collect(),
+        ..sip_config(config, sips)
+    };
+    let sip = SipEdge::bind(sip_config, Arc::clone(&instance.app))
         .await
         .map_err(|error| {
             let key = match error.transport {
@@ -396,6 +401,7 @@ fn sip_config(config: &Config, tls: Option<Tls>) -> sipgraph_sip_edge::Config {
         qualify: sip.qualify,
         websocket_ping: sip.websocket_ping,
         trunk_networks: sip.trunk_networks.clone(),
+        other_listeners: Vec::new(),
         trunk_timeout: sipgraph_sip_edge::TRUNK_TIMEOUT,
         tls_client: Some(crate::tls::client()),
         strict_domain: sip.strict_domain,

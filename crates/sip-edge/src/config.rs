@@ -35,6 +35,8 @@ pub struct Config {
     pub websocket_ping: Duration,
     /// Networks of this machine or its neighbours in which addresses of trunks may lie; none by default.
     pub trunk_networks: Vec<Network>,
+    /// The addresses of the program's listeners that are not the edge's; no trunk leads there.
+    pub other_listeners: Vec<SocketAddr>,
     /// How long an attempt at an address of a trunk may take, from the resolution of the name to the answer to the request that
     /// answers a challenge.
     pub trunk_timeout: Duration,
@@ -118,6 +120,7 @@ impl Default for Config {
             qualify: None,
             websocket_ping: Duration::from_secs(30),
             trunk_networks: Vec::new(),
+            other_listeners: Vec::new(),
             trunk_timeout: TRUNK_TIMEOUT,
             tls_client: None,
             strict_domain: false,

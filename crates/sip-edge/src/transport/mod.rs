@@ -144,6 +144,8 @@ pub(crate) struct Transports {
     udp: Vec<UdpListener>,
     streams: Vec<StreamListener>,
     connections: Arc<Connections>,
+    /// The listeners of the program beside these.
+    others: Vec<SocketAddr>,
     /// The connections that we opened, by where they lead.
     opened: Mutex<HashMap<Destination, Opened>>,
     /// The client's side of TLS.
@@ -187,6 +189,7 @@ impl Transports {
             udp,
             streams,
             connections: Arc::new(Connections::new(config)),
+            others: config.other_listeners.clone(),
             opened: Mutex::default(),
             tls_client: config.tls_client.clone(),
             websocket_ping: config.websocket_ping,
@@ -293,15 +296,17 @@ impl Transports {
         Arc::clone(places.entry(key).or_default())
     }
 
-    /// Whether an address is that of a listener.
+    /// Whether an address is that of a listener of the program.
     pub(crate) fn is_ours(&self, address: SocketAddr) -> bool {
         let is_here = |bound: IpAddr| {
             bound == address.ip()
                 || bound.is_unspecified()
                     && (address.ip().is_loopback() || local_towards(address) == Some(address.ip()))
         };
-        self.addresses()
-            .any(|(_, bound)| bound.port() == address.port() && is_here(bound.ip()))
+        let bound = self.addresses().map(|(_, bound)| bound);
+        bound
+            .chain(self.others.iter().copied())
+            .any(|bound| bound.port() == address.port() && is_here(bound.ip()))
     }
 
     /// Closes a connection once what is queued has been sent.
