@@ -2,15 +2,19 @@
 
 use crate::harness::graphql::{list, text};
 use crate::harness::phone::Reply;
+use crate::harness::server::ALL_SCOPES;
+use crate::harness::sip::Challenge;
 use crate::harness::sipp::free_port;
 use crate::harness::{
-    Account, Feed, Phone, Server, Sipp, Value, World, both_backends, eventually, json,
+    Account, Api, Feed, Phone, Server, Sipp, Value, World, both_backends, eventually, json,
 };
 use sipgraph_testkit::certificates::Authority;
 use std::time::{Duration, Instant};
 
 const OURS: &str = "+12125550100";
 const OUTSIDE: &str = "+4930123456";
+/// A number of another account.
+const THEIRS: &str = "+12125550200";
 
 /// A stage on which alice may reach outside and has a number.
 async fn stage(database: &crate::harness::Database) -> World {
@@ -323,7 +327,22 @@ fn from_outside(carrier: &mut Phone, server: &Server, to: &str, body: &str) -> c
     let uri = format!("sip:{to}@{}", server.udp);
     carrier
         .message_request(&uri, body)
-        .set("From", Some(&format!("<sip:{OUTSIDE}@carrier.test>;tag=1")))
+        .set("From", Some(&foreign()))
+}
+
+/// Who sends from outside.
+fn foreign() -> String {
+    format!("<sip:{OUTSIDE}@carrier.test>;tag=1")
+}
+
+/// What the usual trunk proves itself by.
+fn gateway(password: &str) -> Account {
+    Account {
+        id: String::new(),
+        user: "gw".into(),
+        domain: "example.test".into(),
+        password: password.into(),
+    }
 }
 
 both_backends! {
@@ -339,8 +358,12 @@ both_backends! {
         let mut phone = Phone::udp(&world.server, &world.alice).await;
         phone.come_online().await;
         let request = from_outside(&mut carrier, &world.server, "7712125550100", "from outside");
-        let answer = carrier.ask(&request).await;
-        assert_eq!(answer.status(), 202, "{answer:?}");
+        // Names are looked up in the background, within some seconds.
+        eventually("the name being known", || async {
+            let (mut carrier, _) = self::carrier(&world).await;
+            (carrier.ask(&request).await.status() == 202).then_some(())
+        })
+        .await;
         let message = phone.take_message().await;
         assert_eq!(message.body, "from outside");
         // In our domain, so that the phone can answer.
@@ -384,8 +407,7 @@ both_backends! {
             let input = json!({ "id": id, "patch": { "encryption": encryption } });
             assert_eq!(world.api.mutate("updateEndpoint", "", input).await["userErrors"], json!([]));
             eventually("the trunk's encryption holding", || async {
-                let account = Account { id: String::new(), user: "carrier".into(), domain: "carrier.test".into(), password: String::new() };
-                let mut carrier = Phone::udp(&world.server, &account).await;
+                let (mut carrier, _) = self::carrier(&world).await;
                 let request = from_outside(&mut carrier, &world.server, "7712125550100", encryption);
                 (carrier.ask(&request).await.status() == status).then_some(())
             })
@@ -396,8 +418,7 @@ both_backends! {
         let input = json!({ "id": id, "patch": patch, "nestedObjects": "REPLACE" });
         assert_eq!(world.api.mutate("updateEndpoint", "", input).await["userErrors"], json!([]));
         eventually("the carrier being unknown", || async {
-            let account = Account { id: String::new(), user: "carrier".into(), domain: "carrier.test".into(), password: String::new() };
-            let mut carrier = Phone::udp(&world.server, &account).await;
+            let (mut carrier, _) = self::carrier(&world).await;
             let request = carrier.message_request("sip:+12125550100@example.test", "x");
             (carrier.ask(&request).await.status() == 403).then_some(())
         })
@@ -508,20 +529,159 @@ both_backends! {
         assert_eq!(stranger.ask(&request).await.status(), 403);
         named("one", "127.0.0.1", port).await;
         eventually("the one trunk being known", || async {
-            let account = Account { id: String::new(), user: "carrier".into(), domain: "carrier.test".into(), password: String::new() };
-            let mut phone = Phone::udp(&world.server, &account).await;
+            let (mut phone, _) = carrier(&world).await;
             let request = to_domain(&mut phone);
             (phone.ask(&request).await.status() == 202).then_some(())
         })
         .await;
         named("two", "127.0.0.1", port).await;
         eventually("two trunks being ambiguous", || async {
-            let account = Account { id: String::new(), user: "carrier".into(), domain: "carrier.test".into(), password: String::new() };
-            let mut phone = Phone::udp(&world.server, &account).await;
+            let (mut phone, _) = carrier(&world).await;
             let request = to_domain(&mut phone);
             (phone.ask(&request).await.status() == 403).then_some(())
         })
         .await;
+    }
+
+    /// The port of ours at which a message arrives counts alone, too.
+    async fn h163_a_source_is_known_at_its_port_only(database: Database) {
+        let listen = [("SIPGRAPH_SIP_UDP_LISTEN", "127.0.0.1:0,127.0.0.1:0")];
+        let world = stage_with(Server::start_with(database.url(), &listen).await).await;
+        let at = |place: usize| -> std::net::SocketAddr { world.server.listener("udp", place).parse().unwrap() };
+        let addresses = json!([{ "ip": "127.0.0.1", "dstPort": at(1).port() }]);
+        trunk(&world, addresses, json!({ "authRequired": false })).await;
+        let status = async |place: usize| {
+            let mut phone = Phone::udp_at(at(place), &gateway("")).await;
+            let request = phone.message_request(&format!("sip:{OURS}@example.test"), "x").set("From", Some(&foreign()));
+            phone.ask(&request).await.status()
+        };
+        eventually("the trunk being known", || async { (status(1).await == 202).then_some(()) }).await;
+        assert_eq!(status(0).await, 403);
+        assert_eq!(world.api.messages(json!({})).await.len(), 1);
+    }
+
+    /// A sender that no source makes known proves who it is, or is refused.
+    async fn h163_a_spoofed_sender_is_refused(database: Database) {
+        let world = stage(&database).await;
+        let status = async |from: &str, to: &str| {
+            let (mut stranger, _) = carrier(&world).await;
+            let request = stranger.message_request(to, "x").set("From", Some(&format!("<{from}>;tag=1")));
+            stranger.ask(&request).await.status()
+        };
+        let to = format!("sip:{OURS}@example.test");
+        assert_eq!(status(&format!("sip:{OUTSIDE}@carrier.test"), &to).await, 403);
+        for from in ["alice", OUTSIDE, OURS] {
+            assert_eq!(status(&format!("sip:{from}@example.test"), &to).await, 401, "{from}");
+        }
+        assert_eq!(status(&world.alice.uri(), "sip:bob@elsewhere.test").await, 404);
+        // A digest is good for its own name only.
+        let mut phone = Phone::udp(&world.server, &world.bob).await;
+        for from in ["alice", OUTSIDE, OURS] {
+            let request = phone.message_request(&to, "x").set("From", Some(&format!("<sip:{from}@example.test>;tag=1")));
+            assert_eq!(phone.ask_signed(request).await.0.status(), 403, "{from}");
+        }
+        assert_eq!(world.api.messages(json!({})).await.len(), 0);
+    }
+
+    /// Whoever proves himself is nobody's but his own, whatever trunks others have at his address; of who does not, the domain
+    /// and the called number say whose carrier it is.
+    async fn h163_trunks_of_two_tenants_at_one_source(database: Database) {
+        let world = stage(&database).await;
+        let here = json!([{ "ip": "127.0.0.1", "dstPort": world.server.udp.port() }]);
+        world.server.cli(&["account", "create", "rival"]).await;
+        let rival = Api::with(&world.server, &world.server.token_create("rival", ALL_SCOPES, &[]).await);
+        let domain = rival.domain_create("rival.test", true).await;
+        world.server.cli(&["number", "assign", "--account", "rival", THEIRS]).await;
+        let zoe = rival.endpoint_create(&domain, "zoe").await;
+        let input = json!({ "id": zoe.id, "patch": { "numbers": [THEIRS] } });
+        assert_eq!(rival.mutate("updateEndpoint", "", input).await["userErrors"], json!([]));
+        let trunks = [
+            rival.trunk_create(&domain, here.clone(), json!({ "name": "one", "authRequired": false })).await,
+            rival.trunk_create(&domain, here.clone(), json!({ "name": "two", "authRequired": false })).await,
+        ];
+        let unsigned = async |host: &str, number: &str| {
+            let (mut carrier, _) = carrier(&world).await;
+            let request = carrier.message_request(&format!("sip:{number}@{host}"), "by source").set("From", Some(&foreign()));
+            carrier.ask(&request).await.status()
+        };
+        let ours = world.server.udp.to_string();
+        eventually("the trunks of the rival", || async { (unsigned(&ours, OURS).await == 403).then_some(()) }).await;
+        // Phones at that address, one of them named like a number.
+        let named = world.api.endpoint_create(&world.domain, "+12125550155").await;
+        for account in [&world.alice, &named] {
+            let mut phone = Phone::udp(&world.server, account).await;
+            let answer = phone.message("sip:bob@example.test", "from a phone").await;
+            assert_eq!(answer.status(), 202, "{answer:?}");
+        }
+        let received = world.api.messages(json!({ "endpointId": world.bob.id })).await;
+        assert_eq!(received.iter().map(|m| text(&m["origin"])).collect::<Vec<_>>(), ["SIP", "SIP"]);
+        // A carrier that is known by its digest, while two trunks of the rival stand there and while one does.
+        let extra = json!({ "credentials": { "password": "trunk-secret" } });
+        trunk(&world, json!([{ "ip": "192.0.2.77" }]), extra).await;
+        for (count, second) in [(1, "two"), (2, "one")] {
+            let mut carrier = Phone::udp(&world.server, &gateway("trunk-secret")).await;
+            let request = carrier.message_request(&format!("sip:{OURS}@example.test"), second).set("From", Some(&foreign()));
+            let answer = eventually("the digest of the trunk being asked for", || async {
+                let mut asking = Phone::udp(&world.server, &gateway("trunk-secret")).await;
+                let answer = asking.ask(&request).await;
+                (answer.status() == 401).then_some(answer)
+            })
+            .await;
+            let challenge = Challenge::of(&answer, carrier.algorithm).unwrap();
+            // Signed, it may call at our address as well.
+            let request = carrier.message_request(&format!("sip:{OURS}@{ours}"), second).set("From", Some(&foreign()));
+            let signed = carrier.sign(request, &challenge);
+            assert_eq!(carrier.ask(&signed).await.status(), 202, "{second}");
+            let received = world.api.messages(json!({ "endpointId": world.alice.id, "direction": "IN" })).await;
+            assert_eq!((received.len(), &received[0]["origin"]), (count, &json!("TRUNK")), "{received:?}");
+            if count == 1 {
+                let input = json!({ "id": trunks[1], "patch": { "enabled": false } });
+                assert_eq!(rival.mutate("updateEndpoint", "", input).await["userErrors"], json!([]));
+                // Of one trunk it is known whose it is: the number is not there.
+                eventually("the second trunk being disabled", || async { (unsigned(&ours, OURS).await == 404).then_some(()) }).await;
+            }
+        }
+        // One that is known by its source: by the domain, by the number.
+        trunk(&world, here, json!({ "name": "known", "authRequired": false })).await;
+        eventually("our trunk being known", || async { (unsigned("example.test", OURS).await == 202).then_some(()) }).await;
+        assert_eq!(unsigned(&ours, OURS).await, 202);
+        assert_eq!(unsigned(&ours, THEIRS).await, 202);
+        assert_eq!(unsigned("rival.test", THEIRS).await, 202);
+        assert_eq!(unsigned(&ours, "+12125550199").await, 403);
+        let received = rival.messages(json!({})).await;
+        assert_eq!(received.len(), 2, "{received:?}");
+        assert!(received.iter().all(|m| m["toNumber"] == THEIRS || text(&m["to"]).contains(THEIRS)), "{received:?}");
+        assert_eq!(world.api.messages(json!({ "endpointId": world.alice.id, "direction": "IN" })).await.len(), 4);
+    }
+
+    /// A trunk that is known by a name proves itself at our address, and one that need not may sign for whom it likes.
+    async fn h163_a_trunk_with_a_name_is_known_at_our_address(database: Database) {
+        let world = stage(&database).await;
+        let addresses = json!([{ "ip": "localhost", "dstPort": world.server.udp.port() }]);
+        let id = trunk(&world, addresses, json!({ "credentials": { "password": "trunk-secret" } })).await;
+        eventually("the name being known", || async {
+            let (mut carrier, _) = carrier(&world).await;
+            let request = from_outside(&mut carrier, &world.server, OURS, "unsigned");
+            (carrier.ask(&request).await.status() == 401).then_some(())
+        })
+        .await;
+        for (password, expected) in [("another", 401), ("trunk-secret", 202)] {
+            let mut carrier = Phone::udp(&world.server, &gateway(password)).await;
+            let request = from_outside(&mut carrier, &world.server, OURS, password);
+            assert_eq!(carrier.ask_signed(request).await.0.status(), expected, "{password}");
+        }
+        let input = json!({ "id": id, "patch": { "authRequired": false } });
+        assert_eq!(world.api.mutate("updateEndpoint", "", input).await["userErrors"], json!([]));
+        let foreign = "Digest username=\"a\", realm=\"carrier.test\", nonce=\"n\", uri=\"sip:b\", response=\"0123456789abcdef0123456789abcdef\"";
+        eventually("the source being enough", || async {
+            let (mut carrier, _) = carrier(&world).await;
+            let request = from_outside(&mut carrier, &world.server, OURS, "signed for another");
+            (carrier.ask(&request.with("Authorization", foreign)).await.status() == 202).then_some(())
+        })
+        .await;
+        let received = world.api.messages(json!({})).await;
+        assert!(received.iter().all(|m| m["origin"] == "TRUNK"), "{received:?}");
+        assert_eq!(received.len(), 2);
     }
 
     /// A trunk that must prove itself does so by the digest of its own name and password, from any source.
@@ -529,14 +689,13 @@ both_backends! {
         let world = stage(&database).await;
         let extra = json!({ "credentials": { "password": "trunk-secret" } });
         trunk(&world, json!([{ "ip": "192.0.2.77" }]), extra).await;
-        let account = |password: &str| Account { id: String::new(), user: "gw".into(), domain: "example.test".into(), password: password.into() };
-        let from = format!("<sip:{OUTSIDE}@carrier.test>;tag=1");
-        let mut wrong = Phone::udp(&world.server, &account("another")).await;
+        let from = foreign();
+        let mut wrong = Phone::udp(&world.server, &gateway("another")).await;
         let request = wrong.message_request("sip:+12125550100@example.test", "x").set("From", Some(&from));
         let (answer, _) = wrong.ask_signed(request).await;
         assert!(matches!(answer.status(), 401 | 403), "{answer:?}");
         assert_eq!(world.api.messages(json!({})).await.len(), 0);
-        let mut right = Phone::udp(&world.server, &account("trunk-secret")).await;
+        let mut right = Phone::udp(&world.server, &gateway("trunk-secret")).await;
         let request = right.message_request("sip:+12125550100@example.test", "proven").set("From", Some(&from));
         let (answer, _) = right.ask_signed(request).await;
         assert_eq!(answer.status(), 202, "{answer:?}");

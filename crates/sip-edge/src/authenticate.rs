@@ -20,6 +20,9 @@ use crate::edge::Edge;
 use crate::reply::Reply;
 use crate::transport::{Flow, local_towards};
 
+/// The most Authorization fields of a MESSAGE that are looked at for a domain of ours: each takes a look-up.
+const SIGNED_MAX: usize = 4;
+
 /// The SIP URI of an address, or 400 that says where it stands.
 pub(crate) fn sip_uri<'a>(uri: &'a str, wrong: &'static str) -> Result<SipUri<'a>, Reply> {
     SipUri::parse_received(uri).map_err(|violation| {
@@ -31,13 +34,32 @@ pub(crate) fn sip_uri<'a>(uri: &'a str, wrong: &'static str) -> Result<SipUri<'a
 /// The domain that a host names, or 404; no answer at all where domains are strict.
 pub(crate) async fn realm(edge: &Edge, uri: &SipUri<'_>) -> Result<Arc<Realm>, Reply> {
     let realm = edge.app.realm(&uri.host.canonical()).await?;
-    realm.ok_or_else(|| {
-        if edge.config.strict_domain {
-            Reply::silence()
-        } else {
-            Reply::stateless(404).because("Unknown Domain")
+    realm.ok_or_else(|| unknown_domain(edge))
+}
+
+/// What a request for a domain gets that is not here.
+pub(crate) fn unknown_domain(edge: &Edge) -> Reply {
+    if edge.config.strict_domain {
+        Reply::silence()
+    } else {
+        Reply::stateless(404).because("Unknown Domain")
+    }
+}
+
+/// The domain of ours that a request is signed for, well or badly.
+pub(crate) async fn signed_for(
+    edge: &Edge,
+    request: &Message,
+) -> Result<Option<Arc<Realm>>, Reply> {
+    for value in request.all(Name::Authorization).take(SIGNED_MAX) {
+        if let Some(Ok(given)) = Credentials::parse(value)
+            && let Some(realm) = edge.app.realm(&given.realm).await?
+            && realm.name == given.realm
+        {
+            return Ok(Some(realm));
         }
-    })
+    }
+    Ok(None)
 }
 
 /// Who sent a request, and how it proved that.

@@ -22,12 +22,12 @@ use crate::defend::{self, fitted};
 use crate::digest::Authenticator;
 use crate::message_out::{ClientKey, Outbox, Sent};
 use crate::meters::Meters;
+use crate::names::Names;
 use crate::reply::{ALLOW, Reply, SILENCE};
 use crate::trace::Watchers;
 use crate::transaction::{ClientTable, Fired, Received, ServerKey, ServerTable};
 use crate::transport::{Flow, Inbound, SendError, Transports};
-use crate::trunk::Names;
-use crate::{message_in, qualify, registrar};
+use crate::{message_in, names, qualify, registrar};
 
 /// The most requests in progress: enough for the store to commit many together, and a bound on what an
 /// attacker can make us hold.
@@ -144,6 +144,7 @@ impl Edge {
         if let Some(every) = self.config.qualify {
             tokio::spawn(qualify::run(Arc::clone(&self), every, stop.clone()));
         }
+        tokio::spawn(names::run(Arc::clone(&self), stop.clone()));
         let in_progress = Arc::new(Semaphore::new(IN_PROGRESS_MAX));
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

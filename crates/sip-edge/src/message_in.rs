@@ -14,14 +14,14 @@ use sip_validate::message::{Message, Name};
 use sip_validate::{SipUri, aor_user};
 use sipgraph_core::app::composing::DeviceNotice;
 use sipgraph_core::app::received::{DeviceMessage, Received, TrunkMessage, is_about_sender};
-use sipgraph_core::decide::trunks::{CameBy, came_by, inward_names};
+use sipgraph_core::decide::trunks::{Arrival, CameBy};
 use sipgraph_core::decide::variables::received;
 use sipgraph_core::endpoint::{Endpoint, EndpointType};
 use sipgraph_core::message::{BODY_BYTES_MAX, Receipt, Variables};
 use sipgraph_core::ports::store::Realm;
 use sipgraph_core::{Fault, Problem, ProblemCode};
 
-use crate::authenticate::{Authenticated, authenticate, realm, sip_uri};
+use crate::authenticate::{Authenticated, authenticate, signed_for, sip_uri, unknown_domain};
 use crate::defend::source;
 use crate::edge::Edge;
 use crate::notices::{self, Typing};
@@ -34,7 +34,7 @@ pub(crate) const ACCEPT: &str =
 
 const TEXT: &str = "text/plain";
 
-/// Handles a MESSAGE.
+/// Handles a MESSAGE. A digest says who sends; the source says it only of those who give none and are no device.
 pub(crate) async fn receive(edge: &Edge, flow: &Flow, request: &Message) -> Result<Reply, Reply> {
     let to = sip_uri(request.uri().unwrap_or_default(), "Bad Request-URI")?;
     let from = request.from();
@@ -42,61 +42,54 @@ pub(crate) async fn receive(edge: &Edge, flow: &Flow, request: &Message) -> Resu
     let from_tag = from.tag().unwrap_or_default();
     let from_uri = from.uri;
     let from = sip_uri(from.uri, "Bad From")?;
-    if let Some(trunk) = trunk_of(edge, flow, request).await?
-        && !speaks_as_device(edge, &from).await?
-    {
-        if trunk.auth_required {
-            let Some(realm) = edge.app.realm(&trunk.domain_name).await? else {
-                return Err(Reply::stateless(403));
-            };
-            let proven = authenticate(edge, flow, request, &realm).await?;
-            if proven.endpoint.id != trunk.id {
-                return Err(Reply::new(403).because("Another Trunk"));
-            }
-        }
-        demand_tls(&trunk, flow)?;
-        edge.transports.authenticated(flow);
-        edge.app.source_refund(source(flow));
-        return take(
-            edge,
-            flow,
-            request,
-            Sender::Trunk(trunk, from_uri),
-            &to,
-            &from,
-            from_tag,
-        )
-        .await;
-    }
-    let realm_of_to = realm(edge, &to).await?;
-    let of_from = if from.host.is_equivalent(&to.host) {
-        Some(realm_of_to.clone())
+    let realm_of_from = edge.app.realm(&from.host.canonical()).await?;
+    let realm_of_to = if from.host.is_equivalent(&to.host) {
+        realm_of_from.clone()
     } else {
-        edge.app.realm(&from.host.canonical()).await?
+        edge.app.realm(&to.host.canonical()).await?
     };
-    // A carrier speaks from its own domain: it can prove itself as a trunk in ours, if there is one with a password.
-    let is_stranger = of_from.is_none();
-    let realm_of_from = match of_from {
-        Some(realm) => realm,
-        None if has_trunk_with_password(edge, &realm_of_to).await? => realm_of_to.clone(),
-        None if edge.config.strict_domain => return Err(Reply::silence()),
-        None => return Err(Reply::stateless(403).because("Unknown Source")),
+    let device = match &realm_of_from {
+        Some(realm) if is_device(edge, realm, &from).await? => Some(realm),
+        Some(_) | None => None,
+    };
+    let realm = match device {
+        Some(_) if realm_of_to.is_none() => return Err(unknown_domain(edge)),
+        Some(realm) => Arc::clone(realm),
+        None => match signed_for(edge, request).await? {
+            Some(realm) => realm,
+            None => match by_source(edge, flow, &to, realm_of_to.as_deref()).await? {
+                CameBy::Source(trunk) => {
+                    demand_tls(&trunk, flow)?;
+                    edge.transports.authenticated(flow);
+                    edge.app.source_refund(source(flow));
+                    let sender = Sender::Trunk(*trunk, from_uri);
+                    return take(edge, flow, request, sender, &to, &from, from_tag).await;
+                }
+                CameBy::Digest(name) => edge.app.realm(&name).await?.ok_or_else(unknown_source)?,
+                CameBy::Several => {
+                    return Err(Reply::stateless(403).because("Ambiguous Source"));
+                }
+                CameBy::Unknown => {
+                    to_prove(edge, realm_of_from.as_ref(), realm_of_to.as_ref()).await?
+                }
+            },
+        },
     };
     let Authenticated {
         endpoint: sender, ..
-    } = authenticate(edge, flow, request, &realm_of_from).await?;
+    } = authenticate(edge, flow, request, &realm).await?;
     if !sender.enabled {
         return Err(Reply::new(403).because("Endpoint Disabled"));
     }
     demand_tls(&sender, flow)?;
     let sender = Arc::unwrap_or_clone(sender);
     let from_user = from.user.map(aor_user).transpose().ok().flatten();
-    let sender = if !is_stranger && from_user.as_deref() == Some(sender.canonical_name.as_str()) {
-        Sender::Device(sender, realm_of_to.name.clone())
-    } else if sender.kind == EndpointType::ThirdParty {
-        Sender::Trunk(sender, from_uri)
-    } else {
-        return Err(Reply::new(403).because("From Is Another User"));
+    let sender = match (device, realm_of_to) {
+        (Some(_), Some(realm_of_to)) if from_user.as_deref() == Some(&sender.canonical_name) => {
+            Sender::Device(sender, realm_of_to.name.clone())
+        }
+        _ if sender.kind == EndpointType::ThirdParty => Sender::Trunk(sender, from_uri),
+        _ => return Err(Reply::new(403).because("From Is Another User")),
     };
     take(edge, flow, request, sender, &to, &from, from_tag).await
 }
@@ -204,34 +197,57 @@ fn variables(request: &Message) -> Variables {
     }))
 }
 
-/// The trunk that a request came by, as its source and our port say; 403 when several have them.
-async fn trunk_of(edge: &Edge, flow: &Flow, request: &Message) -> Result<Option<Endpoint>, Reply> {
-    let trunks = edge.app.trunks_known().await?;
-    let (peer, port) = (flow.remote.ip(), flow.local.port());
-    // Who signs a request need not be known by its source: no name is looked up for the phones.
-    let resolved = if request.get(Name::Authorization).is_some() {
-        Vec::new()
-    } else {
-        edge.resolved(inward_names(&trunks, port), peer).await
+/// The trunk that a request without a digest came by, as its source and our port say.
+async fn by_source(
+    edge: &Edge,
+    flow: &Flow,
+    to: &SipUri<'_>,
+    realm: Option<&Realm>,
+) -> Result<CameBy, Reply> {
+    let arrival = Arrival {
+        source: flow.remote.ip(),
+        port: flow.local.port(),
+        names: &edge.names.known(),
+        to_user: to.user,
+        realm,
     };
-    let resolves = |name: &str| resolved.iter().any(|known| known == name);
-    match came_by(&trunks, peer, port, resolves) {
-        CameBy::None => Ok(None),
-        CameBy::One(trunk) => Ok(Some(trunk.clone())),
-        CameBy::Several => Err(Reply::stateless(403).because("Ambiguous Source")),
+    Ok(edge.app.trunk_of_source(&arrival).await?)
+}
+
+/// The domain in which a sender that its source does not make known may prove itself.
+async fn to_prove(
+    edge: &Edge,
+    realm_of_from: Option<&Arc<Realm>>,
+    realm_of_to: Option<&Arc<Realm>>,
+) -> Result<Arc<Realm>, Reply> {
+    let realm_of_to = realm_of_to.ok_or_else(|| unknown_domain(edge))?;
+    // A carrier speaks from its own domain: it can prove itself as a trunk in ours, if there is one with a password.
+    match realm_of_from {
+        Some(realm) => Ok(Arc::clone(realm)),
+        None if has_trunk_with_password(edge, realm_of_to).await? => Ok(Arc::clone(realm_of_to)),
+        None if edge.config.strict_domain => Err(Reply::silence()),
+        None => Err(unknown_source()),
     }
 }
 
-/// Whether a sender is named as a device of ours, which proves itself wherever it stands: a phone may be behind the address of a
-/// trunk. A number in a domain of ours is what a carrier may write.
-async fn speaks_as_device(edge: &Edge, from: &SipUri<'_>) -> Result<bool, Reply> {
-    if from
-        .user
-        .is_none_or(|user| sip_validate::e164(user).is_ok())
-    {
+fn unknown_source() -> Reply {
+    Reply::stateless(403).because("Unknown Source")
+}
+
+/// Whether a sender in a domain of ours is named as a device, which proves itself wherever it stands: a phone may be behind
+/// the address of a trunk. A number that names no device of the domain is what a carrier may write.
+async fn is_device(edge: &Edge, realm: &Realm, from: &SipUri<'_>) -> Result<bool, Reply> {
+    let Some(user) = from.user else {
         return Ok(false);
+    };
+    if sip_validate::e164(user).is_err() {
+        return Ok(true);
     }
-    Ok(edge.app.realm(&from.host.canonical()).await?.is_some())
+    let Ok(canonical) = aor_user(user) else {
+        return Ok(false);
+    };
+    let found = edge.app.credentials(realm.domain, &canonical).await?;
+    Ok(found.is_some_and(|found| found.endpoint.kind != EndpointType::ThirdParty))
 }
 
 /// Whether a trunk of a domain's account can prove itself by digest.

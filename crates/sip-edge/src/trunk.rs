@@ -3,10 +3,8 @@
 //! It must not choose the address or the trunk: core does. A name is resolved at each attempt, and what it resolves to is
 //! checked then, so that no name leads to what must not be reached.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sip_validate::message::header::unquote;
 use sip_validate::message::list;
@@ -23,33 +21,6 @@ use crate::transport::Flow;
 
 /// How long the resolution of a name may take; resolvers ask again after some seconds.
 const RESOLVE: Duration = Duration::from_secs(10);
-/// How long a name's addresses are used to know who sends.
-const NAME_AGE_MAX: Duration = Duration::from_secs(60);
-/// The most names whose addresses are kept.
-const NAMES_MAX: usize = 1024;
-
-/// The addresses of names.
-#[derive(Default)]
-pub(crate) struct Names(Mutex<HashMap<String, (Instant, Vec<IpAddr>)>>);
-
-impl Names {
-    fn get(&self, name: &str, now: Instant) -> Option<Vec<IpAddr>> {
-        let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, addresses) = names.get(name)?;
-        (now.duration_since(*at) < NAME_AGE_MAX).then(|| addresses.clone())
-    }
-
-    fn put(&self, name: &str, addresses: Vec<IpAddr>, now: Instant) {
-        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if names.len() >= NAMES_MAX {
-            names.retain(|_, (at, _)| now.duration_since(*at) < NAME_AGE_MAX);
-        }
-        if names.len() < NAMES_MAX {
-            names.insert(name.to_owned(), (now, addresses));
-        }
-    }
-}
-
 /// Addresses at which clouds tell secrets of the machine to whoever asks from it.
 const METADATA: [IpAddr; 3] = [
     IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
@@ -139,7 +110,8 @@ impl Edge {
         Err(reason)
     }
 
-    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    /// What a host leads to now.
+    pub(crate) async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
         if let Ok(ip) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(ip, port)]);
         }
@@ -148,33 +120,6 @@ impl Edge {
             Ok(Err(error)) => Err(format!("{host} can't be resolved: {error}")),
             Err(_) => Err(format!("{host} can't be resolved in time")),
         }
-    }
-
-    /// Those of these names that lead to a source, as they were resolved within the last minute.
-    pub(crate) async fn resolved(
-        &self,
-        names: impl Iterator<Item = &str>,
-        source: IpAddr,
-    ) -> Vec<String> {
-        let mut leading = Vec::new();
-        for name in names {
-            if self.addresses_of(name).await.contains(&source) {
-                leading.push(name.to_owned());
-            }
-        }
-        leading
-    }
-
-    async fn addresses_of(&self, name: &str) -> Vec<IpAddr> {
-        let now = Instant::now();
-        if let Some(known) = self.names.get(name, now) {
-            return known;
-        }
-        // One that can't be resolved leads nowhere, for a minute.
-        let found = self.resolve(name, 0).await.unwrap_or_default();
-        let found: Vec<IpAddr> = found.iter().map(|at| at.ip().to_canonical()).collect();
-        self.names.put(name, found.clone(), now);
-        found
     }
 
     /// Why nothing may be sent to an address, whoever named it.

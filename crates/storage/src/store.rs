@@ -390,6 +390,10 @@ impl Store for Storage {
         read!(self, accounts::numbers(account, numbers.clone()))
     }
 
+    fn number_accounts(&self, numbers: Vec<String>) -> StoreFuture<'_, Vec<(String, AccountId)>> {
+        read!(self, accounts::number_accounts(numbers.clone()))
+    }
+
     fn account_settings(&self, account: AccountId) -> StoreFuture<'_, AccountSettings> {
         read!(self, sip_profiles::account_settings(account))
     }

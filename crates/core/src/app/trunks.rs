@@ -4,14 +4,17 @@ use super::App;
 use super::delivery::{QUEUE_WAIT, attempt_of};
 use crate::commit::{Answer, EndpointSecret};
 use crate::decide::delivery::{close, release};
-use crate::decide::trunks::{TrunkAttempt, TrunkPlan, next_at, plan, start};
+use crate::decide::trunks::{
+    Arrival, CameBy, TrunkAttempt, TrunkPlan, came_by, inward_names, next_at, numbers_called,
+    of_domain, plan, standing_at, start,
+};
 use crate::delivery::{Delivery, DeliveryOutcome, Dispatch};
 use crate::endpoint::{Address, Endpoint};
 use crate::keyring::Secret;
 use crate::ports::{
     Attempt, AttemptResult, AttemptTarget, PortFuture, TRUNK_WAIT_MAX, TrunkAddress,
 };
-use crate::{EndpointId, Error, Timestamp};
+use crate::{AccountId, EndpointId, Error, Timestamp};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -88,6 +91,51 @@ impl App {
         let trunks = Arc::new(self.store.trunks_of_instance().await?);
         *self.trunks.last() = Some((now, Arc::clone(&trunks)));
         Ok(trunks)
+    }
+
+    /// Returns the names at which a message could come in by a trunk of the instance, as the store has them now, each with the
+    /// account that wrote it.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn trunk_names(&self) -> Result<Vec<(AccountId, String)>, Error> {
+        let trunks = self.store.trunks_of_instance().await?;
+        let names = inward_names(&trunks);
+        Ok(names.map(|(who, name)| (who, name.to_owned())).collect())
+    }
+
+    /// Says by which trunk a message without a digest came, as far as its source tells. Where trunks of several accounts
+    /// stand at one source, the account counts that has the domain of the Request-URI, then the one that has the called number;
+    /// to the domain of an account that does neither stand there nor have the number, none of them sends.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn trunk_of_source(&self, arrival: &Arrival<'_>) -> Result<CameBy, Error> {
+        let trunks = self.trunks_known().await?;
+        let standing = standing_at(&trunks, arrival);
+        let owned = arrival.realm.map(|realm| of_domain(&standing, realm));
+        if let Some(owned) = owned.filter(|owned| !owned.is_empty()) {
+            return Ok(came_by(&owned, arrival.realm));
+        }
+        let is_certain = match arrival.realm {
+            None => standing.len() <= 1,
+            Some(_) => standing.is_empty(),
+        };
+        if is_certain {
+            return Ok(came_by(&standing, None));
+        }
+        let called = arrival.to_user.map(|user| numbers_called(&standing, user));
+        if let Some(called) = called {
+            let owners = self.store.number_accounts(called.all()).await?;
+            let chosen = called.of_owners(&owners.into_iter().collect());
+            if !chosen.is_empty() {
+                return Ok(came_by(&chosen, None));
+            }
+        }
+        Ok(match arrival.realm {
+            None => came_by(&standing, None),
+            Some(_) => CameBy::Unknown,
+        })
     }
 
     /// Plans a dispatch that goes out by a trunk and stores its attempt.

@@ -2,16 +2,19 @@
 //!
 //! The addresses of a trunk are tried one after the other, the best first: to the next after silence, a broken connection or
 //! a 5xx. What another status says, the system behind the trunk says. Which trunk a message goes by is
-//! [`super::routing`]'s.
+//! [`super::routing`]'s; by which one a message came that has no digest is decided here.
 
 use super::Mint;
 use super::delivery::next_attempt_at;
-use super::routing::outward_addresses;
+use super::routing::{is_e164, outward_addresses, transformed};
 use crate::commit::{Commit, Precondition, Write};
 use crate::delivery::{Delivery, DeliveryOutcome, DeliveryTarget, Dispatch, Way, call_id};
 use crate::endpoint::{Address, AddressDirection, Endpoint, PORT_DEFAULT};
 use crate::message::{Failure, FailureCode};
-use crate::{DeliveryId, Timestamp};
+use crate::ports::store::Realm;
+use crate::{AccountId, DeliveryId, Timestamp};
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// What to do with a claimed dispatch that goes out by a trunk.
@@ -246,60 +249,162 @@ pub fn next_at(
     (rounds, due_at)
 }
 
-/// By which trunk a message came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CameBy<'t> {
-    /// By none that is known by its address.
-    None,
-    /// By this one.
-    One(&'t Endpoint),
+/// The most trunks of one account at one source whose rules are tried on a called number; more are one account's own
+/// doing, and the rules cost time.
+const TRIED_PER_ACCOUNT: usize = 8;
+
+/// The addresses that the names of trunks lead to.
+pub type NameAddresses = HashMap<String, Vec<IpAddr>>;
+
+/// Where a message without a digest came from, and whom it calls.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival<'a> {
+    /// Its source, an IPv4 one as such.
+    pub source: IpAddr,
+    /// Our port at which it arrived.
+    pub port: u16,
+    /// What the names of trunks lead to.
+    pub names: &'a NameAddresses,
+    /// The user of the Request-URI, as it was written.
+    pub to_user: Option<&'a str>,
+    /// The domain of ours that the Request-URI names.
+    pub realm: Option<&'a Realm>,
+}
+
+/// By which trunk a message without a digest came, as far as its source tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CameBy {
+    /// By none that is known by its source.
+    Unknown,
+    /// By this one, which its source alone makes known.
+    Source(Box<Endpoint>),
+    /// By one that has to prove itself in the domain of this name.
+    Digest(String),
     /// By one of several.
     Several,
 }
 
-/// Finds the trunk that a message came by: one of its addresses for what comes in is the source, or a name that `resolves` to
-/// it, and names the port of ours at which it arrived.
+/// Returns the enabled trunks that stand at the source of a message: one of its addresses for what comes in is the source,
+/// or a name that leads to it, and has the port of ours at which the message arrived.
 #[must_use]
-pub fn came_by<'t>(
-    trunks: &'t [Endpoint],
-    source: IpAddr,
-    port: u16,
-    resolves: impl Fn(&str) -> bool,
-) -> CameBy<'t> {
+pub fn standing_at<'t>(trunks: &'t [Endpoint], arrival: &Arrival<'_>) -> Vec<&'t Endpoint> {
     let fits = |address: &Address| {
-        address.direction != AddressDirection::Outbound
-            && address.dst_port == port
+        is_inward(address)
+            && address.dst_port == arrival.port
             && match address.ip.parse::<IpAddr>() {
-                Ok(ip) => ip.to_canonical() == source,
-                Err(_) => resolves(&address.ip),
+                Ok(ip) => ip.to_canonical() == arrival.source,
+                Err(_) => arrival
+                    .names
+                    .get(&address.ip)
+                    .is_some_and(|known| known.contains(&arrival.source)),
             }
     };
-    let mut found = trunks
-        .iter()
-        .filter(|trunk| trunk.enabled && trunk.nested.addresses.iter().any(fits));
-    match (found.next(), found.next()) {
-        (None, _) => CameBy::None,
-        (Some(trunk), None) => CameBy::One(trunk),
-        (Some(_), Some(_)) => CameBy::Several,
+    let enabled = trunks.iter().filter(|trunk| trunk.enabled);
+    enabled
+        .filter(|trunk| trunk.nested.addresses.iter().any(fits))
+        .collect()
+}
+
+fn is_inward(address: &Address) -> bool {
+    address.direction != AddressDirection::Outbound
+}
+
+/// Returns the trunks of the account that has the domain of the Request-URI.
+#[must_use]
+pub fn of_domain<'t>(standing: &[&'t Endpoint], realm: &Realm) -> Vec<&'t Endpoint> {
+    let owned = standing.iter().filter(|t| t.account == realm.account);
+    owned.copied().collect()
+}
+
+/// Returns the numbers that a message may call: as its user was written, and as each trunk's rules make it.
+#[must_use]
+pub fn numbers_called<'t>(standing: &[&'t Endpoint], user: &str) -> NumbersCalled<'t> {
+    let mut tried: HashMap<AccountId, usize> = HashMap::new();
+    let made = standing.iter().filter_map(|trunk| {
+        let tried = tried.entry(trunk.account).or_default();
+        *tried += 1;
+        let number = (*tried <= TRIED_PER_ACCOUNT).then(|| transformed(trunk, user).number)??;
+        is_e164(&number).then_some((*trunk, number))
+    });
+    NumbersCalled {
+        made: made.collect(),
+        written: sip_validate::e164(user).ok().map(Cow::into_owned),
     }
 }
 
-/// Returns the names among the addresses at which a message could have come in, for a port of ours.
-pub fn inward_names(trunks: &[Endpoint], port: u16) -> impl Iterator<Item = &str> {
-    let addresses = trunks.iter().flat_map(|trunk| &trunk.nested.addresses);
+/// The numbers that a message may call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NumbersCalled<'t> {
+    written: Option<String>,
+    made: Vec<(&'t Endpoint, String)>,
+}
+
+impl<'t> NumbersCalled<'t> {
+    /// Returns them, each once.
+    #[must_use]
+    pub fn all(&self) -> Vec<String> {
+        let made = self.made.iter().map(|(_, number)| number);
+        let all: BTreeSet<&String> = self.written.iter().chain(made).collect();
+        all.into_iter().cloned().collect()
+    }
+
+    /// Returns the trunks of the account that has the number as it was written; if none has it, those whose rules make it a
+    /// number of their own account.
+    #[must_use]
+    pub fn of_owners(&self, owners: &HashMap<String, AccountId>) -> Vec<&'t Endpoint> {
+        let owner = self.written.as_ref().and_then(|number| owners.get(number));
+        let of_owner = |(trunk, _): &&(&Endpoint, String)| Some(&trunk.account) == owner;
+        let takes =
+            |(trunk, number): &&(&Endpoint, String)| owners.get(number) == Some(&trunk.account);
+        let mut found: Vec<_> = self.made.iter().filter(of_owner).collect();
+        if found.is_empty() {
+            found = self.made.iter().filter(takes).collect();
+        }
+        found.into_iter().map(|(trunk, _)| *trunk).collect()
+    }
+}
+
+/// Says by which of the trunks that stand at its source a message came. Those that must prove themselves are told apart by
+/// their digest, so that only those known by their source alone can be too many.
+#[must_use]
+pub fn came_by(standing: &[&Endpoint], realm: Option<&Realm>) -> CameBy {
+    if let [trunk] = standing
+        && !trunk.auth_required
+    {
+        return CameBy::Source(Box::new((*trunk).clone()));
+    }
+    if standing.iter().any(|trunk| !trunk.auth_required) {
+        return CameBy::Several;
+    }
+    let domains: BTreeSet<&str> = standing.iter().map(|t| t.domain_name.as_str()).collect();
+    let asked = realm.map(|realm| realm.name.as_str());
+    match (asked.filter(|name| domains.contains(name)), domains.first()) {
+        (Some(name), _) => CameBy::Digest(name.to_owned()),
+        (None, None) => CameBy::Unknown,
+        (None, Some(name)) if domains.len() == 1 => CameBy::Digest((*name).to_owned()),
+        (None, Some(_)) => CameBy::Several,
+    }
+}
+
+/// Returns the names among the addresses at which a message could come in, each with the account that wrote it.
+pub fn inward_names(trunks: &[Endpoint]) -> impl Iterator<Item = (AccountId, &str)> {
+    let enabled = trunks.iter().filter(|trunk| trunk.enabled);
+    let addresses = enabled.flat_map(|trunk| {
+        let addresses = trunk.nested.addresses.iter();
+        addresses.map(|address| (trunk.account, address))
+    });
     addresses
-        .filter(move |address| {
-            address.direction != AddressDirection::Outbound && address.dst_port == port
-        })
-        .filter(|address| address.ip.parse::<IpAddr>().is_err())
-        .map(|address| address.ip.as_str())
+        .filter(|(_, address)| is_inward(address) && address.ip.parse::<IpAddr>().is_err())
+        .map(|(account, address)| (account, address.ip.as_str()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::AddressId;
     use crate::decide::testing::{self, Seeded};
+    use crate::endpoint::Transformation;
+    use crate::transformation::Rule;
+    use crate::{AddressId, TransformationId};
 
     /// Two addresses, of which the second has a port of its own.
     fn address(n: u8, priority: i32) -> Address {
@@ -423,36 +528,120 @@ mod tests {
         );
     }
 
+    fn open(name: &str, account: u8, addresses: Vec<Address>) -> Endpoint {
+        Endpoint {
+            account: AccountId([account; 16]),
+            auth_required: false,
+            ..testing::trunk(name, addresses)
+        }
+    }
+
+    fn standing<'t>(trunks: &'t [Endpoint], source: &str, port: u16) -> Vec<&'t str> {
+        let arrival = Arrival {
+            source: source.parse().unwrap(),
+            port,
+            names: &HashMap::from([(
+                "carrier.example".to_owned(),
+                vec!["192.0.2.9".parse().unwrap()],
+            )]),
+            to_user: None,
+            realm: None,
+        };
+        let found = standing_at(trunks, &arrival);
+        found.iter().map(|trunk| trunk.name.as_str()).collect()
+    }
+
     #[test]
     fn h163_a_trunk_is_known_by_source_and_port() {
-        let source: IpAddr = "192.0.2.1".parse().unwrap();
-        let one = trunk(vec![address(1, 0), address(2, 0)]);
-        let mut named = trunk(vec![address(9, 0)]);
+        let mut named = open("named", 1, vec![address(9, 0)]);
         named.nested.addresses[0].ip = "carrier.example".into();
-        let by = |trunks: &[Endpoint], source, port| match came_by(trunks, source, port, |_| true) {
-            CameBy::None => 0,
-            CameBy::One(_) => 1,
-            CameBy::Several => 2,
-        };
-        let trunks = [one.clone()];
-        assert_eq!(by(&trunks, source, 5060), 1);
-        assert_eq!(by(&trunks, "192.0.2.3".parse().unwrap(), 5060), 0);
-        assert_eq!(by(&trunks, source, 5061), 0);
-        assert_eq!(by(&[one.clone(), named.clone()], source, 5060), 2);
-        let trunks = [named];
-        assert_eq!(by(&trunks, source, 5060), 1);
-        assert_eq!(
-            inward_names(&trunks, 5060).collect::<Vec<_>>(),
-            ["carrier.example"]
-        );
-        let mut outward = one.clone();
-        for address in &mut outward.nested.addresses {
-            address.direction = AddressDirection::Outbound;
-        }
+        let mut outward = open("outward", 1, vec![address(1, 0)]);
+        outward.nested.addresses[0].direction = AddressDirection::Outbound;
         let disabled = Endpoint {
             enabled: false,
-            ..one
+            ..named.clone()
         };
-        assert_eq!(by(&[outward, disabled], source, 5060), 0);
+        let one = open("one", 1, vec![address(1, 0), address(2, 0)]);
+        let trunks = [one, named, outward, disabled];
+        assert_eq!(standing(&trunks, "192.0.2.1", 5060), ["one"]);
+        assert_eq!(standing(&trunks, "192.0.2.9", 5060), ["named"]);
+        assert_eq!(standing(&trunks, "192.0.2.3", 5060), [""; 0]);
+        assert_eq!(standing(&trunks, "192.0.2.1", 5061), [""; 0]);
+        let names = [(AccountId([1; 16]), "carrier.example")];
+        assert_eq!(inward_names(&trunks).collect::<Vec<_>>(), names);
+    }
+
+    #[test]
+    fn h163_only_trunks_known_by_their_source_alone_are_ambiguous() {
+        let known = open("known", 1, vec![address(1, 0)]);
+        let digest = trunk(vec![address(1, 0)]);
+        let elsewhere = Endpoint {
+            domain_name: "other.example".into(),
+            ..digest.clone()
+        };
+        let realm = |name: &str| Realm {
+            account: AccountId([1; 16]),
+            domain: digest.domain,
+            name: name.to_owned(),
+            digest_algorithms: Vec::new(),
+        };
+        let example = CameBy::Digest("example.com".into());
+        assert_eq!(came_by(&[], None), CameBy::Unknown);
+        let source = CameBy::Source(Box::new(known.clone()));
+        assert_eq!(came_by(&[&known], None), source);
+        assert_eq!(came_by(&[&known, &known], None), CameBy::Several);
+        assert_eq!(came_by(&[&known, &digest], None), CameBy::Several);
+        assert_eq!(came_by(&[&digest, &digest], None), example);
+        let both = [&digest, &elsewhere];
+        assert_eq!(came_by(&both, None), CameBy::Several);
+        assert_eq!(
+            came_by(&both, Some(&realm("third.example"))),
+            CameBy::Several
+        );
+        assert_eq!(came_by(&both, Some(&realm("example.com"))), example);
+    }
+
+    fn rewriting(pattern: &str, replace: &str) -> Vec<Transformation> {
+        let rule = Rule::Rewrite {
+            pattern: pattern.into(),
+            replace: replace.into(),
+        };
+        let id = TransformationId([7; 16]);
+        vec![Transformation { id, rule }]
+    }
+
+    #[test]
+    fn h163_of_the_trunks_of_several_accounts_the_called_number_chooses() {
+        let mut other = open("other", 2, vec![address(1, 0)]);
+        other.nested.transformations = rewriting("^77", "+");
+        let plain = open("plain", 1, vec![address(1, 0)]);
+        let standing = [&plain, &other];
+        let owners = HashMap::from([
+            ("+12125550100".to_owned(), plain.account),
+            ("+12125550200".to_owned(), other.account),
+        ]);
+        let chosen = |user: &str| {
+            let called = numbers_called(&standing, user);
+            let chosen = called.of_owners(&owners);
+            (
+                called.all(),
+                chosen.iter().map(|t| t.name.clone()).collect::<Vec<_>>(),
+            )
+        };
+        let numbers = |number: &str| vec![number.to_owned()];
+        assert_eq!(
+            chosen("+12125550100"),
+            (numbers("+12125550100"), vec!["plain".to_owned()])
+        );
+        assert_eq!(
+            chosen("7712125550200"),
+            (numbers("+12125550200"), vec!["other".to_owned()])
+        );
+        assert_eq!(chosen("+12125550300"), (numbers("+12125550300"), vec![]));
+        // The owner of the number as it was written goes before what another's rules would make of it.
+        other.nested.transformations = rewriting("^.*$", "+12125550200");
+        let standing = [&other, &plain];
+        let chosen = numbers_called(&standing, "+12125550100").of_owners(&owners);
+        assert_eq!(chosen, [&plain]);
     }
 }

@@ -341,6 +341,9 @@ pub trait Store: Send + Sync {
         numbers: Option<Vec<String>>,
     ) -> StoreFuture<'_, Vec<(String, Option<EndpointId>)>>;
 
+    /// Returns those of these numbers that any account has, each with its account; sorted.
+    fn number_accounts(&self, numbers: Vec<String>) -> StoreFuture<'_, Vec<(String, AccountId)>>;
+
     /// Returns what an account's settings mean for a new endpoint.
     fn account_settings(&self, account: AccountId) -> StoreFuture<'_, AccountSettings>;
 

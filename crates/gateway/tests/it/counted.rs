@@ -83,6 +83,7 @@ forward! {
     account_by_name(name: String) -> Option<Account>;
     numbers_assign(account: AccountId, numbers: Vec<String>) -> Vec<String>;
     numbers(account: AccountId, numbers: Option<Vec<String>>) -> Vec<(String, Option<EndpointId>)>;
+    number_accounts(numbers: Vec<String>) -> Vec<(String, AccountId)>;
     account_settings(account: AccountId) -> AccountSettings;
     sip_profile(account: AccountId) -> SipProfile;
     encryption_next(limit: u32) -> Option<EncryptionBegun>;

@@ -133,6 +133,20 @@ pub(crate) async fn numbers(
         .collect())
 }
 
+/// Returns those of these numbers that any account has.
+pub(crate) async fn number_accounts(
+    c: &mut Conn,
+    numbers: Vec<String>,
+) -> QueryResult<Vec<(String, AccountId)>> {
+    let query = account_numbers::table
+        .filter(account_numbers::number.eq_any(numbers))
+        .order(account_numbers::number)
+        .select((account_numbers::number, account_numbers::account_id));
+    let rows: Vec<(String, Id)> = load(c, query.into_boxed()).await?;
+    let owned = rows.into_iter().map(|(number, id)| (number, id.into()));
+    Ok(owned.collect())
+}
+
 pub(crate) async fn epoch_raise(c: &mut Conn) -> QueryResult<()> {
     diesel::update(accounts::table)
         .set(accounts::epoch.eq(accounts::epoch + 1))

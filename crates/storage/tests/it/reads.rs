@@ -79,9 +79,12 @@ both_backends! {
         let taken = store.numbers_assign(other, numbers(&["+13", "+11"])).await.unwrap();
         assert_eq!(taken, ["+11"]);
         assert!(store.numbers_assign(world.account, numbers(&["+11"])).await.unwrap().is_empty());
+        assert!(store.numbers_assign(other, numbers(&["+14"])).await.unwrap().is_empty());
+        let owners = store.number_accounts(numbers(&["+14", "+13", "+11"])).await.unwrap();
+        assert_eq!(owners, [("+11".to_owned(), world.account), ("+14".to_owned(), other)]);
         let found = store.account_by_name("acme".into()).await.unwrap().unwrap();
         assert_eq!((found.id, found.numbers.as_slice()), (world.account, &numbers(&["+11", "+12"])[..]));
-        assert!(store.account(other).await.unwrap().unwrap().numbers.is_empty());
+        assert_eq!(store.account(other).await.unwrap().unwrap().numbers, numbers(&["+14"]));
         assert_eq!(store.account(AccountId([9; 16])).await.unwrap(), None);
         assert_eq!(store.log_head(AccountId([9; 16])).await.unwrap(), None);
     }
