@@ -684,6 +684,26 @@ both_backends! {
         assert_eq!(received.len(), 2);
     }
 
+    /// What names a message, and is kept, has a length.
+    async fn h163_call_ids_and_from_uris_are_bounded(database: Database) {
+        let world = stage(&database).await;
+        let addresses = json!([{ "ip": "127.0.0.1", "dstPort": world.server.udp.port() }]);
+        trunk(&world, addresses, json!({ "authRequired": false })).await;
+        let mut phone = Phone::udp(&world.server, &world.alice).await;
+        let mut asked = async |name: &str, value: String, host: &str| {
+            let request = phone.message_request(&format!("sip:bob@{host}"), "x").set(name, Some(&value));
+            phone.ask_signed(request).await.0.status()
+        };
+        for (length, status) in [(1024, 202), (1025, 400)] {
+            assert_eq!(asked("Call-ID", "c".repeat(length), "example.test").await, status, "{length}");
+        }
+        let from = |length: usize| format!("<sip:carrier@carrier.test;p={}>;tag=1", "x".repeat(length - 27));
+        for (length, status) in [(1024, 404), (1025, 400)] {
+            assert_eq!(asked("From", from(length), "example.test").await, status, "{length}");
+        }
+        assert_eq!(world.api.messages(json!({ "endpointId": world.bob.id })).await.len(), 1);
+    }
+
     /// A trunk that must prove itself does so by the digest of its own name and password, from any source.
     async fn h163_a_trunk_proves_itself_by_digest(database: Database) {
         let world = stage(&database).await;

@@ -20,6 +20,8 @@ use crate::edge::Edge;
 use crate::reply::Reply;
 use crate::transport::{Flow, local_towards};
 
+/// The longest URI and Call-ID that are stored, in octets; those of phones have 30 to 300.
+pub(crate) const STORED_BYTES_MAX: usize = 1024;
 /// The most Authorization fields of a MESSAGE that are looked at for a domain of ours: each takes a look-up.
 const SIGNED_MAX: usize = 4;
 
@@ -29,6 +31,15 @@ pub(crate) fn sip_uri<'a>(uri: &'a str, wrong: &'static str) -> Result<SipUri<'a
         tracing::debug!(%violation, wrong, "a URI was refused");
         Reply::bad(wrong).unkept()
     })
+}
+
+/// The Call-ID of a request that is stored, or 400 for one that no phone makes.
+pub(crate) fn call_id(request: &Message) -> Result<&str, Reply> {
+    let call_id = request.call_id();
+    if call_id.len() > STORED_BYTES_MAX {
+        return Err(Reply::bad("Call-ID Too Long"));
+    }
+    Ok(call_id)
 }
 
 /// The domain that a host names, or 404; no answer at all where domains are strict.

@@ -21,7 +21,9 @@ use sipgraph_core::message::{BODY_BYTES_MAX, Receipt, Variables};
 use sipgraph_core::ports::store::Realm;
 use sipgraph_core::{Fault, Problem, ProblemCode};
 
-use crate::authenticate::{Authenticated, authenticate, signed_for, sip_uri, unknown_domain};
+use crate::authenticate::{
+    Authenticated, STORED_BYTES_MAX, authenticate, call_id, signed_for, sip_uri, unknown_domain,
+};
 use crate::defend::source;
 use crate::edge::Edge;
 use crate::notices::{self, Typing};
@@ -155,7 +157,7 @@ async fn take(
         body,
         content_type: TEXT.to_owned(),
         variables: variables(request),
-        call_id: request.call_id().to_owned(),
+        call_id: call_id(request)?.to_owned(),
         cseq,
         from_tag: from_tag.to_owned(),
         expires_s: request.get(Name::Expires).and_then(delta_seconds),
@@ -169,6 +171,9 @@ async fn take(
                 received,
             };
             edge.app.message_receive(&message).await
+        }
+        Sender::Trunk(_, from_uri) if from_uri.len() > STORED_BYTES_MAX => {
+            return Err(Reply::bad("From Too Long"));
         }
         Sender::Trunk(trunk, from_uri) => {
             let message = TrunkMessage {

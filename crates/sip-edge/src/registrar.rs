@@ -13,13 +13,11 @@ use sipgraph_core::binding::Binding;
 use sipgraph_core::decide::presence::{ContactUpdate, Contacts, RegisterRefusal, Registration};
 use sipgraph_core::registration_failure::FailureReason;
 
-use crate::authenticate::{Authenticated, authenticate, realm, sip_uri};
+use crate::authenticate::{Authenticated, STORED_BYTES_MAX, authenticate, call_id, realm, sip_uri};
 use crate::edge::Edge;
 use crate::reply::Reply;
 use crate::transport::Flow;
 
-/// The longest Contact URI and Call-ID that are stored, in octets; those of phones have 30 to 300.
-const STORED_BYTES_MAX: usize = 1024;
 /// The longest `+sip.instance` that is stored; a `urn:uuid` has 45 octets.
 const INSTANCE_BYTES_MAX: usize = 256;
 /// The longest User-Agent that is stored, in characters; the rest is cut.
@@ -86,11 +84,8 @@ pub(crate) async fn register(
         .cseq()
         .map_err(|invalid| Reply::bad(invalid.fault.text()));
     let (cseq, _) = cseq.map_err(malformed)?;
-    if request.call_id().len() > STORED_BYTES_MAX {
-        return Err(malformed(Reply::bad("Call-ID Too Long")));
-    }
     let registration = Registration {
-        call_id: request.call_id().to_owned(),
+        call_id: call_id(request).map_err(malformed)?.to_owned(),
         cseq,
         contacts: contacts(request, edge.config.expires_s_default).map_err(malformed)?,
         flow: flow.to_core(edge.app.node()),
