@@ -60,6 +60,8 @@ impl Kamailio {
             // In the foreground, so that its end is seen.
             .args(["-DD", "-E", "-Y"])
             .arg(folder)
+            // A transaction stays for 5 s: with the 64 MiB that it has by default it refuses work after some 10,000.
+            .args(["-m", "1024"])
             .args(["-l", &format!("udp:{udp}"), "-A"])
             .arg(format!("REALM=\"{REALM}\""))
             .current_dir(folder)
