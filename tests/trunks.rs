@@ -461,6 +461,24 @@ both_backends! {
         }
     }
 
+    /// An address that asked for time gets it, while the other one is tried.
+    async fn f131_an_address_that_asked_for_time_gets_it(database: Database) {
+        let world = stage(&database).await;
+        let ((mut rests, first), (mut other, second)) = (carrier(&world).await, carrier(&world).await);
+        rests.reply = Reply::NotBefore(503, 3600);
+        other.reply = Reply::Status(503, "Service Unavailable");
+        let address = |port: u16, priority: i32| json!({ "ip": "127.0.0.1", "port": port, "priority": priority });
+        trunk(&world, json!([address(first, 1), address(second, 2)]), json!({})).await;
+        let id = send(&world, "to the other one").await;
+        assert_eq!(rests.take_message().await.body, "to the other one");
+        assert_eq!(other.take_message().await.body, "to the other one");
+        other.reply = Reply::Status(200, "OK");
+        assert_eq!(other.take_message().await.body, "to the other one");
+        world.api.message_is(&id, "SENT").await;
+        let again = rests.next_request(Duration::from_millis(500)).await;
+        assert!(again.is_none(), "{again:?}");
+    }
+
     /// What comes in by a trunk arrives at each phone of the endpoint that has the number, and has no status of its own.
     async fn f133_a_message_by_a_trunk_arrives_at_each_device(database: Database) {
         let world = stage(&database).await;

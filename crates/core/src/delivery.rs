@@ -150,8 +150,8 @@ pub struct Delivery {
     pub reason: Option<String>,
     /// How it ended.
     pub outcome: DeliveryOutcome,
-    /// When the contact is tried again at the earliest; `None` unless the attempt failed for now, when its device has come
-    /// back since, and for the address of a trunk.
+    /// When the target is tried again at the earliest; `None` unless the attempt failed for now, when its device has come
+    /// back since, and for the address of a trunk that did not ask for it.
     pub retry_at: Option<Timestamp>,
 }
 

@@ -148,6 +148,11 @@ impl App {
         let mint = self.mint();
         let attempt = match plan(&mint, &dispatch, trunk, &trace) {
             TrunkPlan::Attempt(attempt) => attempt,
+            TrunkPlan::Wait(until) => {
+                let commit = release(&mint, &dispatch, false, dispatch.rounds, until);
+                self.commit(commit).await?;
+                return Ok(None);
+            }
             TrunkPlan::Done => {
                 self.commit(close(&mint, &dispatch, None, None)).await?;
                 return Ok(None);
@@ -225,31 +230,20 @@ impl App {
             self.commit(again).await?;
             return Ok(());
         }
-        let (outcome, _) = self.attempt_finish(dispatch, delivery, result).await?;
+        let (outcome, retry_at) = self.attempt_finish(dispatch, delivery, result).await?;
         let mint = self.mint();
         let end = if outcome == DeliveryOutcome::Delivered {
             close(&mint, dispatch, None, None)
         } else {
-            let (sip_status, retry_after_s) = match result {
-                AttemptResult::Answered {
-                    status,
-                    retry_after_s,
-                    ..
-                } => (Some(*status), *retry_after_s),
+            let sip_status = match result {
+                AttemptResult::Answered { status, .. } => Some(*status),
                 AttemptResult::Timeout
                 | AttemptResult::TransportError(_)
-                | AttemptResult::NotSent => (None, None),
+                | AttemptResult::NotSent => None,
             };
             let ended = (outcome, sip_status);
-            let (rounds, due_at) = next_at(
-                &mint,
-                dispatch,
-                trunk,
-                trace,
-                delivery,
-                ended,
-                retry_after_s,
-            );
+            let (rounds, due_at) =
+                next_at(&mint, dispatch, trunk, trace, delivery, ended, retry_at);
             release(&mint, dispatch, false, rounds, due_at)
         };
         self.commit(end).await?;

@@ -290,11 +290,12 @@ pub fn finish(
         AttemptResult::NotSent => (None, None, None),
     };
     let retry_at = match delivery.target {
-        DeliveryTarget::Contact(_) if outcome.is_temporary_failure() => {
-            Some(next_attempt_at(mint, delivery.attempt, retry_after_s))
+        _ if !outcome.is_temporary_failure() => None,
+        DeliveryTarget::Contact(_) => Some(next_attempt_at(mint, delivery.attempt, retry_after_s)),
+        // The addresses of a trunk are tried in turn, with a pause when each was.
+        DeliveryTarget::Address(_) => {
+            retry_after_s.map(|asked| mint.now.plus(Duration::from_secs(asked.into())))
         }
-        // The addresses of a trunk are tried in turn and wait together.
-        DeliveryTarget::Contact(_) | DeliveryTarget::Address(_) => None,
     };
     let mut writes = vec![Write::DeliveryFinish {
         id: delivery.id,
@@ -934,6 +935,13 @@ mod tests {
         };
         let (_, ended) = finish(&mint, &dispatch(), &at_trunk, &AttemptResult::Timeout, None);
         assert_eq!(ended, (DeliveryOutcome::Timeout, None));
+        let unavailable = AttemptResult::Answered {
+            status: 503,
+            reason: String::new(),
+            retry_after_s: Some(1),
+        };
+        let (_, (_, retry_at)) = finish(&mint, &dispatch(), &at_trunk, &unavailable, None);
+        assert_eq!(retry_at, Some(Timestamp(1_000_000)));
     }
 
     #[test]

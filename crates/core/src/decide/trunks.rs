@@ -22,6 +22,8 @@ use std::net::{IpAddr, Ipv6Addr};
 pub enum TrunkPlan {
     /// Attempt this address.
     Attempt(Box<TrunkAttempt>),
+    /// Each address asked not to be tried before then.
+    Wait(Timestamp),
     /// The trunk took it.
     Done,
     /// It will not arrive.
@@ -41,8 +43,8 @@ pub struct TrunkAttempt {
     pub is_new: bool,
 }
 
-/// Plans the next attempt of a dispatch: at the address that was tried the least, the best of those first; an attempt of
-/// unknown outcome is repeated.
+/// Plans the next attempt of a dispatch: at the address that was tried the least, the best of those first, of those that did
+/// not ask for more time; an attempt of unknown outcome is repeated.
 #[must_use]
 pub fn plan(
     mint: &Mint<'_>,
@@ -81,12 +83,25 @@ pub fn plan(
         let latest = latest(trace, address);
         latest.is_none_or(|delivery| !delivery.outcome.is_final())
     };
-    let open = addresses.into_iter().filter(is_open);
+    let open: Vec<&Address> = addresses.into_iter().filter(is_open).collect();
+    let rest = |address: &&Address| rests_until(trace, address, mint.now);
+    let ready = open
+        .iter()
+        .copied()
+        .filter(|address| rest(address).is_none());
     // Of equals `min_by_key` gives the first.
-    let Some(address) = open.min_by_key(|address| attempts(trace, address)) else {
-        return fail(FailureCode::Refused);
-    };
-    TrunkPlan::Attempt(Box::new(attempt(mint, dispatch, trunk, address, trace)))
+    if let Some(address) = ready.min_by_key(|address| attempts(trace, address)) {
+        return TrunkPlan::Attempt(Box::new(attempt(mint, dispatch, trunk, address, trace)));
+    }
+    match open.iter().filter_map(rest).min() {
+        Some(until) => TrunkPlan::Wait(until.min(dispatch.expires_at)),
+        None => fail(FailureCode::Refused),
+    }
+}
+
+/// Until when an address asked not to be tried again, if that lies ahead.
+fn rests_until(trace: &[Delivery], address: &Address, now: Timestamp) -> Option<Timestamp> {
+    latest(trace, address)?.retry_at.filter(|at| *at > now)
 }
 
 /// Whether an answer is that of the system behind the trunk, so that no other address is asked.
@@ -208,7 +223,7 @@ pub fn start(mint: &Mint<'_>, dispatch: &Dispatch, attempt: &TrunkAttempt) -> Op
 }
 
 /// When a dispatch is due again whose attempt failed, and how many rounds have ended then: at once while another address was
-/// tried less often and the fault is this address's, later when all were tried.
+/// tried less often and the fault is this address's, later when all were tried. `retry_at` is what this address asked for.
 #[must_use]
 pub fn next_at(
     mint: &Mint<'_>,
@@ -217,7 +232,7 @@ pub fn next_at(
     trace: &[Delivery],
     ended: &Delivery,
     (outcome, sip_status): (DeliveryOutcome, Option<u16>),
-    retry_after_s: Option<u32>,
+    retry_at: Option<Timestamp>,
 ) -> (i32, Timestamp) {
     let fails_over = match outcome {
         DeliveryOutcome::Timeout | DeliveryOutcome::TransportError | DeliveryOutcome::Refused => {
@@ -238,15 +253,28 @@ pub fn next_at(
         DeliveryTarget::Address(address.id) != ended.target
             && latest(trace, address).is_none_or(|delivery| !delivery.outcome.is_final())
     };
-    let has_other = outward_addresses(trunk)
+    let others: Vec<(&Address, Timestamp)> = outward_addresses(trunk)
         .into_iter()
-        .any(|address| is_open(address) && Some(count(address)) < here);
+        .filter(|address| is_open(address))
+        .map(|address| {
+            let rest = rests_until(trace, address, mint.now);
+            (address, rest.unwrap_or(mint.now))
+        })
+        .collect();
+    let has_other = others
+        .iter()
+        .any(|(address, ready_at)| *ready_at == mint.now && Some(count(address)) < here);
     if outcome == DeliveryOutcome::Refused || fails_over && has_other {
         return (dispatch.rounds, mint.now);
     }
     let rounds = dispatch.rounds.saturating_add(1);
-    let due_at = next_attempt_at(mint, rounds, retry_after_s).min(dispatch.expires_at);
-    (rounds, due_at)
+    // What the system behind the trunk says holds for each address.
+    let others = others.iter().map(|(_, ready_at)| *ready_at);
+    let ready_at = others
+        .filter(|_| fails_over)
+        .fold(retry_at.unwrap_or(mint.now), Timestamp::min);
+    let pause_end = next_attempt_at(mint, rounds, None);
+    (rounds, pause_end.max(ready_at).min(dispatch.expires_at))
 }
 
 /// The most trunks of one account at one source whose rules are tried on a called number; more are one account's own
@@ -405,6 +433,7 @@ mod tests {
     use crate::endpoint::Transformation;
     use crate::transformation::Rule;
     use crate::{AddressId, TransformationId};
+    use std::time::Duration;
 
     /// Two addresses, of which the second has a port of its own.
     fn address(n: u8, priority: i32) -> Address {
@@ -431,7 +460,7 @@ mod tests {
         match plan(&mint, &dispatch(), trunk, trace) {
             TrunkPlan::Attempt(attempt) => Ok(*attempt),
             TrunkPlan::Fail(failure) => Err(failure.code),
-            TrunkPlan::Done => panic!("nothing was delivered"),
+            TrunkPlan::Done | TrunkPlan::Wait(_) => panic!("it goes on"),
         }
     }
 
@@ -471,6 +500,52 @@ mod tests {
         // What the other side says for now holds for both addresses.
         let busy = (DeliveryOutcome::Retrying, Some(486));
         assert_eq!(run(&trunk, &[busy, busy]), [(one, true), (two, false)]);
+    }
+
+    #[test]
+    fn e131_an_address_that_asked_for_time_is_left_out_of_its_turn() {
+        let entropy = Seeded::default();
+        let mint = Mint::new(Timestamp(1), &entropy);
+        let trunk = trunk(vec![address(1, 0), address(2, 1)]);
+        let later = Timestamp(1).plus(Duration::from_secs(60));
+        let unavailable = (DeliveryOutcome::Retrying, Some(503));
+        let ended = |trace: &[Delivery], retry_at| {
+            let delivery = planned(&trunk, trace).unwrap().delivery;
+            let (_, due_at) = next_at(
+                &mint,
+                &dispatch(),
+                &trunk,
+                trace,
+                &delivery,
+                unavailable,
+                retry_at,
+            );
+            let (outcome, sip_status) = unavailable;
+            let delivery = Delivery {
+                outcome,
+                sip_status,
+                retry_at,
+                ..delivery
+            };
+            (delivery, due_at)
+        };
+        let (first, due_at) = ended(&[], Some(later));
+        assert_eq!(due_at, mint.now, "the other address is asked at once");
+        let (second, due_at) = ended(std::slice::from_ref(&first), None);
+        assert!(
+            (4..=5).contains(&due_at.since(mint.now).as_secs()),
+            "the pause alone"
+        );
+        let mut trace = vec![first, second];
+        let third = planned(&trunk, &trace).unwrap();
+        assert_eq!(third.address.id, AddressId([2; 16]));
+        // Both asked for it: due when the first of both is over.
+        let sooner = later.minus(Duration::from_secs(20));
+        let (third, due_at) = ended(&trace, Some(sooner));
+        assert_eq!(due_at, sooner);
+        trace.push(third);
+        let plan = plan(&mint, &dispatch(), &trunk, &trace);
+        assert_eq!(plan, TrunkPlan::Wait(due_at));
     }
 
     #[test]
