@@ -23,6 +23,7 @@ use crate::digest::Authenticator;
 use crate::message_out::{ClientKey, Outbox, Sent};
 use crate::meters::Meters;
 use crate::names::Names;
+use crate::pace::Paces;
 use crate::reply::{ALLOW, Reply, SILENCE};
 use crate::trace::Watchers;
 use crate::transaction::{ClientTable, Fired, Received, ServerKey, ServerTable};
@@ -49,6 +50,7 @@ pub(crate) struct Edge {
     pub(crate) authenticator: Authenticator,
     pub(crate) outbox: Outbox,
     pub(crate) names: Names,
+    pub(crate) paces: Paces,
     pub(crate) meters: Meters,
     pub(crate) watchers: Watchers,
     servers: Mutex<ServerTable>,
@@ -105,6 +107,7 @@ impl Edge {
             authenticator: Authenticator::new(app.keys().clone(), salt),
             outbox: Outbox::default(),
             names: Names::default(),
+            paces: Paces::default(),
             meters: Meters::default(),
             watchers: Watchers::default(),
             servers: Mutex::default(),

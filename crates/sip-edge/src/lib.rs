@@ -8,7 +8,7 @@
 //! 2. `transport`: sockets and flows. Nothing is sent but over a flow, and never to a host that a message names.
 //! 3. `transaction`: retransmissions and timers, as pure state machines.
 //! 4. `edge`: the way of a message through the parts, and the checks that each request gets.
-//! 5. `authenticate`, `digest` and `defend`, `registrar`, `message_in`, `message_out`, `trunk`, `names`, `qualify`: what a request means.
+//! 5. `authenticate`, `digest` and `defend`, `registrar`, `message_in`, `message_out`, `trunk`, `pace`, `names`, `qualify`: what a request means.
 //! 6. `trace`: what is shown to an operator who watches one endpoint.
 //!
 //! # Invariants
@@ -26,6 +26,7 @@ mod message_out;
 mod meters;
 mod names;
 mod notices;
+mod pace;
 mod qualify;
 mod registrar;
 mod reply;

@@ -205,7 +205,7 @@ impl Drop for Turn {
 }
 
 /// Ends a client transaction when nobody waits for it any more.
-struct Ending<'a> {
+pub(crate) struct Ending<'a> {
     edge: &'a Edge,
     key: ClientKey,
 }
@@ -213,6 +213,24 @@ struct Ending<'a> {
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
         drop(self.edge.clients().cancel(&self.key));
+    }
+}
+
+/// A request that was sent, or could not be.
+pub(crate) enum Begun<'a> {
+    Sent(oneshot::Receiver<Answer>, Ending<'a>),
+    Failed(String),
+}
+
+impl Begun<'_> {
+    /// Waits for the final answer or timer F.
+    pub(crate) async fn answer(self) -> Answer {
+        match self {
+            Self::Sent(answered, _ending) => answered
+                .await
+                .unwrap_or_else(|_| failed("the attempt was given up").into()),
+            Self::Failed(reason) => failed(reason).into(),
+        }
     }
 }
 
@@ -291,6 +309,11 @@ impl Edge {
 
     /// Sends a request and waits for its final answer or timer F; when the wait is given up, so is the transaction.
     pub(crate) async fn exchange(&self, key: ClientKey, flow: Flow, octets: Bytes) -> Answer {
+        self.begin(key, flow, octets).await.answer().await
+    }
+
+    /// Sends a request, whose final answer is then to be waited for; when that is given up, so is the transaction.
+    pub(crate) async fn begin(&self, key: ClientKey, flow: Flow, octets: Bytes) -> Begun<'_> {
         let (answer, answered) = oneshot::channel();
         let sent = Sent {
             flow,
@@ -304,15 +327,14 @@ impl Edge {
             Instant::now(),
         );
         if started.is_err() {
-            return failed("too many requests are on their way, or this one is already").into();
+            let reason = "too many requests are on their way, or this one is already";
+            return Begun::Failed(reason.to_owned());
         }
-        let _ending = Ending { edge: self, key };
-        if let Err(error) = self.transmit(&flow, octets).await {
-            return failed(error.to_string()).into();
+        let ending = Ending { edge: self, key };
+        match self.transmit(&flow, octets).await {
+            Ok(()) => Begun::Sent(answered, ending),
+            Err(error) => Begun::Failed(error.to_string()),
         }
-        answered
-            .await
-            .unwrap_or_else(|_| failed("the attempt was given up").into())
     }
 
     /// Asks a device whether it is there: OPTIONS outside of any dialog (RFC 3261 section 11). Gives how long it took to

@@ -4,7 +4,7 @@
 //! checked then, so that no name leads to what must not be reached.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sip_validate::message::header::unquote;
 use sip_validate::message::list;
@@ -13,10 +13,11 @@ use sipgraph_core::digest::DigestAlgorithm;
 use sipgraph_core::keyring::Secret;
 use sipgraph_core::ports::{Attempt, AttemptResult, TrunkAddress};
 use tokio::net::lookup_host;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::edge::Edge;
 use crate::message_out::{Answer, Outbound, failed, too_large};
+use crate::pace::Turn;
 use crate::transport::Flow;
 
 /// How long the resolution of a name may take; resolvers ask again after some seconds.
@@ -35,19 +36,32 @@ impl Edge {
         attempt: &Attempt,
         address: &TrunkAddress,
     ) -> AttemptResult {
-        sleep(address.wait).await;
-        let sending = self.send_and_answer(attempt, address);
-        match timeout(self.config.trunk_timeout, sending).await {
+        let begun = Instant::now();
+        let limit = self.config.trunk_timeout;
+        let flow = match timeout(limit, self.reach(address)).await {
+            Ok(Ok(flow)) => flow,
+            Ok(Err(reason)) => return failed(reason),
+            Err(_) => return AttemptResult::Timeout,
+        };
+        let left = limit.saturating_sub(begun.elapsed());
+        // Last of all, so that what goes before delays one message and bunches none.
+        let Ok(turn) = self.paces.turn(address.pace).await else {
+            return AttemptResult::NotSent;
+        };
+        let sending = self.send_and_answer(attempt, address, flow, turn);
+        match timeout(left, sending).await {
             Ok(result) => result,
             Err(_) => AttemptResult::Timeout,
         }
     }
 
-    async fn send_and_answer(&self, attempt: &Attempt, address: &TrunkAddress) -> AttemptResult {
-        let flow = match self.reach(address).await {
-            Ok(flow) => flow,
-            Err(reason) => return failed(reason),
-        };
+    async fn send_and_answer(
+        &self,
+        attempt: &Attempt,
+        address: &TrunkAddress,
+        flow: Flow,
+        turn: Option<Turn>,
+    ) -> AttemptResult {
         let mut outbound = Outbound {
             uri: &address.request_uri,
             to: &address.request_uri,
@@ -60,8 +74,9 @@ impl Edge {
         if !flow.transport.is_stream() && too_large(&first) {
             return crate::message_out::local_513();
         }
-        let Answer { result, challenges } =
-            self.exchange(outbound.branch.clone(), flow, first).await;
+        let sent = self.begin(outbound.branch.clone(), flow, first).await;
+        drop(turn);
+        let Answer { result, challenges } = sent.answer().await;
         let (Some((username, password)), false) = (&address.credentials, challenges.is_empty())
         else {
             return result;

@@ -5,41 +5,78 @@ use super::delivery::{QUEUE_WAIT, attempt_of};
 use crate::commit::{Answer, EndpointSecret};
 use crate::decide::delivery::{close, release};
 use crate::decide::trunks::{
-    Arrival, CameBy, TrunkAttempt, TrunkPlan, came_by, inward_names, next_at, numbers_called,
-    of_domain, plan, standing_at, start,
+    Arrival, CameBy, TrunkAttempt, TrunkPlan, came_by, inward_names, next_at,
+    numbers_called, of_domain, plan, standing_at, start,
 };
 use crate::delivery::{Delivery, DeliveryOutcome, Dispatch};
 use crate::endpoint::{Address, Endpoint};
 use crate::keyring::Secret;
 use crate::ports::{
-    Attempt, AttemptResult, AttemptTarget, PortFuture, TRUNK_WAIT_MAX, TrunkAddress,
+    Attempt, AttemptResult, AttemptTarget, Pace, PortFuture, TRUNK_WAIT_MAX, TrunkAddress,
 };
 use crate::{AccountId, EndpointId, Error, Timestamp};
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// When each trunk with a limit may send next, on this node. It has a trunk only while that lies ahead.
-#[derive(Default)]
-pub(super) struct Paces(Mutex<HashMap<EndpointId, Timestamp>>);
+/// The most messages of one trunk that are on their way at once, whatever its limit: rounds are common to all recipients.
+const ON_THEIR_WAY_MAX: u64 = 256;
 
-impl Paces {
-    /// Takes the next turn at a trunk that sends at most so many messages a second: how long to wait for it. `None` when
-    /// it is further away than [`TRUNK_WAIT_MAX`]; then no turn was taken.
-    fn take(&self, trunk: EndpointId, limit: i32, now: Timestamp) -> Option<Duration> {
-        let Some(limit) = u32::try_from(limit).ok().filter(|limit| *limit > 0) else {
-            return Some(Duration::ZERO);
-        };
-        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let turn = turns.get(&trunk).copied().unwrap_or(now).max(now);
-        let wait = turn.since(now);
-        if wait > TRUNK_WAIT_MAX {
-            return None;
+/// How many messages each trunk with a limit has on its way, on this node: what goes out in [`TRUNK_WAIT_MAX`], so that none
+/// waits longer for its turn, and as many as go out while the first waits in vain for its answer. Others wait in the store.
+#[derive(Default)]
+pub(super) struct Queues(Arc<Mutex<HashMap<EndpointId, u64>>>);
+
+impl Queues {
+    /// Takes a place among the messages to a trunk; says how long to wait before asking again when there is none.
+    fn enter(&self, pace: Pace) -> Result<Queued, Duration> {
+        let places = u64::from(pace.per_second.get()).saturating_mul(TRUNK_WAIT_MAX.as_secs());
+        let places = places.min(ON_THEIR_WAY_MAX);
+        let mut queues = lock(&self.0);
+        let taken = queues.entry(pace.trunk).or_default();
+        if *taken >= places {
+            // Half of them have left by then.
+            let half = u32::try_from(places / 2).unwrap_or(u32::MAX);
+            return Err(pace.interval().saturating_mul(half));
         }
-        turns.retain(|_, turn| *turn > now);
-        turns.insert(trunk, turn.plus(Duration::from_secs(1) / limit));
-        Some(wait)
+        *taken += 1;
+        Ok(Queued {
+            queues: Arc::clone(&self.0),
+            trunk: pace.trunk,
+        })
     }
+}
+
+fn lock(queues: &Mutex<HashMap<EndpointId, u64>>) -> MutexGuard<'_, HashMap<EndpointId, u64>> {
+    queues.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A place among the messages to a trunk, given up when dropped.
+struct Queued {
+    queues: Arc<Mutex<HashMap<EndpointId, u64>>>,
+    trunk: EndpointId,
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        let mut queues = lock(&self.queues);
+        if let Some(taken) = queues.get_mut(&self.trunk) {
+            *taken = taken.saturating_sub(1);
+            if *taken == 0 {
+                queues.remove(&self.trunk);
+            }
+        }
+    }
+}
+
+/// How fast a trunk may be sent to, if it has a limit.
+fn pace(trunk: &Endpoint) -> Option<Pace> {
+    let limit = trunk.cps_limit.and_then(|limit| u32::try_from(limit).ok());
+    limit.and_then(NonZeroU32::new).map(|per_second| Pace {
+        trunk: trunk.id,
+        per_second,
+    })
 }
 
 /// How long the trunks that are known are used before they are read again: so soon a change of one holds.
@@ -66,6 +103,7 @@ pub(super) struct TrunkRound {
     delivery: Delivery,
     target: TrunkAddress,
     now: Timestamp,
+    _queued: Option<Queued>,
 }
 
 impl TrunkRound {
@@ -162,12 +200,15 @@ impl App {
                 return Ok(None);
             }
         };
-        let limit = trunk.cps_limit.unwrap_or(0);
-        let Some(wait) = self.paces.take(trunk.id, limit, mint.now) else {
-            let due_at = mint.now.plus(TRUNK_WAIT_MAX).min(dispatch.expires_at);
-            let commit = release(&mint, &dispatch, false, dispatch.rounds, due_at);
-            self.commit(commit).await?;
-            return Ok(None);
+        let pace = pace(trunk);
+        let queued = match pace.map(|pace| self.queues.enter(pace)).transpose() {
+            Ok(queued) => queued,
+            Err(wait) => {
+                let due_at = mint.now.plus(wait).min(dispatch.expires_at);
+                let commit = release(&mint, &dispatch, false, dispatch.rounds, due_at);
+                self.commit(commit).await?;
+                return Ok(None);
+            }
         };
         if let Some(commit) = start(&mint, &dispatch, &attempt)
             && !matches!(self.commit(commit).await?, Answer::Applied(_))
@@ -189,7 +230,7 @@ impl App {
             port: address.port,
             transport: address.transport,
             request_uri,
-            wait,
+            pace,
         };
         Ok(Some(TrunkRound {
             dispatch,
@@ -198,6 +239,7 @@ impl App {
             delivery,
             target,
             now: mint.now,
+            _queued: queued,
         }))
     }
 
@@ -280,26 +322,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn h163_turns_are_spread_over_the_second_and_bounded() {
-        let paces = Paces::default();
-        let (trunk, now) = (EndpointId([1; 16]), Timestamp(1_000_000));
-        let waits: Vec<_> = (0..4).map(|_| paces.take(trunk, 2, now)).collect();
-        let halves = |n: u64| Some(Duration::from_millis(500 * n));
-        assert_eq!(waits, [halves(0), halves(1), halves(2), halves(3)]);
-        assert_eq!(paces.take(EndpointId([2; 16]), 2, now), halves(0));
-        assert_eq!(paces.take(trunk, 0, now), halves(0));
-        let taken = (0..100).filter(|_| paces.take(trunk, 2, now).is_some());
+    fn h163_a_trunk_with_a_limit_has_so_many_on_their_way() {
+        let queues = Queues::default();
+        let pace = |n: u8, per_second: u32| Pace {
+            trunk: EndpointId([n; 16]),
+            per_second: NonZeroU32::new(per_second).unwrap(),
+        };
+        let entered = |pace: Pace| -> Vec<Queued> {
+            std::iter::from_fn(|| queues.enter(pace).ok()).collect()
+        };
+        let mut slow = entered(pace(1, 2));
+        assert_eq!(slow.len(), 80, "40 s of two a second");
         assert_eq!(
-            taken.count(),
-            37,
-            "40 turns in 20 s and the one at their end, of which 4 are gone"
+            queues.enter(pace(1, 2)).err(),
+            Some(Duration::from_secs(20))
         );
-        let later = now.plus(Duration::from_secs(60));
-        assert_eq!(paces.take(trunk, 2, later), halves(0));
-        assert_eq!(
-            paces.0.lock().unwrap().len(),
-            1,
-            "what lies behind is forgotten"
-        );
+        assert_eq!(entered(pace(2, 1000)).len(), 256);
+        slow.pop();
+        assert_eq!(entered(pace(1, 2)).len(), 1);
+        drop(slow);
+        assert!(lock(&queues.0).is_empty(), "nobody is on the way");
     }
 }

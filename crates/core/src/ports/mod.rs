@@ -10,7 +10,7 @@ pub use bus::{Bus, Wake};
 pub use clock::{Clock, Entropy};
 pub use store::Store;
 pub use technology::{
-    Attempt, AttemptResult, AttemptTarget, TRUNK_WAIT_MAX, Technology, TrunkAddress,
+    Attempt, AttemptResult, AttemptTarget, Pace, TRUNK_WAIT_MAX, Technology, TrunkAddress,
 };
 
 /// A boxed future that a port returns.

@@ -1,11 +1,12 @@
 //! A technology carries messages to contacts: SIP, or a simulation.
 
 use super::PortFuture;
-use crate::AddressId;
 use crate::binding::{Binding, Transport};
 use crate::endpoint::Simulation;
 use crate::keyring::Secret;
 use crate::message::Variables;
+use crate::{AddressId, EndpointId};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// Where an attempt goes.
@@ -32,12 +33,30 @@ pub struct TrunkAddress {
     pub request_uri: String,
     /// The user name and password for its digest challenge.
     pub credentials: Option<(String, Secret)>,
-    /// How long to wait before it is sent, so that the trunk's `cpsLimit` is held; at most [`TRUNK_WAIT_MAX`].
-    pub wait: Duration,
+    /// How fast the trunk may be sent to, if it has a limit.
+    pub pace: Option<Pace>,
 }
 
-/// The longest wait for the turn at a trunk: a lease must outlast it and the attempt.
-pub const TRUNK_WAIT_MAX: Duration = Duration::from_secs(20);
+/// How fast a trunk may be sent to: its `cpsLimit`. All that goes to the trunk from this node shares it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// The trunk.
+    pub trunk: EndpointId,
+    /// The most messages a second.
+    pub per_second: NonZeroU32,
+}
+
+impl Pace {
+    /// Returns the least time between two messages.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        Duration::from_secs(1) / self.per_second.get()
+    }
+}
+
+/// The longest wait for the turn at a trunk: a lease must outlast it, the wait for those before to the same number, and the
+/// attempt.
+pub const TRUNK_WAIT_MAX: Duration = Duration::from_secs(40);
 
 /// One MESSAGE to one target. All that identifies it is fixed, so that a repeated attempt is recognised.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +110,7 @@ pub enum AttemptResult {
     Timeout,
     /// The flow is gone or failed.
     TransportError(String),
-    /// Nothing was sent: an earlier message has to go first, or too many wait for the contact.
+    /// Nothing was sent: an earlier message has to go first, too many wait for the contact, or the trunk's limit.
     NotSent,
 }
 

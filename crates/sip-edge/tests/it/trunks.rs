@@ -7,7 +7,6 @@ use sipgraph_core::binding::Transport;
 use sipgraph_core::keyring::Secret;
 use sipgraph_core::message::Variables;
 use sipgraph_core::ports::{Attempt, AttemptResult, AttemptTarget, TrunkAddress};
-use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
@@ -38,7 +37,7 @@ async fn h163_an_attempt_at_a_trunk_ends_in_time() {
         transport: Transport::Udp,
         request_uri: "sip:+4930123456@127.0.0.1".into(),
         credentials: Some(("acme".into(), Secret::new("secret"))),
-        wait: Duration::ZERO,
+        pace: None,
     };
     let attempt = Attempt {
         target: AttemptTarget::Address(Box::new(target)),
