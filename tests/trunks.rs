@@ -234,14 +234,25 @@ both_backends! {
         silent.reply = Reply::Silence;
         let addresses = json!([{ "ip": "127.0.0.1", "port": second, "priority": 2 }, { "ip": "127.0.0.1", "port": first, "priority": 1 }]);
         trunk(&world, addresses, json!({})).await;
-        let id = send(&world, "anybody?").await;
+        let ids = [send(&world, "anybody?").await, send_to(&world, THEIRS, "anybody?").await];
         let asked = silent.take_message().await;
         let taken = other.next_request(Duration::from_secs(60)).await.expect("a MESSAGE at the next address");
-        assert_eq!((taken.body.as_str(), taken.header("Call-ID")), ("anybody?", asked.header("Call-ID")));
-        let sent = world.api.message_is(&id, "SENT").await;
-        let outcomes: Vec<(Value, Value)> = list(&sent["deliveries"]).iter().map(|d| (d["outcome"].clone(), d["contactUri"].clone())).collect();
-        let expected = [("TIMEOUT", first), ("DELIVERED", second)].map(|(outcome, port)| (json!(outcome), json!(format!("sip:127.0.0.1:{port}"))));
-        assert_eq!(outcomes, expected, "{sent}");
+        // The system behind both addresses has the other message by the first one already.
+        other.reply = Reply::Status(482, "Loop Detected");
+        let again = other.next_request(Duration::from_secs(60)).await.expect("the other MESSAGE at the next address");
+        assert_eq!((taken.body.as_str(), again.body.as_str()), ("anybody?", "anybody?"));
+        assert!([&taken, &again].iter().any(|taken| taken.header("Call-ID") == asked.header("Call-ID")), "{asked:?}");
+        let mut statuses = Vec::new();
+        for id in ids {
+            let sent = world.api.message_is(&id, "SENT").await;
+            let deliveries = list(&sent["deliveries"]);
+            let outcomes: Vec<(Value, Value)> = deliveries.iter().map(|d| (d["outcome"].clone(), d["contactUri"].clone())).collect();
+            let expected = [("TIMEOUT", first), ("DELIVERED", second)].map(|(outcome, port)| (json!(outcome), json!(format!("sip:127.0.0.1:{port}"))));
+            assert_eq!(outcomes, expected, "{sent}");
+            statuses.push(deliveries[1]["sipStatus"].as_i64().unwrap());
+        }
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 482]);
     }
 
     /// The trace tells of a carrier that wants a password, and of a trunk that lost its way out meanwhile.

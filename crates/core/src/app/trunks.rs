@@ -5,7 +5,7 @@ use super::delivery::{QUEUE_WAIT, attempt_of};
 use crate::commit::{Answer, EndpointSecret};
 use crate::decide::delivery::{close, release};
 use crate::decide::trunks::{
-    Arrival, CameBy, TrunkAttempt, TrunkPlan, came_by, inward_names, next_at,
+    Arrival, CameBy, TrunkAttempt, TrunkPlan, attempts_seen, came_by, inward_names, next_at,
     numbers_called, of_domain, plan, standing_at, start,
 };
 use crate::delivery::{Delivery, DeliveryOutcome, Dispatch};
@@ -272,7 +272,11 @@ impl App {
             self.commit(again).await?;
             return Ok(());
         }
-        let (outcome, retry_at) = self.attempt_finish(dispatch, delivery, result).await?;
+        let judged = Delivery {
+            attempt: attempts_seen(trace, delivery),
+            ..delivery.clone()
+        };
+        let (outcome, retry_at) = self.attempt_finish(dispatch, &judged, result).await?;
         let mint = self.mint();
         let end = if outcome == DeliveryOutcome::Delivered {
             close(&mint, dispatch, None, None)

@@ -212,6 +212,20 @@ fn host_and_port(address: &Address) -> String {
     }
 }
 
+/// Counts the attempts that the system behind a trunk may have seen by the end of one: those at its address, and those at others
+/// that it did not answer in time. They share Call-ID, From tag and CSeq, so that one more may be answered 482 (RFC 3261 section
+/// 8.2.2.2) because the message is there.
+#[must_use]
+pub fn attempts_seen(trace: &[Delivery], ended: &Delivery) -> i32 {
+    let is_open = |earlier: &&Delivery| {
+        let silent = [DeliveryOutcome::Timeout, DeliveryOutcome::Pending];
+        earlier.target != ended.target && silent.contains(&earlier.outcome)
+    };
+    let elsewhere = trace.iter().filter(is_open).count();
+    let elsewhere = i32::try_from(elsewhere).unwrap_or(i32::MAX);
+    ended.attempt.saturating_add(elsewhere)
+}
+
 /// Decides on storing a new attempt; `None` when it is there already.
 #[must_use]
 pub fn start(mint: &Mint<'_>, dispatch: &Dispatch, attempt: &TrunkAttempt) -> Option<Commit> {
@@ -429,8 +443,10 @@ pub fn inward_names(trunks: &[Endpoint]) -> impl Iterator<Item = (AccountId, &st
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::delivery::outcome;
     use crate::decide::testing::{self, Seeded};
     use crate::endpoint::Transformation;
+    use crate::ports::AttemptResult;
     use crate::transformation::Rule;
     use crate::{AddressId, TransformationId};
     use std::time::Duration;
@@ -578,6 +594,37 @@ mod tests {
         let pending = planned(&trunk, &[]).unwrap().delivery;
         let again = planned(&trunk, std::slice::from_ref(&pending)).unwrap();
         assert_eq!((&again.delivery, again.is_new), (&pending, false));
+    }
+
+    #[test]
+    fn h163_a_482_after_silence_at_another_address_says_that_the_message_is_there() {
+        let trunk = trunk(vec![address(1, 0), address(2, 1)]);
+        let looped = AttemptResult::Answered {
+            status: 482,
+            reason: String::new(),
+            retry_after_s: None,
+        };
+        for (first, status, meant) in [
+            (DeliveryOutcome::Timeout, None, DeliveryOutcome::Delivered),
+            (
+                DeliveryOutcome::TransportError,
+                None,
+                DeliveryOutcome::Refused,
+            ),
+            (
+                DeliveryOutcome::Retrying,
+                Some(503),
+                DeliveryOutcome::Refused,
+            ),
+        ] {
+            let mut earlier = planned(&trunk, &[]).unwrap().delivery;
+            (earlier.outcome, earlier.sip_status) = (first, status);
+            let trace = [earlier];
+            let next = planned(&trunk, &trace).unwrap().delivery;
+            assert_ne!(next.target, trace[0].target);
+            let seen = attempts_seen(&trace, &next);
+            assert_eq!(outcome(&looped, seen), meant, "{first:?}");
+        }
     }
 
     #[test]
