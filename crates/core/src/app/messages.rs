@@ -419,6 +419,8 @@ impl App {
             };
             match sender_number(mint, sender, &numbers) {
                 Ok(number) => Side::of_number(&number, &sender.domain_name),
+                // Digits alone may be an extension of a PBX, which is written to from an address too.
+                Err(_) if to.number.is_none() && !to.address.starts_with('+') => Side::of(sender),
                 Err(problem) => return Ok(Err(vec![problem])),
             }
         } else {
