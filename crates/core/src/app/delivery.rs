@@ -25,7 +25,8 @@ use std::time::Duration;
 
 /// Messages claimed at once: what one round of commits stores together.
 const CLAIM: u32 = 64;
-/// How long a claim holds. A technology answers an attempt within 64 s, queueing included; the rest is for commits.
+/// How long a claim holds. A technology answers an attempt within 64 s, queueing included, and one that waits for its turn by the
+/// limit of a trunk within 104 s; the rest is for commits.
 const LEASE: Duration = Duration::from_secs(120);
 
 /// So many earlier messages are looked at for one that holds up a message. A message behind more of them is held up by the
