@@ -93,7 +93,7 @@ async fn a_list_of_chats_costs_three_statements_however_long() {
                 .iter()
                 .all(|chat| chat["lastMessage"]["endpoint"]["name"].is_string())
         );
-        assert_eq!(calls, ["chats", "messages_by_ids", "endpoints_by_ids"]);
+        assert_eq!(calls, ["chats", "endpoints_by_ids", "messages_by_ids"]);
     }
 }
 
