@@ -45,13 +45,15 @@ pub(crate) fn event_blanked() -> Fixed<Bool> {
 }
 
 /// The text of a statement that blanks what tells of trunks that messages came by them, before the messages of a step are deleted.
-/// It is told by the event before a message's own.
+/// It is told by the event before a message's own. The ids come first, by themselves: for more of its columns SQLite would walk
+/// through all messages of the account.
 fn trunks_blank(messages: &str) -> String {
     let trunk = origin_number(MessageOrigin::Trunk);
     format!(
-        "UPDATE events SET text = NULL WHERE text IS NOT NULL AND (account_id, seq) IN (SELECT e.account_id, e.seq \
-         FROM (SELECT t.account_id, t.id, t.log_seq, t.origin {messages}) m CROSS JOIN events e \
-         WHERE m.origin = {trunk} AND e.account_id = m.account_id AND e.seq = m.log_seq - 1 AND e.message_id = m.id)"
+        "UPDATE events SET text = NULL WHERE (account_id, seq) IN (SELECT e.account_id, e.seq \
+         FROM (SELECT t.account_id, t.id {messages}) k CROSS JOIN messages m CROSS JOIN events e \
+         WHERE m.account_id = k.account_id AND m.id = k.id AND m.origin = {trunk} \
+         AND e.account_id = m.account_id AND e.seq = m.log_seq - 1 AND e.message_id = m.id AND e.text IS NOT NULL)"
     )
 }
 
